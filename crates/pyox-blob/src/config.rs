@@ -1,0 +1,91 @@
+//! The configuration record: how the interpreter starts and what it runs.
+//!
+//! It is encoded by bincode 2.0.1 in its standard configuration (little-endian, variable-length
+//! integers); `docs/formats/blob.md` writes that encoding down to the byte.
+
+use bincode::{Decode, Encode};
+
+use crate::Error;
+
+/// How the interpreter starts, and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Config {
+    /// The Python version of the bytecode: major and minor.
+    pub python: (u8, u8),
+    /// The bytecode magic number, as `PyImport_GetMagicNumber()` returns it.
+    pub bytecode_magic: u32,
+    /// The digest of the distribution that the blob was made for, 64 hexadecimal digits.
+    pub distribution: String,
+    /// What runs.
+    pub run: Run,
+    /// Fields of `PyPreConfig` that differ from pyembed's defaults, by their names.
+    pub preconfig: Vec<Setting>,
+    /// Fields of `PyConfig` that differ from pyembed's defaults, by their names.
+    pub config: Vec<Setting>,
+    /// Accept the interpreter's own command line (`-m`, `-c`, a script) when `PYOX_INTERPRETER`
+    /// is `1` in the environment.
+    pub interpreter: bool,
+}
+
+/// What the executable runs as `__main__`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Run {
+    /// `python`'s interactive interpreter.
+    Repl,
+    /// A module, or a package's `__main__`, as `python -m` runs it.
+    Module(String),
+    /// The module record `__main__`, as `python FILE` runs it.
+    Script,
+    /// A statement, as `python -c` runs it: Python source.
+    Code(String),
+    /// A function of a module, as an installed console script runs it.
+    EntryPoint {
+        /// The module to import.
+        module: String,
+        /// The attribute to call; dotted for an attribute of an attribute.
+        function: String,
+    },
+}
+
+/// One field of `PyPreConfig` or `PyConfig`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Setting {
+    /// The field's name in CPython's documentation, such as `utf8_mode`.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+}
+
+/// The value of a field of `PyPreConfig` or `PyConfig`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Value {
+    /// For `int` and `unsigned long` fields.
+    Integer(i64),
+    /// For `wchar_t*` fields.
+    Text(String),
+    /// For `PyWideStringList` fields.
+    List(Vec<String>),
+}
+
+impl Config {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Encoding owned strings and integers into memory has no failing case.
+        bincode::encode_to_vec(self, bincode::config::standard()).unwrap_or_default()
+    }
+
+    /// Reads a record, all of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        // The limit stops a forged length from reserving memory that the record cannot fill.
+        let options = bincode::config::standard().with_limit::<{ 1 << 24 }>();
+        match bincode::decode_from_slice(bytes, options) {
+            Ok((config, read)) if read == bytes.len() => Ok(config),
+            Ok((_, read)) => Err(Error::Malformed(format!(
+                "config: expected a record of {} bytes, found one of {read}",
+                bytes.len()
+            ))),
+            Err(error) => Err(Error::Malformed(format!("config: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,541 @@
+//! Finding things in a blob.
+//!
+//! A [`Blob`] borrows its bytes and hands out slices of them; nothing is copied, decoded or kept. A
+//! lookup reads one or two slots of an index and one record; iterating reads the records in order.
+
+use crate::layout::{
+    self, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, NEED_SIZE,
+    PROJECT_SIZE, SECTION_SIZE, SLOT_SIZE, Section,
+};
+use crate::{Config, Error};
+
+/// A blob whose header, section table and configuration have been checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Blob<'a> {
+    bytes: &'a [u8],
+    modules: Table<'a>,
+    files: Table<'a>,
+    needs: &'a [u8],
+    projects: &'a [u8],
+    strings: &'a [u8],
+    config: &'a [u8],
+}
+
+/// Records of one length, and the index that finds them by name.
+#[derive(Debug, Clone, Copy)]
+struct Table<'a> {
+    records: &'a [u8],
+    index: &'a [u8],
+    size: usize,
+    what: &'static str,
+}
+
+/// A module's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Module<'a> {
+    /// The dotted name.
+    pub name: &'a str,
+    /// What it is.
+    pub kind: ModuleKind,
+    /// Whether it is a package of any kind: it then has a `__path__`.
+    pub is_package: bool,
+    /// Number of its project.
+    pub project: u32,
+    /// Number of the file record of its source or its shared object.
+    pub file: Option<u32>,
+    code: Payload,
+}
+
+/// A file's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File<'a> {
+    /// The path in the application's tree, with `/` between its parts.
+    pub path: &'a str,
+    /// What it is.
+    pub kind: FileKind,
+    /// How its bytes are stored.
+    pub codec: Codec,
+    /// How many bytes it has once they are decoded.
+    pub len: u64,
+    /// Number of its project.
+    pub project: u32,
+    needs: (u32, u32),
+    stored: Payload,
+}
+
+/// Where a payload lies, and its CRC-32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Payload {
+    offset: u64,
+    len: u64,
+    crc: u32,
+}
+
+/// A project: the unit that PyPI knows. The standard library is the project `python`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Project<'a> {
+    /// Its normalised name.
+    pub name: &'a str,
+    /// Its version; empty where it has none.
+    pub version: &'a str,
+}
+
+/// One entry of the section table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectionEntry {
+    /// Which section; none for one that this reader does not know.
+    pub section: Option<Section>,
+    /// Its code, known or not.
+    pub code: u32,
+    /// Where it begins.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub len: u64,
+    /// How many records, slots or elements it holds.
+    pub count: u64,
+    crc: u32,
+}
+
+impl Module<'_> {
+    /// Length of the marshalled code object, in bytes; 0 without one.
+    #[must_use]
+    pub fn code_len(&self) -> u64 {
+        self.code.len
+    }
+}
+
+impl File<'_> {
+    /// How many bytes it takes in the blob.
+    #[must_use]
+    pub fn stored_len(&self) -> u64 {
+        self.stored.len
+    }
+}
+
+impl<'a> Blob<'a> {
+    /// Opens the blob at the start of `bytes`, which may go on behind it.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
+        let bytes = checked_header(bytes)?;
+        let section = |kind: Section| find_section(bytes, kind);
+        let table = |kind, index, size, what| -> Result<Table<'a>, Error> {
+            let table = Table { records: section(kind)?, index: section(index)?, size, what };
+            table.check_shape().map(|()| table)
+        };
+        let blob = Self {
+            bytes,
+            modules: table(Section::Modules, Section::ModuleIndex, MODULE_SIZE, "module")?,
+            files: table(Section::Files, Section::FileIndex, FILE_SIZE, "file")?,
+            needs: section(Section::Needs)?,
+            projects: section(Section::Projects)?,
+            strings: section(Section::Strings)?,
+            config: section(Section::Config)?,
+        };
+        for entry in blob.sections() {
+            if entry.section == Some(Section::Config) {
+                blob.check_section(&entry)?;
+            }
+        }
+        Ok(blob)
+    }
+
+    /// All bytes of the blob.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The SHA-256 of everything behind the header, as the header states it.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        let at = layout::header::DIGEST;
+        digest.copy_from_slice(&self.bytes[at..at + 32]);
+        digest
+    }
+
+    /// The configuration record.
+    pub fn config(&self) -> Result<Config, Error> {
+        Config::decode(self.config)
+    }
+
+    /// The section table's entries, in its order.
+    pub fn sections(&self) -> impl Iterator<Item = SectionEntry> + use<'a> {
+        section_entries(self.bytes)
+    }
+
+    /// The module of that dotted name.
+    pub fn module(&self, name: &str) -> Result<Option<Module<'a>>, Error> {
+        self.find(&self.modules, name).map_or(Ok(None), |number| self.module_at(number).map(Some))
+    }
+
+    /// How many modules there are.
+    #[must_use]
+    pub fn module_count(&self) -> usize {
+        self.modules.len()
+    }
+
+    /// The module record of that number; records are sorted by name.
+    pub fn module_at(&self, number: u32) -> Result<Module<'a>, Error> {
+        use layout::module as at;
+        let record = self.modules.record(number)?;
+        let name = self.checked_name(&self.modules, number, record, at::RECORD_CRC)?;
+        let code = u16_at(record, at::KIND);
+        let kind = ModuleKind::from_code(code)
+            .ok_or_else(|| malformed(format!("module {name}: unknown kind {code}")))?;
+        let flags = u16_at(record, at::FLAGS);
+        Ok(Module {
+            name,
+            kind,
+            is_package: matches!(kind, ModuleKind::Package | ModuleKind::Namespace)
+                || flags & layout::FLAG_PACKAGE != 0,
+            project: u32_at(record, at::PROJECT),
+            file: u32_at(record, at::FILE).checked_sub(1),
+            code: Payload {
+                offset: u64_at(record, at::CODE_OFFSET),
+                len: u64::from(u32_at(record, at::CODE_LENGTH)),
+                crc: u32_at(record, at::CODE_CRC),
+            },
+        })
+    }
+
+    /// All modules, sorted by name.
+    pub fn modules(&self) -> impl Iterator<Item = Result<Module<'a>, Error>> + '_ {
+        (0..self.modules.len_u32()).map(|number| self.module_at(number))
+    }
+
+    /// The modules whose names begin with `prefix`, sorted by name.
+    pub fn modules_from(
+        &self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = Result<Module<'a>, Error>> + '_ {
+        (self.lower_bound(&self.modules, prefix)..self.modules.len_u32())
+            .map(|number| self.module_at(number))
+            .take_while(move |module| !matches!(module, Ok(m) if !m.name.starts_with(prefix)))
+    }
+
+    /// A module's marshalled code object, checked; empty where it has none.
+    pub fn code(&self, module: &Module<'a>) -> Result<&'a [u8], Error> {
+        self.payload(&module.code, || format!("module {}", module.name))
+    }
+
+    /// The file of that path.
+    pub fn file(&self, path: &str) -> Result<Option<File<'a>>, Error> {
+        self.find(&self.files, path).map_or(Ok(None), |number| self.file_at(number).map(Some))
+    }
+
+    /// How many files there are.
+    #[must_use]
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The file record of that number; records are sorted by path.
+    pub fn file_at(&self, number: u32) -> Result<File<'a>, Error> {
+        use layout::file as at;
+        let record = self.files.record(number)?;
+        let path = self.checked_name(&self.files, number, record, at::RECORD_CRC)?;
+        let (kind, codec) = (u16_at(record, at::KIND), u16_at(record, at::CODEC));
+        Ok(File {
+            path,
+            kind: FileKind::from_code(kind)
+                .ok_or_else(|| malformed(format!("file {path}: unknown kind {kind}")))?,
+            codec: Codec::from_code(codec)
+                .ok_or_else(|| malformed(format!("file {path}: unknown codec {codec}")))?,
+            len: u64_at(record, at::LENGTH),
+            project: u32_at(record, at::PROJECT),
+            needs: (u32_at(record, at::NEEDS_FIRST), u32_at(record, at::NEEDS_COUNT)),
+            stored: Payload {
+                offset: u64_at(record, at::OFFSET),
+                len: u64_at(record, at::STORED_LENGTH),
+                crc: u32_at(record, at::CRC),
+            },
+        })
+    }
+
+    /// All files, sorted by path.
+    pub fn files(&self) -> impl Iterator<Item = Result<File<'a>, Error>> + '_ {
+        (0..self.files.len_u32()).map(|number| self.file_at(number))
+    }
+
+    /// The number of the first file whose path is not less than `path`, in byte order.
+    #[must_use]
+    pub fn first_file_from(&self, path: &str) -> u32 {
+        self.lower_bound(&self.files, path)
+    }
+
+    /// A file's bytes as they are stored, checked. [`File::codec`] says how to decode them.
+    pub fn stored(&self, file: &File<'a>) -> Result<&'a [u8], Error> {
+        self.payload(&file.stored, || format!("file {}", file.path))
+    }
+
+    /// The numbers of the files that must be loaded before this one, in their order.
+    pub fn needs(&self, file: &File<'a>) -> Result<impl Iterator<Item = u32> + use<'a>, Error> {
+        let (first, count) = (file.needs.0 as usize, file.needs.1 as usize);
+        let bytes = first
+            .checked_mul(NEED_SIZE)
+            .zip(first.checked_add(count).and_then(|end| end.checked_mul(NEED_SIZE)))
+            .and_then(|(start, end)| self.needs.get(start..end))
+            .ok_or_else(|| malformed(format!("file {}: needs lie outside", file.path)))?;
+        Ok(bytes.chunks_exact(NEED_SIZE).map(|number| u32_at(number, 0)))
+    }
+
+    /// The project of that number.
+    pub fn project(&self, number: u32) -> Result<Project<'a>, Error> {
+        use layout::project as at;
+        let record = record_at(self.projects, PROJECT_SIZE, number)
+            .ok_or_else(|| malformed(format!("project {number}: no such record")))?;
+        let string = |offset, length| {
+            self.string(u32_at(record, offset), u32_at(record, length))
+                .ok_or_else(|| malformed(format!("project {number}: its name lies outside")))
+        };
+        Ok(Project {
+            name: string(at::NAME_OFFSET, at::NAME_LENGTH)?,
+            version: string(at::VERSION_OFFSET, at::VERSION_LENGTH)?,
+        })
+    }
+
+    /// How many projects there are.
+    #[must_use]
+    pub fn project_count(&self) -> usize {
+        self.projects.len() / PROJECT_SIZE
+    }
+
+    /// Checks every section and every record. Linear in the blob's length.
+    ///
+    /// The header's SHA-256 is the caller's to check: this crate has no use for one.
+    pub fn verify(&self) -> Result<(), Error> {
+        for entry in self.sections() {
+            self.check_section(&entry)?;
+        }
+        for (number, module) in (0..).zip(self.modules()) {
+            let module = module?;
+            self.code(&module)?;
+            self.project(module.project)?;
+            if let Some(file) = module.file {
+                self.file_at(file)?;
+            }
+            self.check_found(&self.modules, module.name, number)?;
+        }
+        for (number, file) in (0..).zip(self.files()) {
+            let file = file?;
+            self.stored(&file)?;
+            self.project(file.project)?;
+            for need in self.needs(&file)? {
+                self.file_at(need)?;
+            }
+            self.check_found(&self.files, file.path, number)?;
+        }
+        (0..).take(self.project_count()).try_for_each(|number| self.project(number).map(|_| ()))
+    }
+
+    /// The index must find what the table holds: a name that stands twice is found once.
+    fn check_found(&self, table: &Table<'a>, name: &str, number: u32) -> Result<(), Error> {
+        if self.find(table, name) == Some(number) {
+            return Ok(());
+        }
+        Err(malformed(format!("{} {name}: the index does not find it", table.what)))
+    }
+
+    fn check_section(&self, entry: &SectionEntry) -> Result<(), Error> {
+        let place = || match entry.section {
+            Some(section) => format!("section {}", section.name()),
+            None => format!("section {}", entry.code),
+        };
+        let payload = Payload { offset: entry.offset, len: entry.len, crc: entry.crc };
+        self.payload(&payload, place).map(|_| ())
+    }
+
+    fn payload(&self, p: &Payload, place: impl Fn() -> String) -> Result<&'a [u8], Error> {
+        if p.len == 0 {
+            return Ok(&[]);
+        }
+        let bytes = slice(self.bytes, p.offset, p.len).ok_or_else(|| {
+            malformed(format!("{}: {} bytes at {} lie outside", place(), p.len, p.offset))
+        })?;
+        check_crc(bytes, p.crc, place).map(|()| bytes)
+    }
+
+    fn string(&self, offset: u32, len: u32) -> Option<&'a str> {
+        std::str::from_utf8(slice(self.strings, offset.into(), len.into())?).ok()
+    }
+
+    /// A record's name, once the checksum over both holds.
+    fn checked_name(
+        &self,
+        table: &Table<'a>,
+        number: u32,
+        record: &[u8],
+        crc_at: usize,
+    ) -> Result<&'a str, Error> {
+        let place = || format!("{} record {number}", table.what);
+        let name = self
+            .name_of(record)
+            .ok_or_else(|| malformed(format!("{}: its name lies outside", place())))?;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(name.as_bytes());
+        hasher.update(&record[8..crc_at]);
+        let (expected, found) = (u32_at(record, crc_at), hasher.finalize());
+        if expected == found {
+            return Ok(name);
+        }
+        Err(Error::Checksum { place: place(), expected, found })
+    }
+
+    /// Both record kinds begin with their name's offset and length.
+    fn name_of(&self, record: &[u8]) -> Option<&'a str> {
+        self.string(u32_at(record, 0), u32_at(record, 4))
+    }
+
+    fn find(&self, table: &Table<'a>, name: &str) -> Option<u32> {
+        let slots = table.index.len() / SLOT_SIZE;
+        let hash = layout::hash(name.as_bytes());
+        let (tag, mask) = ((hash >> 32) as u32, slots.checked_sub(1)?);
+        // Truncation keeps the low bits, which are all that the mask lets through.
+        #[allow(clippy::cast_possible_truncation)]
+        let start = hash as usize;
+        // A damaged index may have no empty slot; no search visits a slot twice.
+        for step in 0..slots {
+            let slot = &table.index[(start.wrapping_add(step) & mask) * SLOT_SIZE..][..SLOT_SIZE];
+            let number = u32_at(slot, 4).checked_sub(1)?;
+            if u32_at(slot, 0) == tag
+                && let Ok(record) = table.record(number)
+                && self.name_of(record) == Some(name)
+            {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn lower_bound(&self, table: &Table<'a>, name: &str) -> u32 {
+        let (mut low, mut high) = (0, table.len_u32());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let before = table
+                .record(middle)
+                .is_ok_and(|record| self.name_of(record).is_some_and(|found| found < name));
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+impl<'a> Table<'a> {
+    fn check_shape(&self) -> Result<(), Error> {
+        let slots = self.index.len() / SLOT_SIZE;
+        if self.records.len().is_multiple_of(self.size)
+            && u32::try_from(self.records.len()).is_ok()
+            && self.index.len().is_multiple_of(SLOT_SIZE)
+            && slots.is_power_of_two()
+        {
+            return Ok(());
+        }
+        Err(malformed(format!(
+            "{} table: {} bytes of records and {} of index do not fit the format",
+            self.what,
+            self.records.len(),
+            self.index.len()
+        )))
+    }
+
+    fn len(&self) -> usize {
+        self.records.len() / self.size
+    }
+
+    /// [`Table::check_shape`] has seen that it fits.
+    fn len_u32(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX)
+    }
+
+    fn record(&self, number: u32) -> Result<&'a [u8], Error> {
+        record_at(self.records, self.size, number)
+            .ok_or_else(|| malformed(format!("{} record {number}: no such record", self.what)))
+    }
+}
+
+/// Checks header and section table, and cuts `bytes` to the blob's length.
+fn checked_header(bytes: &[u8]) -> Result<&[u8], Error> {
+    use layout::header as at;
+    let header = bytes.get(..HEADER_SIZE).ok_or(Error::NotABlob)?;
+    if !header.starts_with(&layout::MAGIC) {
+        return Err(Error::NotABlob);
+    }
+    let (major, minor) = (u16_at(header, at::MAJOR), u16_at(header, at::MINOR));
+    if major != layout::MAJOR {
+        return Err(Error::Version { major, minor });
+    }
+    check_crc(&header[..at::HEADER_CRC], u32_at(header, at::HEADER_CRC), || "header".to_owned())?;
+    let size = u64_at(header, at::SIZE);
+    let whole = usize::try_from(size)
+        .ok()
+        .and_then(|size| bytes.get(..size))
+        .ok_or(Error::Truncated { expected: size, found: bytes.len() as u64 })?;
+    let table = (u32_at(header, at::SECTION_COUNT) as usize)
+        .checked_mul(SECTION_SIZE)
+        .and_then(|len| whole.get(HEADER_SIZE..)?.get(..len))
+        .ok_or_else(|| malformed("section table: lies outside".to_owned()))?;
+    check_crc(table, u32_at(header, at::TABLE_CRC), || "section table".to_owned())?;
+    Ok(whole)
+}
+
+fn section_entries(bytes: &[u8]) -> impl Iterator<Item = SectionEntry> + use<'_> {
+    use layout::section as at;
+    let count = u32_at(bytes, layout::header::SECTION_COUNT) as usize;
+    bytes[HEADER_SIZE..].chunks_exact(SECTION_SIZE).take(count).map(|entry| {
+        let code = u32_at(entry, at::KIND);
+        SectionEntry {
+            section: Section::from_code(code),
+            code,
+            offset: u64_at(entry, at::OFFSET),
+            len: u64_at(entry, at::LENGTH),
+            count: u64_at(entry, at::COUNT),
+            crc: u32_at(entry, at::CRC),
+        }
+    })
+}
+
+fn find_section(bytes: &[u8], kind: Section) -> Result<&[u8], Error> {
+    let entry = section_entries(bytes)
+        .find(|entry| entry.section == Some(kind))
+        .ok_or(Error::MissingSection(kind.name()))?;
+    slice(bytes, entry.offset, entry.len)
+        .ok_or_else(|| malformed(format!("section {}: lies outside", kind.name())))
+}
+
+fn check_crc(bytes: &[u8], expected: u32, place: impl Fn() -> String) -> Result<(), Error> {
+    let found = crc32fast::hash(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Checksum { place: place(), expected, found })
+}
+
+fn malformed(what: String) -> Error {
+    Error::Malformed(what)
+}
+
+fn slice(bytes: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
+    bytes.get(usize::try_from(offset).ok()?..)?.get(..usize::try_from(len).ok()?)
+}
+
+fn record_at(records: &[u8], size: usize, number: u32) -> Option<&[u8]> {
+    records.get((number as usize).checked_mul(size)?..)?.get(..size)
+}
+
+// The three below are only called with a record, slot or header of checked length.
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}

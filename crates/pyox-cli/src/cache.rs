@@ -1,0 +1,71 @@
+//! The folder under the user's cache directory, and the distribution documents in it.
+//!
+//! Nothing in it is needed: whatever is deleted is made again. Everything in it is found by the digest
+//! of what it was made from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pyox_schema::{Digest, Distribution, Document};
+
+use crate::{Fault, HintExt, Result, input, output};
+
+/// `$PYOX_CACHE_DIR`, or `pyox` under `$XDG_CACHE_HOME` or `~/.cache`.
+pub fn root() -> Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    variable("PYOX_CACHE_DIR")
+        .map(PathBuf::from)
+        .or_else(|| variable("XDG_CACHE_HOME").map(|path| Path::new(&path).join("pyox")))
+        .or_else(|| variable("HOME").map(|path| Path::new(&path).join(".cache/pyox")))
+        .ok_or_else(|| {
+            Fault::new("cache", "expected a home directory, but HOME is not set")
+                .hint("set PYOX_CACHE_DIR to a folder that pyox may write to")
+                .into()
+        })
+}
+
+/// A folder of the cache, made where it is missing.
+pub fn folder(name: &str) -> Result<PathBuf> {
+    let path = root()?.join(name);
+    fs::create_dir_all(&path).fault_at(&path)?;
+    Ok(path)
+}
+
+/// Keeps a distribution document, so that later stages find it by its digest.
+pub fn remember(distribution: &Distribution) -> Result<Digest> {
+    let digest = distribution.digest();
+    let path = document_path(&digest)?;
+    let json = distribution.to_json();
+    if fs::read(&path).is_ok_and(|there| there == json) {
+        return Ok(digest);
+    }
+    output::text(Some(&path), &json)?;
+    Ok(digest)
+}
+
+/// The distribution of that digest: `document` where one is named, else as it was remembered.
+pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribution> {
+    if let Some(path) = document {
+        let distribution: Distribution = input::document(Some(path))?;
+        let found = distribution.digest();
+        if found == *digest {
+            return Ok(distribution);
+        }
+        let what = format!("expected the distribution {}, got {}", digest.short(), found.short());
+        return Err(Fault::at(path, what).hint("collect and pack again for this one").into());
+    }
+    let path = document_path(digest)?;
+    if !path.exists() {
+        return Err(Fault::new(
+            "distribution",
+            format_args!("{} is not known here", digest.short()),
+        )
+        .hint("name its document with -d, or fetch it again with pyox-fetch")
+        .into());
+    }
+    input::document(Some(&path))
+}
+
+fn document_path(digest: &Digest) -> Result<PathBuf> {
+    Ok(folder("documents")?.join(format!("{digest}.json")))
+}

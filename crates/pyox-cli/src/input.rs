@@ -1,0 +1,43 @@
+//! The receiving end: a file, or stdin for `-` and for nothing.
+
+use std::fs;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use pyox_schema::Document;
+
+use crate::{Fault, HintExt, Result};
+
+/// Reads all of a file, or of stdin where `path` is `-` or none.
+///
+/// `what` names what is wanted, for the message when stdin is a terminal.
+pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
+    match path.filter(|path| path.as_os_str() != "-") {
+        Some(path) => Ok(fs::read(path).fault_at(path)?),
+        None if io::stdin().is_terminal() => {
+            Err(Fault::new("stdin", format_args!("expected {what} through a pipe, got a terminal"))
+                .hint("name a file, or put the stage that makes it in front: `… | pyox-…`")
+                .into())
+        }
+        None => {
+            let mut bytes = Vec::new();
+            io::stdin().read_to_end(&mut bytes).fault("stdin")?;
+            Ok(bytes)
+        }
+    }
+}
+
+/// Reads a document from a file or stdin, as [`read`] does.
+pub fn document<D: Document>(path: Option<&Path>) -> Result<D> {
+    let bytes = read(path, &format!("a {} document", D::SCHEMA))?;
+    Ok(D::from_json(&bytes).fault(name(path))?)
+}
+
+/// How messages name an input.
+#[must_use]
+pub fn name(path: Option<&Path>) -> String {
+    match path.filter(|path| path.as_os_str() != "-") {
+        Some(path) => path.display().to_string(),
+        None => "stdin".to_owned(),
+    }
+}

@@ -1,0 +1,122 @@
+//! The sending end: stdout, or a file that appears whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, linkat};
+
+use crate::{Fault, HintExt, Result};
+
+/// Permission bits of a file that is read, before the umask.
+pub const PLAIN: u32 = 0o666;
+/// Permission bits of a file that is run, before the umask.
+pub const EXECUTABLE: u32 = 0o777;
+
+/// Writes text to stdout, or to a file where one is named.
+pub fn text(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
+    match to_file(path) {
+        Some(path) => atomically(path, PLAIN, |file| file.write_all(bytes)),
+        None => stdout(bytes),
+    }
+}
+
+/// Writes bytes that no terminal should get to stdout, or to a file where one is named.
+pub fn binary(path: Option<&Path>, what: &str, bytes: &[u8]) -> Result<()> {
+    match to_file(path) {
+        Some(path) => atomically(path, PLAIN, |file| file.write_all(bytes)),
+        None => {
+            refuse_terminal(path, what)?;
+            stdout(bytes)
+        }
+    }
+}
+
+/// Refuses to send `what` to a terminal; asked early, it saves the user the work in between.
+pub fn refuse_terminal(path: Option<&Path>, what: &str) -> Result<()> {
+    if to_file(path).is_none() && io::stdout().is_terminal() {
+        return Err(Fault::new("stdout", format_args!("{what} is binary, and this is a terminal"))
+            .hint("write it to a file with -o, or pipe it into the next stage")
+            .into());
+    }
+    Ok(())
+}
+
+/// Makes a file with the bytes that `write` writes: at once and whole, or not at all.
+///
+/// The bytes go to a file without a name in the same folder, which the kernel forgets when the process
+/// dies, and which gets its name when it is complete.
+pub fn atomically(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let file = tempfile::tempfile_in(folder).fault_at(path)?;
+    let mut writer = BufWriter::with_capacity(1 << 16, &file);
+    write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
+    drop(writer);
+    file.set_permissions(fs::Permissions::from_mode(mode & !umask())).fault_at(path)?;
+    publish(&file, path).fault_at(path)?;
+    Ok(())
+}
+
+/// Gives a nameless file its name, over whatever has it.
+fn publish(file: &File, path: &Path) -> io::Result<()> {
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |to: &Path| linkat(CWD, &descriptor, CWD, to, AtFlags::SYMLINK_FOLLOW);
+    match link(path) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::EXIST) => {}
+        // No /proc, or a file system without nameless files: copy under a temporary name.
+        Err(_) => return copy(file, path),
+    }
+    // link(2) does not replace, rename(2) does.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    link(&temporary)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+fn copy(file: &File, path: &Path) -> io::Result<()> {
+    use io::Seek;
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut source = file;
+    source.rewind()?;
+    let mut named = tempfile::NamedTempFile::new_in(folder)?;
+    io::copy(&mut source, &mut named)?;
+    named.as_file().set_permissions(file.metadata()?.permissions())?;
+    named.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+/// The process's umask, which `open(2)` applies but `fchmod(2)` does not.
+fn umask() -> u32 {
+    // Reading it means setting it; the tools do this before they start a thread that makes files.
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits()
+}
+
+fn to_file(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| path.as_os_str() != "-")
+}
+
+fn stdout(bytes: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    // A broken pipe must stay an `io::Error`: `run` knows it.
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            anyhow::Error::new(error)
+        } else {
+            Fault::new("stdout", error).into()
+        }
+    })
+}

@@ -1,0 +1,192 @@
+//! `pyox.distribution/1`: a Python interpreter to embed. `docs/formats/distribution.md` specifies it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Document};
+
+/// A distribution: where its parts are and how they are linked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// [`Document::SCHEMA`].
+    pub schema: String,
+    /// The SPEC that it was fetched by, without a path of the machine.
+    pub source: String,
+    /// The folder that every other path in this document is relative to.
+    pub root: PathBuf,
+    /// The target triple that it runs on.
+    pub target: String,
+    /// The interpreter.
+    pub python: Python,
+    /// Where its parts are.
+    pub paths: Paths,
+    /// The standard library's identity.
+    pub stdlib: Stdlib,
+    /// How an executable is linked against it.
+    pub link: Link,
+    /// Its extension modules, sorted by name.
+    pub extensions: Vec<Extension>,
+    /// Licence texts of all that is linked into an executable, as paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub licenses: Vec<String>,
+}
+
+/// Facts about the interpreter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Python {
+    /// Implementation name, `cpython`.
+    pub implementation: String,
+    /// Full version, such as `3.13.5`.
+    pub version: String,
+    /// Major and minor version.
+    pub version_info: (u8, u8),
+    /// Interpreter tag, such as `cp313`.
+    pub tag: String,
+    /// ABI tag of extension modules, such as `cpython-313-x86_64-linux-gnu`.
+    pub soabi: String,
+    /// The bytecode magic number in hexadecimal, in the order of a `.pyc` file's first four bytes.
+    pub bytecode_magic: String,
+    /// File suffixes of extension modules, in the import system's order.
+    pub extension_suffixes: Vec<String>,
+    /// `sysconfig.get_platform()`, such as `linux-x86_64`.
+    pub platform: String,
+}
+
+/// Where the parts of a distribution are, relative to its root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Paths {
+    /// The interpreter's executable.
+    pub executable: String,
+    /// The folder of the standard library.
+    pub stdlib: String,
+    /// The folder of its extension modules, where it has any in files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynload: Option<String>,
+    /// The folder of `Python.h`, where it is installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include: Option<String>,
+    /// Packages of the standard library that hold its tests.
+    #[serde(default)]
+    pub test_packages: Vec<String>,
+}
+
+/// The standard library's identity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stdlib {
+    /// SHA-256 over `path NUL sha256 LF` of each of its files, sorted by path.
+    pub sha256: Digest,
+    /// How many files that were.
+    pub files: u64,
+}
+
+/// How an executable is linked against a distribution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// Whether an executable with libc and all in it can be made.
+    #[serde(rename = "static")]
+    pub can_static: bool,
+    /// Whether an executable that needs the platform's loader and libc can be made.
+    #[serde(rename = "dynamic")]
+    pub can_dynamic: bool,
+    /// Why one of the two cannot be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `libpython3.X.a`.
+    pub libpython: FileRef,
+    /// Further object files and archives to link, in their order.
+    #[serde(default)]
+    pub archives: Vec<FileRef>,
+    /// Libraries that libpython and the built-in extension modules need, in link order.
+    pub libraries: Vec<Library>,
+    /// Further arguments for the linker driver.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// The linker driver to use, such as `cc`.
+    pub driver: String,
+    /// `elf`, or `llvm-bitcode:VERSION` for objects that need an LLVM linker.
+    pub object_format: String,
+}
+
+/// A file of the distribution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Relative to the distribution's root.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
+}
+
+/// A library for the linker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Library {
+    /// Its name, as `-l` takes it.
+    pub name: String,
+    /// The static library that the distribution brings; without one the system's is linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<FileRef>,
+}
+
+/// An extension module of the standard library.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its dotted name.
+    pub name: String,
+    /// Whether it is in libpython or in a file of its own.
+    pub linkage: Linkage,
+    /// Its initialisation function, such as `PyInit__ssl`; none for modules of the core that the
+    /// interpreter initialises itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
+    /// Its shared object, for [`Linkage::File`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileRef>,
+    /// What it needs: `-l` names for a built-in, SONAMEs for a file. libc's family is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<String>,
+}
+
+/// Where an extension module's code is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Linkage {
+    /// In libpython.
+    Builtin,
+    /// In a shared object.
+    File,
+}
+
+impl Document for Distribution {
+    const SCHEMA: &'static str = "pyox.distribution/1";
+}
+
+impl Distribution {
+    /// A path of the distribution on this machine.
+    #[must_use]
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// The distribution's identity: the digest of this document without [`Distribution::root`], so
+    /// that it is the same on every machine that has the same distribution.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&Self { root: PathBuf::new(), ..self.clone() }.to_json())
+    }
+
+    /// Every file that the document names, with what the document says of it.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<&Path, &FileRef> {
+        let libraries = self.link.libraries.iter().filter_map(|library| library.archive.as_ref());
+        let extensions = self.extensions.iter().filter_map(|extension| extension.file.as_ref());
+        std::iter::once(&self.link.libpython)
+            .chain(&self.link.archives)
+            .chain(libraries)
+            .chain(extensions)
+            .map(|file| (Path::new(&file.path), file))
+            .collect()
+    }
+}
