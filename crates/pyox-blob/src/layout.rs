@@ -9,6 +9,9 @@ pub const MAJOR: u16 = 1;
 /// A larger minor version only adds sections and flags that older readers may ignore.
 pub const MINOR: u16 = 0;
 
+/// The section of an executable that holds the blob.
+pub const ELF_SECTION: &str = ".pyox_blob";
+
 /// Length of the header.
 pub const HEADER_SIZE: usize = 64;
 /// Length of one entry of the section table, which follows the header.
