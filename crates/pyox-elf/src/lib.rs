@@ -1,0 +1,259 @@
+//! What the tools want to know of an ELF file: what it is, what it runs on, what it needs.
+//!
+//! Everything is read the way the dynamic loader reads it, from the program headers, so that a file
+//! without section headers (`strip`, `sstrip`, some packers) gives the same answers. The bytes are
+//! untrusted: whatever is out of bounds is an [`Error`], never a panic. Costs a few microseconds for
+//! a file of any size, because only the dynamic section and its names are looked at.
+
+use std::fmt;
+
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
+use object::{Endianness, FileKind};
+
+/// Facts about one ELF file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elf {
+    /// What kind of file it is.
+    pub kind: Kind,
+    /// The `e_machine` field: see [`Elf::architecture`].
+    pub machine: u16,
+    /// Whether it is a 64-bit file.
+    pub is_64: bool,
+    /// The loader that it asks for (`PT_INTERP`); executables that start by themselves have none.
+    pub interpreter: Option<String>,
+    /// Whether it has a dynamic section, which a plain `-static` executable has not.
+    pub is_dynamic: bool,
+    /// The name under which others need it (`DT_SONAME`).
+    pub soname: Option<String>,
+    /// SONAMEs, or paths, of what must be loaded with it (`DT_NEEDED`), in their order.
+    pub needed: Vec<String>,
+    /// Folders where its needs are looked for, in their order and possibly with `$ORIGIN`:
+    /// `DT_RUNPATH`, or the older `DT_RPATH` where that is missing.
+    pub runpath: Vec<String>,
+}
+
+/// Kinds of ELF file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An object file (`ET_REL`).
+    Object,
+    /// An executable at a fixed address (`ET_EXEC`).
+    Executable,
+    /// A shared object, or an executable at any address (`ET_DYN`).
+    SharedObject,
+    /// Something else, such as a core file.
+    Other,
+}
+
+/// Why bytes are not a usable ELF file: text for people, lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(String);
+
+impl Elf {
+    /// Reads the facts from a file's bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        match FileKind::parse(bytes) {
+            Ok(FileKind::Elf64) => parse::<FileHeader64<Endianness>>(bytes, true),
+            Ok(FileKind::Elf32) => parse::<FileHeader32<Endianness>>(bytes, false),
+            _ => Err(Error("expected an ELF file, got another format".to_owned())),
+        }
+    }
+
+    /// The name of the machine as target triples have it, such as `x86_64`; none for the rare ones.
+    #[must_use]
+    pub fn architecture(&self) -> Option<&'static str> {
+        Some(match (elf::Machine(self.machine), self.is_64) {
+            (elf::EM_X86_64, true) => "x86_64",
+            (elf::EM_386, false) => "i686",
+            (elf::EM_AARCH64, true) => "aarch64",
+            (elf::EM_ARM, false) => "armv7",
+            (elf::EM_RISCV, true) => "riscv64gc",
+            (elf::EM_PPC64, true) => "powerpc64le",
+            (elf::EM_S390, true) => "s390x",
+            (elf::EM_LOONGARCH, true) => "loongarch64",
+            _ => return None,
+        })
+    }
+
+    /// What it needs apart from libc's family, see [`is_libc`].
+    pub fn needed_beyond_libc(&self) -> impl Iterator<Item = &str> {
+        self.needed.iter().map(String::as_str).filter(|name| !is_libc(name))
+    }
+}
+
+/// Whether bytes begin as an ELF file does.
+#[must_use]
+pub fn is_elf(bytes: &[u8]) -> bool {
+    bytes.starts_with(&elf::ELFMAG)
+}
+
+/// Whether a SONAME is of libc's family: the libraries and the loader that come with glibc or musl,
+/// which every dynamic executable of that platform has in its process or can count on.
+///
+/// `libgcc_s` and `libstdc++` are not of it: a minimal system can be without them.
+#[must_use]
+pub fn is_libc(soname: &str) -> bool {
+    let name = soname.rsplit('/').next().unwrap_or(soname);
+    if name.starts_with("ld-linux") || name.starts_with("ld-musl-") || name.starts_with("ld64.so") {
+        return true;
+    }
+    let stem = name.split(".so").next().unwrap_or(name);
+    stem.strip_prefix("lib").is_some_and(is_libc_link_name) || stem.starts_with("libc.musl-")
+}
+
+/// Whether a library's name, as `-l` takes it, is of libc's family, as [`is_libc`] has it.
+#[must_use]
+pub fn is_libc_link_name(name: &str) -> bool {
+    ["c", "m", "mvec", "dl", "pthread", "rt", "util", "resolv", "anl"].contains(&name)
+}
+
+fn parse<F: FileHeader<Endian = Endianness>>(bytes: &[u8], is_64: bool) -> Result<Elf, Error> {
+    let header = F::parse(bytes)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, bytes)?;
+
+    let mut interpreter = None;
+    let mut dynamic = None;
+    for segment in segments {
+        if let Some(path) = segment.interpreter(endian, bytes)? {
+            interpreter = Some(text(path)?);
+        }
+        if let Some(entries) = segment.dynamic(endian, bytes)? {
+            dynamic = Some(entries);
+        }
+    }
+
+    let mut found = Elf {
+        kind: match header.e_type(endian) {
+            elf::ET_REL => Kind::Object,
+            elf::ET_EXEC => Kind::Executable,
+            elf::ET_DYN => Kind::SharedObject,
+            _ => Kind::Other,
+        },
+        machine: header.e_machine(endian).0,
+        is_64,
+        interpreter,
+        is_dynamic: dynamic.is_some(),
+        soname: None,
+        needed: Vec::new(),
+        runpath: Vec::new(),
+    };
+
+    let entries = || {
+        dynamic
+            .into_iter()
+            .flatten()
+            .map(|entry| -> (_, u64) { (entry.d_tag(endian), entry.d_val(endian).into()) })
+            .take_while(|(tag, _)| *tag != elf::DT_NULL)
+    };
+    let value = |wanted| entries().find(|(tag, _)| *tag == wanted).map(|(_, value)| value);
+
+    // The names are in a table that the dynamic section gives by its address in memory.
+    let names = match (value(elf::DT_STRTAB), value(elf::DT_STRSZ)) {
+        (Some(address), Some(size)) => segments
+            .iter()
+            .filter(|segment| segment.p_type(endian) == elf::PT_LOAD)
+            .find_map(|segment| segment.data_range(endian, bytes, address, size).ok().flatten())
+            .ok_or_else(|| Error("its table of names is outside the file".to_owned()))?,
+        _ => &[],
+    };
+    let name = |offset: u64| {
+        let rest = usize::try_from(offset).ok().and_then(|offset| names.get(offset..));
+        let end = rest.and_then(|rest| rest.iter().position(|byte| *byte == 0));
+        match (rest, end) {
+            (Some(rest), Some(end)) => text(&rest[..end]),
+            _ => Err(Error(format!("the name at {offset} is outside its table of names"))),
+        }
+    };
+    for (tag, value) in entries() {
+        match tag {
+            elf::DT_NEEDED => found.needed.push(name(value)?),
+            elf::DT_SONAME => found.soname = Some(name(value)?),
+            _ => {}
+        }
+    }
+    if let Some(offset) = value(elf::DT_RUNPATH).or_else(|| value(elf::DT_RPATH)) {
+        let folders = name(offset)?;
+        found.runpath = folders.split(':').filter(|f| !f.is_empty()).map(str::to_owned).collect();
+    }
+    Ok(found)
+}
+
+fn text(bytes: &[u8]) -> Result<String, Error> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| Error("one of its names is not UTF-8".to_owned()))
+}
+
+impl From<object::read::Error> for Error {
+    fn from(error: object::read::Error) -> Self {
+        Self(error.to_string().to_lowercase())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn this_program() -> Vec<u8> {
+        std::fs::read("/proc/self/exe").unwrap()
+    }
+
+    #[test]
+    fn the_running_program_is_what_it_is() {
+        let elf = Elf::parse(&this_program()).unwrap();
+        assert_eq!(elf.kind, Kind::SharedObject);
+        assert_eq!(elf.architecture(), Some(std::env::consts::ARCH));
+        assert!(elf.is_dynamic);
+        assert!(elf.interpreter.is_some());
+        assert!(elf.needed.iter().any(|name| name.starts_with("libc.")), "{:?}", elf.needed);
+        assert!(elf.needed_beyond_libc().all(|name| name.starts_with("libgcc_s.")), "{elf:?}");
+    }
+
+    #[test]
+    fn a_file_without_section_headers_gives_the_same_answers() {
+        let mut bytes = this_program();
+        let whole = Elf::parse(&bytes).unwrap();
+        // e_shoff, e_shnum and e_shstrndx of a 64-bit file.
+        bytes[40..48].fill(0);
+        bytes[60..64].fill(0);
+        assert_eq!(Elf::parse(&bytes).unwrap(), whole);
+    }
+
+    #[test]
+    fn damage_is_an_error_or_an_answer_but_no_panic() {
+        let bytes = this_program();
+        for len in (0..bytes.len().min(20_000)).step_by(7) {
+            let _ = Elf::parse(&bytes[..len]);
+        }
+        for at in 0..2_000 {
+            let mut flipped = bytes[..bytes.len().min(100_000)].to_vec();
+            flipped[at] ^= 0xff;
+            let _ = Elf::parse(&flipped);
+        }
+        assert!(Elf::parse(b"").is_err());
+        assert!(Elf::parse(b"#!/bin/sh\n").is_err());
+        assert!(Elf::parse(&bytes[..100]).is_err());
+    }
+
+    #[test]
+    fn libc_is_known_by_its_names() {
+        for name in ["libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2"] {
+            assert!(is_libc(name), "{name}");
+        }
+        for name in ["ld-musl-x86_64.so.1", "libc.musl-x86_64.so.1", "/lib/ld-linux.so.2"] {
+            assert!(is_libc(name), "{name}");
+        }
+        for name in ["libgcc_s.so.1", "libstdc++.so.6", "libcrypt.so.1", "libmpdec.so.3", "libz.so"]
+        {
+            assert!(!is_libc(name), "{name}");
+        }
+    }
+}
