@@ -1,2 +1,104 @@
-//! Placeholder.
-fn main() {}
+//! `pyox-fetch SPEC…`: obtains a distribution and writes its document.
+//!
+//! Of several SPECs it takes the first that can be had, so that a script can name what it prefers and
+//! what it accepts. The document goes to stdout or `-o`, and is kept in the cache under its digest,
+//! where later stages find it.
+
+mod files;
+mod host;
+mod spec;
+mod stdlib;
+mod toolchain;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use pyox_cli::{Answer, Common, Fault, Result, Ui, cache, output};
+use pyox_schema::{Digest, Distribution, Document};
+
+use spec::Spec;
+
+/// Obtain a Python distribution and print its document
+#[derive(Debug, Parser)]
+#[command(name = "pyox-fetch", version, after_help = AFTER_HELP)]
+struct Args {
+    /// Where it comes from; of several the first that can be had
+    #[arg(required = true, value_name = "SPEC")]
+    specs: Vec<String>,
+    /// Write the document to FILE instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The archive's or tarball's SHA-256, checked before anything in it is looked at
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Digest>,
+    /// Build source@… with profile-guided and link-time optimisation (takes ten times as long)
+    #[arg(long)]
+    pgo: bool,
+    /// How many compilers run at once [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    common: Common,
+}
+
+const AFTER_HELP: &str = "\
+SPEC is one of
+  host            the first Python 3.11 to 3.14 on PATH that has a static library
+  host:PYTHON     the Python with that path
+  source@3.X      built from CPython's source, and kept
+  source:TARBALL  built from that release tarball, and kept
+  cpython@3.X     a release of python-build-standalone (not yet)
+  PATH            an archive in python-build-standalone's full format (.tar.zst, .tar.gz), or its
+                  unpacked folder";
+
+fn main() -> ExitCode {
+    pyox_cli::run("pyox-fetch", |args: &Args| &args.common, run)
+}
+
+fn run(args: &Args, ui: &Ui) -> Result<Answer> {
+    // All are read first: a mistake in the last one should not wait for a build of the first.
+    let specs = args.specs.iter().map(|spec| Spec::parse(spec)).collect::<Result<Vec<_>, _>>()?;
+    let distribution = first(&specs, args, ui)?;
+    cache::remember(&distribution)?;
+    output::text(args.output.as_deref(), &distribution.to_json())?;
+    Ok(Answer::Done)
+}
+
+/// The first distribution that can be had.
+fn first(specs: &[Spec], args: &Args, ui: &Ui) -> Result<Distribution> {
+    let mut failed = Vec::new();
+    for spec in specs {
+        match fetch(spec, args, ui) {
+            Ok(distribution) => {
+                if specs.len() > 1 {
+                    let version = &distribution.python.version;
+                    ui.note(format_args!("{spec}: taken, CPython {version}"));
+                }
+                return Ok(distribution);
+            }
+            Err(error) if specs.len() == 1 => return Err(error),
+            Err(error) => {
+                ui.note(format_args!("{spec}: not to be had: {error:#}"));
+                failed.push(spec.to_string());
+            }
+        }
+    }
+    let what = format!("none of the {} can be had, see above", failed.len());
+    Err(Fault::new(failed.join(", "), what).into())
+}
+
+fn fetch(spec: &Spec, _args: &Args, ui: &Ui) -> Result<Distribution> {
+    match spec {
+        Spec::Host(None) => host::find(ui),
+        Spec::Host(Some(path)) => host::describe(path),
+        Spec::Release(version) => {
+            Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")
+                .hint(format_args!(
+                    "download a full archive and name its path, or use source@{version} or host"
+                ))
+                .into())
+        }
+        _ => Err(Fault::new(spec, "is not there yet").into()),
+    }
+}

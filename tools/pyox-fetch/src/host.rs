@@ -1,0 +1,337 @@
+//! `host`: an installed CPython as a distribution.
+//!
+//! The interpreter itself is asked where its parts are (`describe.py`), because only it knows how its
+//! builder laid it out; what it says is then checked against the files. Nothing is copied: the document
+//! points into the installation, and the digests in it tell later stages when that has changed. Costs
+//! an interpreter start (20 ms; a version manager's shim adds its own) and reading the libraries.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use pyox_cli::{Fault, HintExt, Result, Ui};
+use pyox_elf::{Elf, is_libc_link_name};
+use pyox_schema::{Distribution, Document, Extension, Library, Link, Linkage, Paths, Python};
+use serde::Deserialize;
+
+use crate::{files, stdlib, toolchain};
+
+const DESCRIBE: &str = include_str!("describe.py");
+
+/// The minor versions of CPython 3 that pyox embeds.
+pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
+
+/// What `describe.py` prints.
+#[derive(Debug, Deserialize)]
+struct Facts {
+    implementation: String,
+    version_info: (u8, u8),
+    version: String,
+    details: Option<Details>,
+}
+
+/// What it prints for a CPython that is new enough.
+#[derive(Debug, Deserialize)]
+struct Details {
+    prefix: PathBuf,
+    executable: PathBuf,
+    tag: String,
+    soabi: String,
+    magic: String,
+    suffixes: Vec<String>,
+    platform: String,
+    debug: bool,
+    free_threaded: bool,
+    stdlib: PathBuf,
+    dynload: Option<PathBuf>,
+    include: Option<PathBuf>,
+    library: String,
+    libraries: Vec<PathBuf>,
+    link: Vec<String>,
+    builtins: Vec<String>,
+    module_link: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+/// The first Python on `PATH` that can be embedded: `python3`, then the newest versioned name.
+///
+/// All of one name come before the next name: a version manager's shim often stands before the
+/// system's Python and knows nothing of that version.
+pub(crate) fn find(ui: &Ui) -> Result<Distribution> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let names = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
+    let mut seen = BTreeSet::new();
+    let mut passed: Vec<anyhow::Error> = Vec::new();
+    for name in names {
+        for candidate in env::split_paths(&path).map(|folder| folder.join(name)) {
+            let Ok(real) = candidate.canonicalize() else { continue };
+            // Shims are one program under many names, so the name counts too.
+            if !seen.insert((real, name)) {
+                continue;
+            }
+            match describe(&candidate) {
+                Ok(distribution) => {
+                    for error in &passed {
+                        ui.note(format_args!("passed over {error:#}"));
+                    }
+                    let version = &distribution.python.version;
+                    let said = format!("host: CPython {version}, {}", candidate.display());
+                    if passed.is_empty() {
+                        ui.detail(said);
+                    } else {
+                        ui.note(said);
+                    }
+                    return Ok(distribution);
+                }
+                Err(error) => passed.push(error),
+            }
+        }
+    }
+    let mut passed = passed.into_iter();
+    let Some(first) = passed.next() else {
+        return Err(Fault::new("host", "expected a python3 on PATH, found none")
+            .hint("install one with its static library, or use source@3.13")
+            .into());
+    };
+    for error in passed {
+        ui.note(format_args!("neither {error:#}"));
+    }
+    Err(first)
+}
+
+/// The document of one installed Python.
+pub(crate) fn describe(program: &Path) -> Result<Distribution> {
+    let facts = ask(program)?;
+    let (major, minor) = facts.version_info;
+    if facts.implementation != "cpython" {
+        let what = format!("expected CPython, got {} {}", facts.implementation, facts.version);
+        return Err(Fault::at(program, what).into());
+    }
+    let Some(details) = facts.details.filter(|_| major == 3 && MINORS.contains(&minor)) else {
+        let what = format!("expected CPython 3.11 to 3.14, got {}", facts.version);
+        return Err(Fault::at(program, what).into());
+    };
+    if details.free_threaded || details.debug {
+        let kind = if details.free_threaded { "a free-threaded" } else { "a debug" };
+        let what = format!("expected a release build of CPython, got {kind} build");
+        return Err(Fault::at(program, what).into());
+    }
+    let libpython = libpython(program, (major, minor), &details)?;
+
+    let root = common_root(&details, &libpython);
+    let relative = |path: &Path| files::relative(&root, path);
+    let elf = read_elf(&details.executable)?;
+    let survey = stdlib::survey(&details.stdlib)?;
+    let libraries = link_names(&details.link);
+    let why_not_static = toolchain::missing_static(&libraries);
+    let mut extensions = builtins(&details);
+    extensions.extend(files_of(&root, &details, &extensions)?);
+    extensions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+
+    Ok(Distribution {
+        schema: Distribution::SCHEMA.to_owned(),
+        source: "host".to_owned(),
+        target: target(&details.executable, &elf)?,
+        python: Python {
+            implementation: facts.implementation,
+            version: facts.version,
+            version_info: (major, minor),
+            tag: details.tag.clone(),
+            soabi: details.soabi.clone(),
+            bytecode_magic: details.magic.clone(),
+            extension_suffixes: details.suffixes.clone(),
+            platform: details.platform.clone(),
+        },
+        paths: Paths {
+            executable: relative(&details.executable)?,
+            stdlib: relative(&details.stdlib)?,
+            dynload: details.dynload.as_deref().map(relative).transpose()?,
+            include: details.include.as_deref().map(relative).transpose()?,
+            test_packages: survey.test_packages,
+        },
+        stdlib: survey.stdlib,
+        link: Link {
+            can_static: why_not_static.is_none(),
+            can_dynamic: true,
+            reason: why_not_static,
+            libpython: files::reference(&root, &relative(&libpython)?)?,
+            archives: Vec::new(),
+            libraries: libraries.into_iter().map(|name| Library { name, archive: None }).collect(),
+            arguments: Vec::new(),
+            driver: "cc".to_owned(),
+            object_format: "elf".to_owned(),
+        },
+        licenses: licenses(&root, minor, &details),
+        extensions,
+        root,
+    })
+}
+
+/// Runs `describe.py` in an interpreter that is isolated from the user's environment.
+fn ask(program: &Path) -> Result<Facts> {
+    let mut child = Command::new(program)
+        .args(["-I", "-S", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .fault_at(program)?;
+    // The program is far smaller than a pipe's buffer, so this cannot wait for a child that does not
+    // read; one that has gone away already is told by its exit status.
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(DESCRIBE.as_bytes());
+    }
+    let output = child.wait_with_output().fault_at(program)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+        let last: String = last.trim().chars().take(200).collect();
+        let what = format!("expected a Python, but it failed ({}): {last}", output.status);
+        return Err(Fault::at(program, what).into());
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| Fault::at(program, "expected a Python, but it does not answer as one").into())
+}
+
+/// Its static library, with a check that it holds object files and not a compiler's intermediate code.
+fn libpython(program: &Path, (major, minor): (u8, u8), details: &Details) -> Result<PathBuf> {
+    let Some(path) = details.libraries.first() else {
+        let what = format!("expected its static library {}, but there is none", details.library);
+        // Debian and its derivatives install into /usr, version managers build from source.
+        let hint = if details.prefix == Path::new("/usr") {
+            format!("install it: apt install libpython{major}.{minor}-dev")
+        } else {
+            "build that Python with it (pyenv: PYTHON_CONFIGURE_OPTS=--with-static-libpython \
+             pyenv install --force), or use source@3.13"
+                .to_owned()
+        };
+        return Err(Fault::at(program, what).hint(hint).into());
+    };
+    toolchain::check_archive(path)?;
+    Ok(path.clone())
+}
+
+/// The folder that holds all parts: the prefix where that is so, else the root of the file system.
+fn common_root(details: &Details, libpython: &Path) -> PathBuf {
+    let parts = [&details.executable, &details.stdlib, &libpython.to_owned()];
+    let optional = details.dynload.iter().chain(&details.include);
+    if parts.into_iter().chain(optional).all(|part| part.starts_with(&details.prefix)) {
+        details.prefix.clone()
+    } else {
+        PathBuf::from("/")
+    }
+}
+
+/// The names in `-lNAME` arguments, each where it comes last: a linker takes from an archive only what
+/// those before it need.
+///
+/// Everything else in the variables of a build (`-L`, `-Wl,-rpath`) is of the machine that built it.
+fn link_names<'a>(arguments: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in arguments.into_iter().filter_map(|argument| argument.strip_prefix("-l")) {
+        names.retain(|other| other != name);
+        names.push(name.to_owned());
+    }
+    names
+}
+
+fn builtins(details: &Details) -> Vec<Extension> {
+    let extension = |name: &String| {
+        let mut libraries = link_names(details.module_link.get(name).into_iter().flatten());
+        libraries.retain(|name| !is_libc_link_name(name));
+        Extension {
+            name: name.clone(),
+            linkage: Linkage::Builtin,
+            init: init_function(name),
+            file: None,
+            libraries,
+        }
+    };
+    details.builtins.iter().map(extension).collect()
+}
+
+/// The initialisation function of a built-in module, as CPython's `config.c` names it.
+pub(crate) fn init_function(name: &str) -> Option<String> {
+    match name {
+        // The interpreter makes these before there is an import system.
+        "builtins" | "sys" => None,
+        "marshal" => Some("PyMarshal_Init".to_owned()),
+        "_warnings" => Some("_PyWarnings_Init".to_owned()),
+        name => Some(format!("PyInit_{name}")),
+    }
+}
+
+/// The extension modules in files; a built-in of the same name goes before, as it does on import.
+fn files_of(root: &Path, details: &Details, builtins: &[Extension]) -> Result<Vec<Extension>> {
+    let Some(folder) = &details.dynload else { return Ok(Vec::new()) };
+    let mut extensions: Vec<Extension> = Vec::new();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+        .fault_at(folder)?;
+    names.sort_unstable();
+    for file in names {
+        let Some(file) = file.to_str() else { continue };
+        let name = details.suffixes.iter().find_map(|suffix| file.strip_suffix(suffix.as_str()));
+        let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('.')) else {
+            continue;
+        };
+        if builtins.iter().chain(&extensions).any(|extension| extension.name == name) {
+            continue;
+        }
+        let path = folder.join(file);
+        let elf = read_elf(&path)?;
+        extensions.push(Extension {
+            name: name.to_owned(),
+            linkage: Linkage::File,
+            init: Some(format!("PyInit_{name}")),
+            libraries: elf.needed_beyond_libc().map(str::to_owned).collect(),
+            file: Some(files::reference(root, &files::relative(root, &path)?)?),
+        });
+    }
+    Ok(extensions)
+}
+
+fn read_elf(path: &Path) -> Result<Elf> {
+    let bytes = fs::read(path).fault_at(path)?;
+    Ok(Elf::parse(&bytes).fault_at(path)?)
+}
+
+/// The target triple of an executable: its machine, and its C library by its loader.
+fn target(path: &Path, elf: &Elf) -> Result<String> {
+    let Some(architecture) = elf.architecture() else {
+        let what = format!("expected a known machine, got ELF's number {}", elf.machine);
+        return Err(Fault::at(path, what).into());
+    };
+    let musl = elf.interpreter.as_ref().is_some_and(|loader| loader.contains("ld-musl"));
+    Ok(format!("{architecture}-unknown-linux-{}", if musl { "musl" } else { "gnu" }))
+}
+
+/// Where installations keep the licence: CPython beside its modules, Debian with its packages.
+fn licenses(root: &Path, minor: u8, details: &Details) -> Vec<String> {
+    let share = root.join("share");
+    let candidates = [
+        details.stdlib.join("LICENSE.txt"),
+        share.join(format!("doc/libpython3.{minor}-dev/copyright")),
+        share.join(format!("doc/python3.{minor}/copyright")),
+        share.join(format!("licenses/python3.{minor}/LICENSE")),
+        share.join("licenses/python/LICENSE"),
+    ];
+    let found = candidates.iter().find(|path| path.is_file());
+    found.and_then(|path| files::relative(root, path).ok()).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_are_taken_from_link_arguments_each_where_it_comes_last() {
+        let arguments = "-lm -lz -L/opt/lib -Wl,-rpath,/opt/lib -lexpat -lz -pthread -lm"
+            .split(' ')
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        assert_eq!(link_names(&arguments), ["expat", "z", "m"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! The grammar of a SPEC: the words by which a user names a distribution.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use pyox_cli::Fault;
+
+/// The grammar in one line, for messages.
+pub(crate) const GRAMMAR: &str = "host, host:PYTHON, source@3.X, source:TARBALL, cpython@3.X, or the \
+     path of an archive or its unpacked folder";
+
+/// Where a distribution comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Spec {
+    /// An installed Python: the one named, or the first on `PATH` that can be embedded.
+    Host(Option<PathBuf>),
+    /// Built from CPython's release tarball of that version.
+    SourceVersion(String),
+    /// Built from a release tarball on this machine.
+    SourceTarball(PathBuf),
+    /// A release of python-build-standalone, over the network.
+    Release(String),
+    /// An archive in python-build-standalone's full format, or its unpacked folder.
+    Path(PathBuf),
+}
+
+impl Spec {
+    /// Reads a SPEC.
+    ///
+    /// A path must have a `/` or exist, so that a misspelt word is not taken for a file's name.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let unknown = || {
+            Fault::new(text, "expected a SPEC that is known, or a file or folder that is there")
+                .hint(format_args!("a SPEC is {GRAMMAR}"))
+        };
+        let missing = |what: &str| Fault::new(text, format_args!("expected {what}, got nothing"));
+        if let Some(path) = text.strip_prefix("host:") {
+            return match path {
+                "" => Err(missing("the path of a Python after `host:`")),
+                path => Ok(Self::Host(Some(path.into()))),
+            };
+        }
+        if let Some(path) = text.strip_prefix("source:") {
+            return match path {
+                "" => Err(missing("the path of a tarball after `source:`")),
+                path => Ok(Self::SourceTarball(path.into())),
+            };
+        }
+        if let Some(version) = text.strip_prefix("source@") {
+            return Ok(Self::SourceVersion(self::version(text, version)?));
+        }
+        if let Some(version) = text.strip_prefix("cpython@") {
+            return Ok(Self::Release(self::version(text, version)?));
+        }
+        match text {
+            "host" => Ok(Self::Host(None)),
+            "source" | "cpython" => Err(Fault::new(text, "expected a version, got none")
+                .hint(format_args!("for example {text}@3.13"))),
+            "" => Err(unknown()),
+            path if path.contains('/') || PathBuf::from(path).exists() => {
+                Ok(Self::Path(path.into()))
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+/// `3.13` or `3.13.5`.
+fn version(spec: &str, version: &str) -> Result<String, Fault> {
+    let mut parts = version.split('.');
+    let number = |part: &str| {
+        !part.is_empty() && part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let good = parts.next() == Some("3")
+        && parts.next().is_some_and(number)
+        && parts.next().is_none_or(number)
+        && parts.next().is_none();
+    if good {
+        return Ok(version.to_owned());
+    }
+    let what =
+        format_args!("expected a version such as 3.13 or 3.13.5, got `{version}`").to_string();
+    Err(Fault::new(spec, what))
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(None) => f.write_str("host"),
+            Self::Host(Some(path)) => write!(f, "host:{}", path.display()),
+            Self::SourceVersion(version) => write!(f, "source@{version}"),
+            Self::SourceTarball(path) => write!(f, "source:{}", path.display()),
+            Self::Release(version) => write!(f, "cpython@{version}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read_and_shown_as_it_was_written() {
+        for (text, spec) in [
+            ("host", Spec::Host(None)),
+            ("host:/usr/bin/python3", Spec::Host(Some("/usr/bin/python3".into()))),
+            ("source@3.13", Spec::SourceVersion("3.13".into())),
+            ("source@3.13.5", Spec::SourceVersion("3.13.5".into())),
+            ("source:Python.tgz", Spec::SourceTarball("Python.tgz".into())),
+            ("cpython@3.13", Spec::Release("3.13".into())),
+            ("./python.tar.zst", Spec::Path("./python.tar.zst".into())),
+        ] {
+            assert_eq!(Spec::parse(text), Ok(spec.clone()), "{text}");
+            assert_eq!(spec.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_spec_is_refused_with_the_grammar_or_an_example() {
+        for text in ["hots", "", "pypy@7"] {
+            let fault = Spec::parse(text).unwrap_err();
+            assert!(fault.way_out().unwrap().contains("source@3.X"), "{text}");
+        }
+        for text in ["source@", "source@3", "source@2.7", "source@3.x", "cpython@3.13.1.1"] {
+            let fault = Spec::parse(text).unwrap_err();
+            assert!(fault.to_string().contains("expected a version such as"), "{text}: {fault}");
+        }
+        assert_eq!(Spec::parse("source").unwrap_err().way_out(), Some("for example source@3.13"));
+        assert!(Spec::parse("host:").is_err());
+        assert!(Spec::parse("source:").is_err());
+    }
+}
