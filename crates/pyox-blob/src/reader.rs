@@ -300,32 +300,43 @@ impl<'a> Blob<'a> {
         self.projects.len() / PROJECT_SIZE
     }
 
-    /// Checks every section and every record. Linear in the blob's length.
+    /// Checks every section and every record, and says what is wrong first. Linear in the blob's
+    /// length.
     ///
     /// The header's SHA-256 is the caller's to check: this crate has no use for one.
     pub fn verify(&self) -> Result<(), Error> {
-        for entry in self.sections() {
-            self.check_section(&entry)?;
+        self.faults().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Checks what [`Blob::verify`] checks, and says everything that is wrong. A damaged payload is
+    /// named twice: by its own checksum and by its section's.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Error> {
+        let sections = self.sections().filter_map(|entry| self.check_section(&entry).err());
+        let modules = (0..self.modules.len_u32()).filter_map(|n| self.check_module(n).err());
+        let files = (0..self.files.len_u32()).filter_map(|n| self.check_file(n).err());
+        let projects = (0..).take(self.project_count()).filter_map(|n| self.project(n).err());
+        sections.chain(modules).chain(files).chain(projects).collect()
+    }
+
+    fn check_module(&self, number: u32) -> Result<(), Error> {
+        let module = self.module_at(number)?;
+        self.code(&module)?;
+        self.project(module.project)?;
+        if let Some(file) = module.file {
+            self.file_at(file)?;
         }
-        for (number, module) in (0..).zip(self.modules()) {
-            let module = module?;
-            self.code(&module)?;
-            self.project(module.project)?;
-            if let Some(file) = module.file {
-                self.file_at(file)?;
-            }
-            self.check_found(&self.modules, module.name, number)?;
+        self.check_found(&self.modules, module.name, number)
+    }
+
+    fn check_file(&self, number: u32) -> Result<(), Error> {
+        let file = self.file_at(number)?;
+        self.stored(&file)?;
+        self.project(file.project)?;
+        for need in self.needs(&file)? {
+            self.file_at(need)?;
         }
-        for (number, file) in (0..).zip(self.files()) {
-            let file = file?;
-            self.stored(&file)?;
-            self.project(file.project)?;
-            for need in self.needs(&file)? {
-                self.file_at(need)?;
-            }
-            self.check_found(&self.files, file.path, number)?;
-        }
-        (0..).take(self.project_count()).try_for_each(|number| self.project(number).map(|_| ()))
+        self.check_found(&self.files, file.path, number)
     }
 
     /// The index must find what the table holds: a name that stands twice is found once.

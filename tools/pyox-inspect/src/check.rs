@@ -1,0 +1,194 @@
+//! `--check`: does everything hold that has a checksum?
+//!
+//! A blob: header, section table, every section, every record, every payload, what the compressed
+//! ones decode to, and the SHA-256 over all. A document: every file that it names, by length and
+//! SHA-256. All that is damaged is named, not only the first.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use pyox_blob::{Blob, Error, layout};
+use pyox_cli::{Answer, Fault, Result, output};
+use pyox_schema::{Digest, Manifest};
+use serde::Serialize;
+
+use crate::contents::{self, Bytes, Contents};
+use crate::subject::{Input, Subject};
+use crate::text::{self, shown};
+
+#[derive(Serialize)]
+struct Verdict {
+    ok: bool,
+    /// How many resources, or records of a blob, were looked at.
+    checked: usize,
+    problems: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    /// What is damaged.
+    name: String,
+    /// How.
+    problem: String,
+}
+
+impl Problem {
+    fn new(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { name: name.into(), problem: problem.into() }
+    }
+}
+
+/// Checks an input.
+pub(crate) fn run(input: &Input, json: bool, to: Option<&Path>) -> Result<Answer> {
+    let subject = input.subject()?;
+    let (checked, problems) = match subject.blob() {
+        Some(bytes) => check_blob(input, bytes)?,
+        None => check_document(input, &subject)?,
+    };
+    let verdict = Verdict { ok: problems.is_empty(), checked, problems };
+    let answer = if json { text::json(&verdict)? } else { verdict.text(&input.name) };
+    output::text(to, &answer)?;
+    Ok(if verdict.ok { Answer::Done } else { Answer::No })
+}
+
+impl Verdict {
+    fn text(&self, name: &str) -> Vec<u8> {
+        let name = shown(name);
+        if self.ok {
+            return format!("{name}: ok: {} checked\n", self.checked).into_bytes();
+        }
+        let mut out = String::new();
+        for problem in &self.problems {
+            let _ = writeln!(
+                out,
+                "{name}: damaged: {}: {}",
+                shown(&problem.name),
+                shown(&problem.problem)
+            );
+        }
+        out.into_bytes()
+    }
+}
+
+fn check_blob(input: &Input, bytes: &[u8]) -> Result<(usize, Vec<Problem>)> {
+    let blob = match Blob::open(bytes) {
+        Ok(blob) => blob,
+        // Not damage, but a blob that this reader cannot judge.
+        Err(error @ (Error::Version { .. } | Error::NotABlob)) => {
+            return Err(Fault::new(&input.name, error).into());
+        }
+        Err(error) => return Ok((0, vec![problem(&error)])),
+    };
+    let mut problems: Vec<_> = blob.faults().iter().map(problem).collect();
+    let (expected, found) = (
+        Digest(blob.digest()),
+        Digest::of(blob.bytes().get(layout::HEADER_SIZE..).unwrap_or_default()),
+    );
+    if expected != found {
+        problems.push(Problem::new("sha256", mismatch(&expected, &found)));
+    }
+    // What does not decode although its checksum holds was packed wrongly.
+    let decodable = blob.files().flatten().filter(|file| blob.stored(file).is_ok());
+    problems.extend(decodable.filter_map(|file| {
+        let error = contents::decoded(&blob, &file).err()?;
+        Some(Problem::new(format!("file {}", file.path), error))
+    }));
+    Ok((blob.module_count() + blob.file_count(), problems))
+}
+
+fn problem(error: &Error) -> Problem {
+    match error {
+        Error::Checksum { place, expected, found } => {
+            Problem::new(place, format!("expected CRC-32 {expected:08x}, found {found:08x}"))
+        }
+        Error::Malformed(what) => match what.split_once(": ") {
+            Some((place, what)) => Problem::new(place, what),
+            None => Problem::new("blob", what),
+        },
+        other => Problem::new("blob", other.to_string().trim_start_matches("blob: ")),
+    }
+}
+
+fn check_document(input: &Input, subject: &Subject<'_>) -> Result<(usize, Vec<Problem>)> {
+    let contents = Contents::of(input, subject)?;
+    let mut problems = Vec::new();
+    for resource in &contents.resources {
+        if let Bytes::OnDisk(path, expected) = &resource.bytes
+            && let Err(what) = check_file(path, expected.as_ref())
+        {
+            problems.push(Problem::new(&resource.name, format!("{}: {what}", path.display())));
+        }
+    }
+    match subject {
+        Subject::Manifest(manifest) => problems.extend(contradictions(manifest)),
+        Subject::Distribution(distribution) => {
+            let paths = &distribution.paths;
+            let optional = paths.dynload.iter().chain(&paths.include);
+            for path in [&paths.executable, &paths.stdlib].into_iter().chain(optional) {
+                if let Err(error) = std::fs::metadata(subject.root().join(path)) {
+                    problems.push(Problem::new(path, plain(&error)));
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok((contents.resources.len(), problems))
+}
+
+fn check_file(path: &Path, expected: Option<&(u64, Digest)>) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| plain(&error))?;
+    let Some((size, digest)) = expected else { return Ok(()) };
+    let (found, len) = Digest::of_reader(file).map_err(|error| plain(&error))?;
+    if len != *size {
+        return Err(format!("expected {size} bytes, got {len}"));
+    }
+    if found != *digest {
+        return Err(mismatch(digest, &found));
+    }
+    Ok(())
+}
+
+/// What a manifest says that cannot all be true.
+fn contradictions(manifest: &Manifest) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let projects: BTreeSet<_> = manifest.projects.iter().map(|project| &project.name).collect();
+    let locations: BTreeSet<_> =
+        manifest.resources.iter().filter_map(|resource| resource.location.as_ref()).collect();
+    let (mut names, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for resource in &manifest.resources {
+        if resource.kind <= pyox_schema::ResourceKind::ExtensionModule
+            && !names.insert(&resource.name)
+        {
+            problems.push(Problem::new(&resource.name, "two resources have this name"));
+        }
+        if let Some(location) = &resource.location
+            && !taken.insert(location)
+        {
+            problems.push(Problem::new(location, "two resources have this location"));
+        }
+        if !projects.contains(&resource.project) {
+            let what = format!("its project {} is not listed", resource.project);
+            problems.push(Problem::new(&resource.name, what));
+        }
+        for need in resource.needs.iter().filter(|need| !locations.contains(need)) {
+            problems.push(Problem::new(
+                &resource.name,
+                format!("it needs {need}, which is not listed"),
+            ));
+        }
+    }
+    problems
+}
+
+fn mismatch(expected: &Digest, found: &Digest) -> String {
+    format!("expected SHA-256 {}, found {}", expected.short(), found.short())
+}
+
+/// The system's message in the tools' style.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_lowercase()
+}

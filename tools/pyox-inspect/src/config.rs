@@ -1,0 +1,186 @@
+//! `config`: how an input says that the interpreter runs, as a flat list of facts.
+//!
+//! The names are the documents' own, with dots between levels, and the same whether they come from
+//! a manifest or from the blob made of it; that is what `--diff` compares.
+
+use pyox_blob::config as record;
+use pyox_cli::{HintExt, Result};
+use pyox_schema::{Distribution, LinkPlan, Manifest, Run, Value as Setting};
+use serde_json::{Map, Value, json};
+
+use crate::subject::{Input, Subject};
+use crate::text::{self, Align, Table, shown};
+
+/// Facts, in the order in which they are shown.
+pub(crate) type Facts = Vec<(String, Value)>;
+
+/// The answer of `config`.
+pub(crate) fn answer(input: &Input, subject: &Subject<'_>, json: bool) -> Result<Vec<u8>> {
+    let facts = facts(input, subject)?;
+    if json {
+        return text::json(&Map::from_iter(facts));
+    }
+    let mut table = Table::new(&[Align::Left, Align::Left]);
+    for (key, value) in &facts {
+        table.row([shown(key), plain(value).into()]);
+    }
+    let mut out = String::new();
+    table.write("", &mut out);
+    Ok(out.into_bytes())
+}
+
+/// A fact's value as people read it: text without quotes.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => shown(text).into_owned(),
+        Value::Array(items) if items.is_empty() => "(none)".to_owned(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// What an input says of the interpreter.
+pub(crate) fn facts(input: &Input, subject: &Subject<'_>) -> Result<Facts> {
+    Ok(match subject {
+        Subject::Distribution(distribution) => of_distribution(distribution),
+        Subject::Manifest(manifest) => of_manifest(manifest),
+        Subject::LinkPlan(plan) => of_link_plan(plan),
+        Subject::Blob(blob) | Subject::Executable(crate::executable::Executable { blob, .. }) => {
+            of_record(&input.open(blob)?.config().fault(&input.name)?)
+        }
+    })
+}
+
+fn of_record(config: &record::Config) -> Facts {
+    let mut facts = Facts::new();
+    let mut add = |key: &str, value: Value| facts.push((key.to_owned(), value));
+    add("python", json!(format!("{}.{}", config.python.0, config.python.1)));
+    // In the order of a `.pyc` file's bytes, as the distribution document has it.
+    add("bytecode_magic", json!(format!("{:08x}", config.bytecode_magic.swap_bytes())));
+    add("distribution", json!(config.distribution));
+    match &config.run {
+        record::Run::Repl => add("run.mode", json!("repl")),
+        record::Run::Module(module) => {
+            add("run.mode", json!("module"));
+            add("run.module", json!(module));
+        }
+        record::Run::Script => add("run.mode", json!("script")),
+        record::Run::Code(code) => {
+            add("run.mode", json!("code"));
+            add("run.code", json!(code));
+        }
+        record::Run::EntryPoint { module, function } => {
+            add("run.mode", json!("entry-point"));
+            add("run.module", json!(module));
+            add("run.function", json!(function));
+        }
+    }
+    add("interpreter", json!(config.interpreter));
+    for (group, settings) in [("preconfig", &config.preconfig), ("config", &config.config)] {
+        for setting in settings {
+            let value = match &setting.value {
+                record::Value::Integer(number) => json!(number),
+                record::Value::Text(text) => json!(text),
+                record::Value::List(items) => json!(items),
+            };
+            add(&format!("{group}.{}", setting.name), value);
+        }
+    }
+    facts
+}
+
+fn of_manifest(manifest: &Manifest) -> Facts {
+    let mut facts = Facts::new();
+    let mut add = |key: &str, value: Value| facts.push((key.to_owned(), value));
+    let version = &manifest.distribution.version;
+    add("python", json!(version.split('.').take(2).collect::<Vec<_>>().join(".")));
+    add("distribution", json!(manifest.distribution.sha256));
+    add("distribution.version", json!(version));
+    add("distribution.target", json!(manifest.distribution.target));
+    match &manifest.run {
+        Run::Repl => add("run.mode", json!("repl")),
+        Run::Module { module } => {
+            add("run.mode", json!("module"));
+            add("run.module", json!(module));
+        }
+        Run::Script => add("run.mode", json!("script")),
+        Run::Code { code } => {
+            add("run.mode", json!("code"));
+            add("run.code", json!(code));
+        }
+        Run::EntryPoint { module, function } => {
+            add("run.mode", json!("entry-point"));
+            add("run.module", json!(module));
+            add("run.function", json!(function));
+        }
+    }
+    add("interpreter", json!(manifest.interpreter));
+    add("bytecode.optimize", json!(manifest.bytecode.optimize));
+    add("bytecode.sources", json!(manifest.bytecode.sources));
+    for (group, settings) in [("preconfig", &manifest.preconfig), ("config", &manifest.config)] {
+        for (name, value) in settings {
+            let value = match value {
+                // The blob's record has numbers only, as CPython's structures do.
+                Setting::Boolean(flag) => json!(i64::from(*flag)),
+                Setting::Integer(number) => json!(number),
+                Setting::Text(text) => json!(text),
+                Setting::List(items) => json!(items),
+            };
+            add(&format!("{group}.{name}"), value);
+        }
+    }
+    facts
+}
+
+fn of_distribution(distribution: &Distribution) -> Facts {
+    let mut facts = Facts::new();
+    let mut add = |key: &str, value: Value| facts.push((key.to_owned(), value));
+    let (python, paths, link) = (&distribution.python, &distribution.paths, &distribution.link);
+    let (major, minor) = python.version_info;
+    add("python", json!(format!("{major}.{minor}")));
+    add("bytecode_magic", json!(python.bytecode_magic));
+    add("distribution", json!(distribution.digest()));
+    add("source", json!(distribution.source));
+    add("root", json!(distribution.root));
+    add("target", json!(distribution.target));
+    add("python.implementation", json!(python.implementation));
+    add("python.version", json!(python.version));
+    add("python.tag", json!(python.tag));
+    add("python.soabi", json!(python.soabi));
+    add("python.extension_suffixes", json!(python.extension_suffixes));
+    add("python.platform", json!(python.platform));
+    add("paths.executable", json!(paths.executable));
+    add("paths.stdlib", json!(paths.stdlib));
+    add("paths.dynload", json!(paths.dynload.as_deref().unwrap_or_default()));
+    add("paths.include", json!(paths.include.as_deref().unwrap_or_default()));
+    add("paths.test_packages", json!(paths.test_packages));
+    add("stdlib.sha256", json!(distribution.stdlib.sha256));
+    add("stdlib.files", json!(distribution.stdlib.files));
+    add("link.static", json!(link.can_static));
+    add("link.dynamic", json!(link.can_dynamic));
+    add("link.reason", json!(link.reason.as_deref().unwrap_or_default()));
+    add("link.libpython", json!(link.libpython.path));
+    add("link.libraries", json!(link.libraries.iter().map(|l| &l.name).collect::<Vec<_>>()));
+    add("link.arguments", json!(link.arguments));
+    add("link.driver", json!(link.driver));
+    add("link.object_format", json!(link.object_format));
+    facts
+}
+
+fn of_link_plan(plan: &LinkPlan) -> Facts {
+    let mut facts = Facts::new();
+    let mut add = |key: &str, value: Value| facts.push((key.to_owned(), value));
+    let version = &plan.distribution.version;
+    add("python", json!(version.split('.').take(2).collect::<Vec<_>>().join(".")));
+    add("distribution", json!(plan.distribution.sha256));
+    add("distribution.version", json!(version));
+    add("distribution.target", json!(plan.distribution.target));
+    add("mode", json!(plan.mode.name()));
+    add("reason", json!(plan.reason));
+    add("root", json!(plan.root));
+    add("driver", json!(plan.driver));
+    add("libraries", json!(plan.libraries));
+    add("arguments", json!(plan.arguments));
+    add("section", json!(plan.section));
+    facts
+}
