@@ -1,0 +1,186 @@
+//! What the executable runs: as the user says, or what there is only one of.
+//!
+//! It is looked up among the resources here, so that a misspelt name fails now and not at the first
+//! start of the finished executable.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use pyox_cli::{Fault, Result};
+use pyox_schema::{ResourceKind, Run};
+
+use crate::application::App;
+use crate::candidate::{Candidate, is_dotted_name};
+use crate::wheel::{Installed, Script};
+
+/// What the options say.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// Nothing.
+    Default,
+    /// `--repl`.
+    Repl,
+    /// `--run-module`.
+    Module(String),
+    /// `--run-script`.
+    Script,
+    /// `--run-code`.
+    Code(String),
+    /// `--entry-point`, as a function or as a console script's name.
+    EntryPoint(String),
+}
+
+/// What is there to choose from.
+pub(crate) struct Choice<'a> {
+    /// The options.
+    pub(crate) wanted: Wanted,
+    /// The APPs, the first of which decides where the options say nothing.
+    pub(crate) apps: &'a [App],
+    /// The resources.
+    pub(crate) candidates: &'a [Candidate],
+    /// The installed projects.
+    pub(crate) installed: &'a [Installed],
+}
+
+impl Choice<'_> {
+    /// Decides.
+    pub(crate) fn decide(&self) -> Result<Run> {
+        let names: BTreeMap<&str, &Candidate> = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.is_importable())
+            .map(|candidate| (candidate.resource.name.as_str(), candidate))
+            .collect();
+        match &self.wanted {
+            Wanted::Repl => Ok(Run::Repl),
+            Wanted::Code(code) => Ok(Run::Code { code: code.clone() }),
+            Wanted::Script => Ok(Run::Script),
+            Wanted::Module(name) => {
+                let place = format!("--run-module {name}");
+                runnable(&names, name).map_err(|what| Fault::new(place, what))?;
+                Ok(Run::Module { module: name.clone() })
+            }
+            Wanted::EntryPoint(text) => self.entry_point(&names, text),
+            Wanted::Default => self.default(&names),
+        }
+    }
+
+    fn entry_point(&self, names: &BTreeMap<&str, &Candidate>, text: &str) -> Result<Run> {
+        let place = format!("--entry-point {text}");
+        let (module, function) = match text.split_once(':') {
+            Some((module, function)) => (module.trim(), function.trim()),
+            None => match self.scripts().find(|(_, script)| script.name == text) {
+                Some((_, script)) => (script.module.as_str(), script.function.as_str()),
+                None => {
+                    let hint = match self.scripts().map(|(_, s)| s.name.as_str()).collect::<Vec<_>>() {
+                        known if known.is_empty() => "name a function, as MODULE:FUNCTION".to_owned(),
+                        known => format!("console scripts here: {}", known.join(", ")),
+                    };
+                    let what = "expected MODULE:FUNCTION or a console script's name, got neither";
+                    return Err(Fault::new(place, what).hint(hint).into());
+                }
+            },
+        };
+        check_function(names, module, function).map_err(|what| Fault::new(place, what))?;
+        Ok(Run::EntryPoint { module: module.to_owned(), function: function.to_owned() })
+    }
+
+    fn default(&self, names: &BTreeMap<&str, &Candidate>) -> Result<Run> {
+        let named: Vec<&Installed> = self.installed.iter().filter(|i| i.requested).collect();
+        match (self.apps.first(), named.as_slice()) {
+            (Some(App::Script(_)), _) => return Ok(Run::Script),
+            (Some(App::Folder(_)), _) if names.contains_key("__main__") => return Ok(Run::Script),
+            (Some(App::Package(_, name)), _) if runnable(names, name).is_ok() => {
+                return Ok(Run::Module { module: name.clone() });
+            }
+            (None, []) => return Ok(Run::Repl),
+            (None, [one]) | (Some(App::Wheel(_)), [one]) => {
+                if let Some(script) = only_script(one) {
+                    return self.entry_point(names, &format!("{}:{}", script.module, script.function));
+                }
+            }
+            _ => {}
+        }
+        let mut ways: Vec<String> = Vec::new();
+        for (_, script) in self.scripts().filter(|(installed, _)| installed.requested) {
+            ways.push(format!("--entry-point {}", script.name));
+        }
+        let packages = self.candidates.iter().filter(|c| {
+            c.resource.name.ends_with(".__main__")
+                && c.resource.kind == ResourceKind::Module
+                && c.layer != crate::candidate::Layer::Stdlib
+        });
+        for module in packages {
+            let package = module.resource.name.trim_end_matches(".__main__");
+            ways.push(format!("--run-module {package}"));
+        }
+        ways.truncate(8);
+        ways.push("--repl".to_owned());
+        let what = "expected one thing to run, found none or several";
+        Err(Fault::new("application", what).hint(format_args!("choose: {}", ways.join(", "))).into())
+    }
+
+    fn scripts(&self) -> impl Iterator<Item = (&Installed, &Script)> {
+        self.installed.iter().flat_map(|i| i.scripts.iter().map(move |script| (i, script)))
+    }
+}
+
+/// A project's only console script, or the one of its own name. Scripts that need an extra do not
+/// count: whether the extra is installed is not written down anywhere.
+fn only_script(installed: &Installed) -> Option<&Script> {
+    let plain: Vec<&Script> = installed.scripts.iter().filter(|script| !script.extra).collect();
+    match plain.as_slice() {
+        [one] => Some(one),
+        several => several.iter().copied().find(|script| script.name == installed.name),
+    }
+}
+
+/// Whether `python -m NAME` would run something.
+fn runnable(names: &BTreeMap<&str, &Candidate>, name: &str) -> Result<(), String> {
+    if !is_dotted_name(name) {
+        return Err(format!("expected a module's name, but `{name}` is none"));
+    }
+    let Some(candidate) = names.get(name) else {
+        return Err("expected a module that is taken, found none of that name".to_owned());
+    };
+    let package = match candidate.resource.kind {
+        ResourceKind::Package | ResourceKind::NamespacePackage => true,
+        _ => candidate.resource.package,
+    };
+    if package && !names.contains_key(format!("{name}.__main__").as_str()) {
+        return Err(format!("expected a module, but `{name}` is a package without `__main__`"));
+    }
+    Ok(())
+}
+
+/// Whether a module is there and can have that function.
+fn check_function(
+    names: &BTreeMap<&str, &Candidate>,
+    module: &str,
+    function: &str,
+) -> Result<(), String> {
+    if !is_dotted_name(module) || !is_dotted_name(function) {
+        return Err(format!("expected MODULE:FUNCTION, got `{module}:{function}`"));
+    }
+    let Some(candidate) = names.get(module) else {
+        return Err(format!("expected a module that is taken, found no `{module}`"));
+    };
+    if !matches!(candidate.resource.kind, ResourceKind::Module | ResourceKind::Package) {
+        return Ok(());
+    }
+    let source = candidate.path.as_deref().and_then(|path| fs::read(path).ok());
+    let Some(source) = source.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) else {
+        return Ok(());
+    };
+    let first = function.split('.').next().unwrap_or(function);
+    // A name may come to a module by other ways than being written there; then it is not for this
+    // check to say.
+    let computed = ["import *", "globals", "__getattr__", "setattr", "exec", "sys.modules"];
+    let written = source
+        .split(|letter: char| !(letter == '_' || letter.is_alphanumeric()))
+        .any(|word| word == first);
+    if written || computed.iter().any(|way| source.contains(way)) {
+        return Ok(());
+    }
+    Err(format!("expected a function, but `{module}` has nothing named `{first}`"))
+}

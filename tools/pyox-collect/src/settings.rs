@@ -1,0 +1,76 @@
+//! `--config KEY=VALUE` and `--preconfig KEY=VALUE`.
+//!
+//! Which keys there are depends on the Python version and is known where the interpreter starts; here
+//! only the form is checked.
+
+use std::collections::BTreeMap;
+
+use pyox_cli::{Fault, Result};
+use pyox_schema::Value;
+
+use crate::candidate::is_identifier;
+
+/// Reads the values of one of the two options.
+pub(crate) fn parse(option: &str, settings: &[String]) -> Result<BTreeMap<String, Value>> {
+    let mut map = BTreeMap::new();
+    for setting in settings {
+        let place = || format!("{option} {setting}");
+        let Some((key, value)) = setting.split_once('=') else {
+            return Err(Fault::new(place(), "expected KEY=VALUE, got no `=`").into());
+        };
+        if !is_identifier(key) {
+            let what = format!("expected the name of a field, got `{key}`");
+            return Err(Fault::new(place(), what).into());
+        }
+        let value = value_of(value).map_err(|what| Fault::new(place(), what))?;
+        if map.insert(key.to_owned(), value).is_some() {
+            return Err(Fault::new(place(), "expected each field once, got it again").into());
+        }
+    }
+    Ok(map)
+}
+
+/// `true`, `false`, an integer, a JSON list of texts, or else text.
+fn value_of(text: &str) -> Result<Value, String> {
+    if text.starts_with('[') {
+        let list: Result<Vec<String>, _> = serde_json::from_str(text);
+        return list
+            .map(Value::List)
+            .map_err(|_| format!("expected a JSON list of texts, got `{text}`"));
+    }
+    Ok(match text {
+        "true" => Value::Boolean(true),
+        "false" => Value::Boolean(false),
+        _ => match text.parse() {
+            Ok(integer) => Value::Integer(integer),
+            Err(_) => Value::Text(text.to_owned()),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(setting: &str) -> Result<BTreeMap<String, Value>> {
+        parse("--config", &[setting.to_owned()])
+    }
+
+    #[test]
+    fn a_value_has_the_type_that_it_looks_like() {
+        assert_eq!(one("a=true").unwrap()["a"], Value::Boolean(true));
+        assert_eq!(one("a=-3").unwrap()["a"], Value::Integer(-3));
+        assert_eq!(one("a=b=c").unwrap()["a"], Value::Text("b=c".to_owned()));
+        assert_eq!(one("a=").unwrap()["a"], Value::Text(String::new()));
+        let list = Value::List(vec!["x".to_owned(), "y".to_owned()]);
+        assert_eq!(one(r#"a=["x", "y"]"#).unwrap()["a"], list);
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused() {
+        for setting in ["a", "=1", "a-b=1", "a=[1", "a=[1]"] {
+            assert!(one(setting).is_err(), "{setting}");
+        }
+        assert!(parse("--config", &["a=1".to_owned(), "a=2".to_owned()]).is_err());
+    }
+}
