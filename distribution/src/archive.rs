@@ -1,0 +1,357 @@
+//! The archive: python-build-standalone's full format, as a reproducible `.tar.zst`.
+//!
+//! The same build gives the same bytes: members in the order of their names, no times, no owners, two
+//! modes. Text files lose the path of the build folder on the way; if it is found in any other file
+//! nothing is written, so a finished archive is known to hold none. Bytecode is left out: whoever packs
+//! an application compiles it anyway.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tar::{Builder, EntryType, Header};
+use walkdir::WalkDir;
+
+use crate::document::Document;
+use crate::libraries::Toolchain;
+use crate::recipe::{Build, PREFIX, STATIC_LIBRARIES};
+use crate::{Error, Result};
+
+/// zstd's level: a quarter smaller than the default, for some seconds.
+const LEVEL: i32 = 12;
+
+/// A member of the archive; its path is the key of the map it is in, without the leading `python/`.
+enum Member {
+    Folder,
+    File(PathBuf),
+    Text { text: Vec<u8>, executable: bool },
+    Link(PathBuf),
+}
+
+type Members = BTreeMap<String, Member>;
+
+/// Writes the archive of a build to `path`, which only ever holds a complete one.
+pub(crate) fn write(
+    build: &Build,
+    document: &Document,
+    toolchain: &Toolchain,
+    path: &Path,
+) -> Result<()> {
+    let mut members = Members::new();
+    add_install(&mut members, build)?;
+    add_build(&mut members, build, document)?;
+    add_licenses(&mut members, build, toolchain)?;
+    let mut json = serde_json::to_vec_pretty(document)
+        .map_err(|error| Error::new(format!("PYTHON.json: {error}")))?;
+    json.push(b'\n');
+    members.insert("PYTHON.json".into(), Member::Text { text: json, executable: false });
+    for folder in members
+        .keys()
+        .flat_map(|name| Path::new(name).ancestors().skip(1))
+        .map(key)
+        .collect::<Vec<_>>()
+    {
+        if !folder.is_empty() {
+            members.entry(folder).or_insert(Member::Folder);
+        }
+    }
+
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
+    pack(&members, &file, &build.tree.root)?;
+    file.as_file().sync_all().map_err(Error::io(path))?;
+    // Temporary files are private; an archive is read by whoever may read the cache.
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).map_err(Error::io(path))?;
+    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
+    Ok(())
+}
+
+fn key(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// `install/`: what `make install` made, relocatable.
+fn add_install(members: &mut Members, build: &Build) -> Result<()> {
+    let install = build.install();
+    let minor = build.minor();
+    let library = format!("lib/libpython{minor}.a");
+    for entry in WalkDir::new(&install).sort_by_file_name().min_depth(1) {
+        let entry = entry.map_err(|error| Error::new(error.to_string()))?;
+        let path = entry.path();
+        let relative = key(path.strip_prefix(&install).unwrap_or(path));
+        if relative.split('/').any(|part| part == "__pycache__") {
+            continue;
+        }
+        let name = format!("install/{relative}");
+        let kind = entry.file_type();
+        let member = if kind.is_dir() {
+            Member::Folder
+        } else if kind.is_symlink() {
+            Member::Link(fs::read_link(path).map_err(Error::io(path))?)
+        } else if relative == library {
+            // make installs libpython twice.
+            let config = glob_config(&install, &minor)?;
+            Member::Link(PathBuf::from(format!("python{minor}/{config}/libpython{minor}.a")))
+        } else if relative.starts_with("bin/") || path.extension().is_some_and(|end| end == "pc") {
+            relocatable(path, &minor)?
+        } else {
+            Member::File(path.to_owned())
+        };
+        members.insert(name, member);
+    }
+    members.insert("install/bin/python".into(), Member::Link(format!("python{minor}").into()));
+    Ok(())
+}
+
+/// The name of the standard library's `config-…` folder.
+fn glob_config(install: &Path, minor: &str) -> Result<String> {
+    let stdlib = install.join(format!("lib/python{minor}"));
+    fs::read_dir(&stdlib)
+        .map_err(Error::io(&stdlib))?
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .find(|name| name.starts_with(&format!("config-{minor}")))
+        .ok_or_else(|| Error::new(format!("{}: no config folder", stdlib.display())))
+}
+
+/// A script or pkg-config file that finds the installation by where it lies itself.
+fn relocatable(path: &Path, minor: &str) -> Result<Member> {
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    let shebang = format!("#!{PREFIX}/bin/python{minor}\n");
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return Ok(Member::File(path.to_owned()));
+    };
+    let executable = is_executable(path)?;
+    if let Some(script) = text.strip_prefix(&shebang) {
+        // To the shell the first line runs the interpreter beside the script; to Python it is a string.
+        let header = format!(
+            "#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python{minor}\" \"$0\" \"$@\"\n' '''\n"
+        );
+        return Ok(Member::Text { text: (header + script).into_bytes(), executable });
+    }
+    let prefix = format!("prefix={PREFIX}\n");
+    Ok(Member::Text {
+        text: text.replacen(&prefix, "prefix=${pcfiledir}/../..\n", 1).into_bytes(),
+        executable,
+    })
+}
+
+/// `build/`: object files, static libraries, and what is needed to make another table of modules.
+fn add_build(members: &mut Members, build: &Build, document: &Document) -> Result<()> {
+    let root = &build.tree.root;
+    let info = &document.build_info;
+    let objects = info.core.objs.iter().chain(info.extensions.values().flat_map(|[one]| &one.objs));
+    for object in objects.map(String::as_str).chain(["build/Programs/python.o"]) {
+        let path = root.join(object.trim_start_matches("build/"));
+        if !path.is_file() {
+            return Err(Error::new(format!("{object}: named by the build, but not there")));
+        }
+        members.insert(object.to_owned(), Member::File(path));
+    }
+    for file in [
+        "Modules/config.c",
+        "Modules/config.c.in",
+        "Modules/Setup",
+        "Modules/Setup.bootstrap",
+        "Modules/Setup.local",
+        "Modules/Setup.stdlib",
+        "Python/frozen.c",
+    ] {
+        members.insert(format!("build/{file}"), Member::File(root.join(file)));
+    }
+    // The libraries of the system, and those that CPython's own build makes.
+    for folder in [STATIC_LIBRARIES, "Modules"] {
+        for entry in WalkDir::new(root.join(folder)).sort_by_file_name() {
+            let entry = entry.map_err(|error| Error::new(error.to_string()))?;
+            let name = entry.file_name().to_string_lossy();
+            if entry.path().extension().is_some_and(|end| end == "a") {
+                members.insert(format!("build/lib/{name}"), Member::File(entry.path().to_owned()));
+            }
+        }
+    }
+    let links = info.extensions.values().flat_map(|[one]| &one.links).chain(&info.core.links);
+    for path in links.filter_map(|link| link.path_static.as_ref()) {
+        if !members.contains_key(path) {
+            return Err(Error::new(format!("{path}: named by an extension module, but not there")));
+        }
+    }
+    let text = include_bytes!("../smoke.py").to_vec();
+    members.insert("build/run_tests.py".into(), Member::Text { text, executable: false });
+    Ok(())
+}
+
+/// `licenses/`: CPython's, that of the code it incorporates, and those of all linked packages.
+fn add_licenses(members: &mut Members, build: &Build, toolchain: &Toolchain) -> Result<()> {
+    let root = &build.tree.root;
+    let own = [("cpython", "LICENSE"), ("cpython-incorporated", "Doc/license.rst")];
+    for (name, file) in own {
+        members.insert(format!("licenses/LICENSE.{name}.txt"), Member::File(root.join(file)));
+    }
+    let runtime = format!("libgcc-{}-dev", toolchain.gcc_major);
+    let packages = build.libraries.iter().map(|found| found.library.package);
+    for package in packages.chain(["libc6-dev", &runtime]) {
+        let path = Path::new("/usr/share/doc").join(package).join("copyright");
+        if !path.is_file() {
+            return Err(Error::new(format!(
+                "{}: no licence of a library that is linked",
+                path.display()
+            ))
+            .with_hint(format!("apt-get install --reinstall {package}")));
+        }
+        members.insert(format!("licenses/LICENSE.{package}.txt"), Member::File(path));
+    }
+    Ok(())
+}
+
+fn is_executable(path: &Path) -> Result<bool> {
+    let mode = fs::metadata(path).map_err(Error::io(path))?.permissions().mode();
+    Ok(mode & 0o100 != 0)
+}
+
+/// Writes all members, in the order of their names.
+fn pack(members: &Members, file: &tempfile::NamedTempFile, root: &Path) -> Result<()> {
+    let failed = |error: io::Error| Error::io(file.path())(error);
+    let mut zstd = zstd::Encoder::new(BufWriter::new(file.as_file()), LEVEL).map_err(failed)?;
+    zstd.include_checksum(true).map_err(failed)?;
+    let mut tar = Builder::new(zstd);
+    for (name, member) in members {
+        let name = format!("python/{name}");
+        let mut header = Header::new_gnu();
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        match member {
+            Member::Folder => {
+                header.set_entry_type(EntryType::Directory);
+                header.set_mode(0o755);
+                tar.append_data(&mut header, format!("{name}/"), io::empty()).map_err(failed)?;
+            }
+            Member::Link(target) => {
+                header.set_entry_type(EntryType::Symlink);
+                header.set_mode(0o777);
+                tar.append_link(&mut header, &name, target).map_err(failed)?;
+            }
+            Member::Text { text, executable } => {
+                let bytes = without_path(text.clone(), root).map_err(|()| leak(&name))?;
+                append(&mut tar, &mut header, &name, &bytes, *executable).map_err(failed)?;
+            }
+            Member::File(path) => {
+                let bytes = fs::read(path).map_err(Error::io(path))?;
+                let bytes = without_path(bytes, root).map_err(|()| leak(&name))?;
+                append(&mut tar, &mut header, &name, &bytes, is_executable(path)?)
+                    .map_err(failed)?;
+            }
+        }
+    }
+    let mut rest = tar.into_inner().and_then(zstd::Encoder::finish).map_err(failed)?;
+    rest.flush().map_err(failed)
+}
+
+fn append(
+    tar: &mut Builder<zstd::Encoder<'_, BufWriter<&File>>>,
+    header: &mut Header,
+    name: &str,
+    bytes: &[u8],
+    executable: bool,
+) -> io::Result<()> {
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(if executable { 0o755 } else { 0o644 });
+    header.set_size(bytes.len() as u64);
+    tar.append_data(header, name, bytes)
+}
+
+fn leak(name: &str) -> Error {
+    Error::new(format!("{name}: holds the path of the build folder"))
+}
+
+/// A file's bytes with the build folder's path as `/build`; an error where it is in a binary file.
+fn without_path(bytes: Vec<u8>, root: &Path) -> Result<Vec<u8>, ()> {
+    let path = root.as_os_str().as_encoded_bytes();
+    if !contains(&bytes, path) {
+        return Ok(bytes);
+    }
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).ok_or(())?;
+    Ok(text.replace(&*root.to_string_lossy(), "/build").into_bytes())
+}
+
+/// Whether bytes hold a sequence; quick because few bytes are a path's `/`.
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    let Some(first) = wanted.first() else { return true };
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| byte == first) {
+        if rest[at..].starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_folder_leaves_texts_and_is_refused_in_binaries() {
+        let root = Path::new("/home/x/work/Python-3");
+        let text = b"srcdir = '/home/x/work/Python-3/.'\n".to_vec();
+        assert_eq!(without_path(text, root).unwrap(), b"srcdir = '/build/.'\n");
+        assert_eq!(without_path(b"\0\x01/home/x".to_vec(), root).unwrap(), b"\0\x01/home/x");
+        assert!(without_path(b"\x7fELF\0/home/x/work/Python-3/a.c\0".to_vec(), root).is_err());
+    }
+
+    #[test]
+    fn members_are_sorted_and_carry_nothing_of_the_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "body").unwrap();
+        let mut members = Members::new();
+        members.insert("z".into(), Member::File(path));
+        members.insert("a".into(), Member::Folder);
+        members.insert("m".into(), Member::Link("z".into()));
+        members.insert("t".into(), Member::Text { text: b"t".to_vec(), executable: true });
+        let bytes = || {
+            let file = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
+            pack(&members, &file, Path::new("/nowhere")).unwrap();
+            fs::read(file.path()).unwrap()
+        };
+        let first = bytes();
+        assert_eq!(first, bytes());
+        let mut tar = tar::Archive::new(zstd::Decoder::new(&first[..]).unwrap());
+        let mut seen = Vec::new();
+        for entry in tar.entries().unwrap() {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            assert_eq!((header.mtime().unwrap(), header.uid().unwrap()), (0, 0));
+            let name = entry.path().unwrap().to_string_lossy().into_owned();
+            seen.push((name, header.mode().unwrap()));
+        }
+        let expected =
+            [("python/a/", 0o755), ("python/m", 0o777), ("python/t", 0o755), ("python/z", 0o644)];
+        assert_eq!(seen, expected.map(|(name, mode)| (name.to_owned(), mode)));
+    }
+
+    #[test]
+    fn a_script_finds_the_interpreter_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pydoc3.13");
+        fs::write(&path, "#!/install/bin/python3.13\nimport pydoc\n").unwrap();
+        let Member::Text { text, executable } = relocatable(&path, "3.13").unwrap() else {
+            panic!("no text")
+        };
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.starts_with("#!/bin/sh\n'''exec' ") && text.ends_with("\n' '''\nimport pydoc\n")
+        );
+        assert!(!executable);
+        let path = folder.path().join("python3.pc");
+        fs::write(&path, "# x\nprefix=/install\nlibdir=${prefix}/lib\n").unwrap();
+        let Member::Text { text, .. } = relocatable(&path, "3.13").unwrap() else {
+            panic!("no text")
+        };
+        assert_eq!(text, b"# x\nprefix=${pcfiledir}/../..\nlibdir=${prefix}/lib\n");
+    }
+}
