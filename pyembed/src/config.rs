@@ -1,0 +1,193 @@
+//! What an interpreter starts with.
+//!
+//! The defaults are those of `python -I -S`: isolated from the environment, the user's folders and
+//! `site`, but with the signal handlers, streams and locale that `python` has. Every field of
+//! CPython's `PyPreConfig` and `PyConfig` can be set by the name that CPython documents it under
+//! (<https://docs.python.org/3/c-api/init_config.html>).
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use pyox_blob::config::{Run, Setting, Value};
+use pyox_blob::{Blob, Config};
+
+use crate::{Error, ffi};
+
+/// What an interpreter starts with: a blob, a configuration, and a command line.
+#[derive(Debug, Clone)]
+pub struct PythonConfig {
+    pub(crate) blob: Blob<'static>,
+    pub(crate) record: Config,
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) executable: PathBuf,
+}
+
+impl PythonConfig {
+    /// The configuration in the blob of this executable, with the command line of this process.
+    pub fn embedded() -> Result<Self, Error> {
+        Self::from_blob(ffi::embedded().ok_or(Error::NoBlob)?)
+    }
+
+    /// The configuration in a blob that the caller has in memory, perhaps mapped from a file.
+    pub fn from_blob(bytes: &'static [u8]) -> Result<Self, Error> {
+        let blob = match Blob::open(bytes) {
+            // A runner that no blob has joined is full of zeroes.
+            Err(pyox_blob::Error::NotABlob) if bytes.iter().take(8).all(|byte| *byte == 0) => {
+                return Err(Error::NoBlob);
+            }
+            other => other?,
+        };
+        Ok(Self {
+            blob,
+            record: blob.config()?,
+            argv: std::env::args_os().collect(),
+            executable: ffi::executable(),
+        })
+    }
+
+    /// What runs.
+    #[must_use]
+    pub fn run(mut self, run: Run) -> Self {
+        self.record.run = run;
+        self
+    }
+
+    /// The command line, program name first: what `sys.argv` will be.
+    #[must_use]
+    pub fn argv(mut self, argv: impl IntoIterator<Item = OsString>) -> Self {
+        self.argv = argv.into_iter().collect();
+        self
+    }
+
+    /// What `sys.executable` will be: an absolute path.
+    #[must_use]
+    pub fn executable(mut self, path: impl Into<PathBuf>) -> Self {
+        self.executable = path.into();
+        self
+    }
+
+    /// Sets a field of `PyPreConfig`.
+    #[must_use]
+    pub fn preconfig(mut self, name: impl Into<String>, value: Value) -> Self {
+        set(&mut self.record.preconfig, name.into(), value);
+        self
+    }
+
+    /// Sets a field of `PyConfig`.
+    #[must_use]
+    pub fn config(mut self, name: impl Into<String>, value: Value) -> Self {
+        set(&mut self.record.config, name.into(), value);
+        self
+    }
+
+    /// Whether this process is to act as the `python` command, see [`pyox_blob::Config::interpreter`].
+    pub(crate) fn is_interpreter(&self) -> bool {
+        self.record.interpreter && std::env::var_os("PYOX_INTERPRETER").is_some_and(|v| v == "1")
+    }
+
+    /// Whether a field of `PyConfig` is set to something else than the default.
+    pub(crate) fn sets(&self, name: &str) -> bool {
+        self.record.config.iter().any(|setting| setting.name == name)
+    }
+
+    /// `PyPreConfig` as `python -I` has it, and what is set.
+    pub(crate) fn to_preconfig(&self) -> Result<ffi::PreConfig, Error> {
+        let mut config = ffi::PreConfig::python();
+        let parse_argv = self.is_interpreter().into();
+        let defaults = [("isolated", 1), ("use_environment", 0), ("parse_argv", parse_argv)];
+        for (name, value) in defaults {
+            *config.integer(name).ok_or_else(|| unknown("PyPreConfig", name))? = value;
+        }
+        for Setting { name, value } in &self.record.preconfig {
+            let field = config.integer(name).ok_or_else(|| unknown("PyPreConfig", name))?;
+            *field = integer(name, value)?;
+        }
+        Ok(config)
+    }
+
+    /// `PyConfig` as `python -I -S` has it, and what is set. The interpreter must be pre-initialised.
+    pub(crate) fn to_config(&self) -> Result<ffi::Config, Error> {
+        let mut config = ffi::Config::python();
+        let defaults = [
+            ("isolated", 1),
+            ("use_environment", 0),
+            ("parse_argv", self.is_interpreter().into()),
+            ("site_import", 0),
+            ("user_site_directory", 0),
+            ("safe_path", 1),
+            ("write_bytecode", 0),
+            ("pathconfig_warnings", 0),
+            ("module_search_paths_set", 1),
+        ];
+        for (name, value) in defaults {
+            *config.integer(name).ok_or_else(|| unknown("PyConfig", name))? = value;
+        }
+        config.set_argv(&self.c_argv()?)?;
+        let folder = self.executable.parent().unwrap_or(Path::new("/"));
+        for field in ffi::PathField::ALL {
+            use ffi::PathField as Field;
+            let path = match field {
+                Field::Executable | Field::BaseExecutable | Field::ProgramName => &self.executable,
+                _ => folder,
+            };
+            config.set_path(field, &c_string(path.as_os_str().as_bytes())?)?;
+        }
+        for Setting { name, value } in &self.record.config {
+            apply(&mut config, name, value)?;
+        }
+        Ok(config)
+    }
+
+    pub(crate) fn c_argv(&self) -> Result<Vec<CString>, Error> {
+        self.argv.iter().map(|argument| c_string(argument.as_bytes())).collect()
+    }
+}
+
+fn set(settings: &mut Vec<Setting>, name: String, value: Value) {
+    match settings.iter_mut().find(|setting| setting.name == name) {
+        Some(setting) => setting.value = value,
+        None => settings.push(Setting { name, value }),
+    }
+}
+
+fn apply(config: &mut ffi::Config, name: &str, value: &Value) -> Result<(), Error> {
+    let known = match value {
+        Value::Integer(seed) if name == "hash_seed" => {
+            config.set_hash_seed(u64::try_from(*seed).map_err(|_| range(name, *seed))?);
+            true
+        }
+        Value::Integer(_) => match config.integer(name) {
+            Some(field) => {
+                *field = integer(name, value)?;
+                true
+            }
+            None => false,
+        },
+        Value::Text(text) => config.set_string(name, text)?,
+        Value::List(items) => config.set_list(name, items)?,
+    };
+    if known { Ok(()) } else { Err(unknown("PyConfig", name)) }
+}
+
+fn integer(name: &str, value: &Value) -> Result<i32, Error> {
+    match value {
+        Value::Integer(value) => i32::try_from(*value).map_err(|_| range(name, *value)),
+        _ => Err(Error::Setting(format!("{name}: expected an integer"))),
+    }
+}
+
+fn range(name: &str, value: i64) -> Error {
+    Error::Setting(format!("{name}: {value} is out of range"))
+}
+
+fn unknown(structure: &str, name: &str) -> Error {
+    Error::Setting(format!("{name}: this Python's {structure} has no such field of that type"))
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Error> {
+    CString::new(bytes).map_err(|_| {
+        let text = OsString::from_vec(bytes.to_vec());
+        Error::Setting(format!("{}: expected no NUL byte", text.display()))
+    })
+}

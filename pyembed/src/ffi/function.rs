@@ -1,0 +1,151 @@
+//! Rust functions that Python calls.
+//!
+//! A [`Function`] takes its arguments by position or by keyword. Whatever happens in it ends as a result
+//! or a Python exception: a panic becomes a `SystemError` and never crosses into C.
+
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use pyo3_ffi as c;
+
+use super::{Attached, Exception, Object, Result};
+
+/// The arguments of one call, in the order in which the function declares them.
+pub(crate) struct Arguments<'py> {
+    values: [Option<Object<'py>>; 3],
+}
+
+/// A function that Python can call.
+pub(crate) struct Function {
+    /// Its name in Python.
+    pub(crate) name: &'static CStr,
+    /// The names of its parameters, three at most; the first `required` have no default.
+    pub(crate) parameters: &'static [&'static str],
+    /// How many parameters have no default.
+    pub(crate) required: usize,
+    /// What it does.
+    pub(crate) body: for<'py> fn(Attached<'py>, Arguments<'py>) -> Result<Object<'py>>,
+}
+
+impl<'py> Arguments<'py> {
+    /// A parameter without a default.
+    pub(crate) fn required(&self, place: usize) -> &Object<'py> {
+        // `collect` has refused the call where one is missing.
+        self.values[place].as_ref().expect("a required argument was checked")
+    }
+
+    /// A parameter that may be left out; `None` counts as left out.
+    pub(crate) fn optional(&self, place: usize) -> Option<&Object<'py>> {
+        self.values[place].as_ref().filter(|value| !value.is_none())
+    }
+}
+
+impl Function {
+    /// Calls the function with what C hands over.
+    ///
+    /// # Safety
+    /// The three must be what CPython passes to a `METH_FASTCALL | METH_KEYWORDS` function.
+    unsafe fn call(
+        &self,
+        args: *const *mut c::PyObject,
+        count: isize,
+        keywords: *mut c::PyObject,
+    ) -> *mut c::PyObject {
+        // SAFETY: CPython calls only from a thread that is attached, for as long as the call lasts.
+        let attached = unsafe { Attached::assume() };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: the three are what CPython passed.
+            let arguments = unsafe { self.collect(attached, args, count, keywords)? };
+            (self.body)(attached, arguments)
+        }));
+        match outcome {
+            Ok(Ok(object)) => object.into_ptr(),
+            Ok(Err(_)) => ptr::null_mut(),
+            Err(_) => {
+                let name = self.name.to_string_lossy();
+                attached.raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
+                ptr::null_mut()
+            }
+        }
+    }
+
+    unsafe fn collect<'py>(
+        &self,
+        attached: Attached<'py>,
+        args: *const *mut c::PyObject,
+        count: isize,
+        keywords: *mut c::PyObject,
+    ) -> Result<Arguments<'py>> {
+        let mut values = [None, None, None];
+        let positional = usize::try_from(count).unwrap_or(0);
+        let wrong = |what: &str| {
+            let name = self.name.to_string_lossy();
+            attached.raise(Exception::TypeError, &format!("{name}() {what}"))
+        };
+        if positional > self.parameters.len() {
+            return Err(wrong(&format!("takes at most {} arguments", self.parameters.len())));
+        }
+        // SAFETY: `args` holds `positional` live objects, then one for each name in the tuple `keywords`.
+        unsafe {
+            for (place, value) in values.iter_mut().take(positional).enumerate() {
+                *value = Some(attached.borrowed(*args.add(place))?);
+            }
+            let named = if keywords.is_null() { 0 } else { c::PyTuple_Size(keywords) };
+            for number in 0..named {
+                let keyword = attached.borrowed(c::PyTuple_GetItem(keywords, number))?;
+                let place = self.parameters.iter().position(|p| keyword.as_str() == Ok(*p));
+                let place = place.filter(|place| values[*place].is_none());
+                let Some(place) = place else {
+                    return Err(wrong("got an unexpected keyword argument"));
+                };
+                let at = positional + number.unsigned_abs();
+                values[place] = Some(attached.borrowed(*args.add(at))?);
+            }
+        }
+        match values.iter().take(self.required).position(Option::is_none) {
+            Some(place) => Err(wrong(&format!("missing argument '{}'", self.parameters[place]))),
+            None => Ok(Arguments { values }),
+        }
+    }
+}
+
+impl Function {
+    /// The Python object for it.
+    pub(crate) fn object<'py>(&'static self, attached: Attached<'py>) -> Result<Object<'py>> {
+        // CPython keeps a pointer to the definition; functions are made once and stay.
+        let definition = Box::leak(Box::new(c::PyMethodDef {
+            ml_name: self.name.as_ptr(),
+            ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
+            ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
+            ml_doc: ptr::null(),
+        }));
+        // SAFETY: definition and function are static; the capsule, which becomes the `self` of the calls,
+        // holds the address of this function under a name that nobody else uses.
+        unsafe {
+            let this = ptr::from_ref(self).cast_mut().cast();
+            let capsule = attached.owned(c::PyCapsule_New(this, CAPSULE.as_ptr(), None))?;
+            attached.owned(c::PyCFunction_NewEx(definition, capsule.as_ptr(), ptr::null_mut()))
+        }
+    }
+}
+
+const CAPSULE: &CStr = c"pyembed.Function";
+
+/// Where CPython enters, for every function.
+unsafe extern "C" fn entry(
+    capsule: *mut c::PyObject,
+    args: *const *mut c::PyObject,
+    count: isize,
+    keywords: *mut c::PyObject,
+) -> *mut c::PyObject {
+    // SAFETY: the capsule is the one that `Function::object` made, of a static function; the rest is
+    // what CPython passes.
+    unsafe {
+        let function: *const Function = c::PyCapsule_GetPointer(capsule, CAPSULE.as_ptr()).cast();
+        match function.as_ref() {
+            Some(function) => function.call(args, count, keywords),
+            None => ptr::null_mut(),
+        }
+    }
+}

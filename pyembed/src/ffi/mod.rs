@@ -1,0 +1,27 @@
+//! Everything unsafe: CPython's C API, and the process's own memory.
+//!
+//! The rest of the crate is safe Rust over three ideas:
+//!
+//! - [`Attached`] is proof that this thread is attached to the interpreter (holds the GIL). Whoever
+//!   has one may touch Python objects; nobody else can get at them.
+//! - [`Object`] is an owned reference that lives no longer than that proof.
+//! - [`Raised`] says that a Python exception is set and on its way. It is the error of everything that
+//!   calls Python, so `?` passes an exception on as C's `return NULL` does.
+
+#![allow(unsafe_code)]
+
+mod function;
+mod library;
+mod object;
+mod section;
+mod start;
+
+pub(crate) use function::{Arguments, Function};
+pub(crate) use library::open_library;
+pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
+pub(crate) use section::{embedded, executable};
+pub(crate) use start::{Config, PathField, PreConfig, Status};
+pub(crate) use start::{
+    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, interactive, locale_is_utf8, pre_initialize,
+    print_exception, run_main,
+};

@@ -1,0 +1,297 @@
+//! Starting the interpreter and ending it: PEP 587's structures and the table of frozen modules.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use pyo3_ffi as c;
+
+use super::Attached;
+
+/// Why the interpreter did not start.
+#[derive(Debug)]
+pub(crate) enum Status {
+    /// It failed: the function, where CPython names it, and the reason.
+    Error(String),
+    /// It wants the process to end with this exit status.
+    Exit(i32),
+}
+
+/// `PyPreConfig`.
+pub(crate) struct PreConfig(c::PyPreConfig);
+
+/// `PyConfig`.
+pub(crate) struct Config(c::PyConfig);
+
+/// The strings that a `wchar_t*` field can take.
+pub(crate) type WideString = Vec<libc::wchar_t>;
+
+impl PreConfig {
+    /// The values that `python` itself starts with.
+    pub(crate) fn python() -> Self {
+        let mut config = MaybeUninit::uninit();
+        // SAFETY: the function fills in every field.
+        unsafe {
+            c::PyPreConfig_InitPythonConfig(config.as_mut_ptr());
+            Self(config.assume_init())
+        }
+    }
+
+    /// The field of that name.
+    pub(crate) fn integer(&mut self, name: &str) -> Option<&mut c_int> {
+        macro_rules! fields {
+            ($($field:ident)+) => { match name { $(stringify!($field) => Some(&mut self.0.$field),)+ _ => None } };
+        }
+        fields! {
+            parse_argv isolated use_environment configure_locale coerce_c_locale
+            coerce_c_locale_warn utf8_mode dev_mode allocator
+        }
+    }
+}
+
+impl Config {
+    /// The values that `python` itself starts with.
+    pub(crate) fn python() -> Self {
+        let mut config = MaybeUninit::uninit();
+        // SAFETY: the function fills in every field.
+        unsafe {
+            c::PyConfig_InitPythonConfig(config.as_mut_ptr());
+            Self(config.assume_init())
+        }
+    }
+
+    /// The `int` field of that name.
+    pub(crate) fn integer(&mut self, name: &str) -> Option<&mut c_int> {
+        macro_rules! fields {
+            ($($field:ident)+) => { match name { $(stringify!($field) => return Some(&mut self.0.$field),)+ _ => {} } };
+        }
+        fields! {
+            isolated use_environment dev_mode install_signal_handlers use_hash_seed faulthandler
+            tracemalloc import_time code_debug_ranges show_ref_count dump_refs malloc_stats parse_argv
+            site_import bytes_warning warn_default_encoding inspect interactive optimization_level
+            parser_debug write_bytecode verbose quiet user_site_directory configure_c_stdio
+            buffered_stdio use_frozen_modules safe_path pathconfig_warnings module_search_paths_set
+            skip_source_first_line
+        }
+        #[cfg(Py_3_12)]
+        fields! { perf_profiling int_max_str_digits }
+        #[cfg(Py_3_13)]
+        fields! { cpu_count }
+        #[cfg(Py_3_14)]
+        fields! { remote_debug thread_inherit_context context_aware_warnings }
+        None
+    }
+
+    /// Sets the hash seed, the one field that is an `unsigned long`.
+    pub(crate) fn set_hash_seed(&mut self, seed: u64) {
+        self.0.hash_seed = seed;
+    }
+
+    /// Sets the `wchar_t*` field of that name; false where there is none.
+    pub(crate) fn set_string(&mut self, name: &str, value: &str) -> Result<bool, Status> {
+        macro_rules! fields {
+            ($($field:ident)+) => { match name { $(stringify!($field) => &raw mut self.0.$field,)+ _ => return Ok(false) } };
+        }
+        let field = fields! {
+            filesystem_encoding filesystem_errors pycache_prefix stdio_encoding stdio_errors
+            check_hash_pycs_mode program_name pythonpath_env home platlibdir stdlib_dir executable
+            base_executable prefix base_prefix exec_prefix base_exec_prefix run_command run_module
+            run_filename dump_refs_file
+        };
+        let value = wide(value);
+        // SAFETY: `field` is a field of this configuration, and the string ends with a zero. The
+        // configuration takes a copy.
+        check(unsafe { c::PyConfig_SetString(&raw mut self.0, field, value.as_ptr()) }).map(|()| true)
+    }
+
+    /// Sets the `PyWideStringList` field of that name; false where there is none.
+    pub(crate) fn set_list(&mut self, name: &str, values: &[String]) -> Result<bool, Status> {
+        macro_rules! fields {
+            ($($field:ident)+) => { match name { $(stringify!($field) => &raw mut self.0.$field,)+ _ => return Ok(false) } };
+        }
+        let field = fields! { orig_argv argv xoptions warnoptions module_search_paths };
+        let mut values: Vec<WideString> = values.iter().map(|value| wide(value)).collect();
+        let mut pointers: Vec<_> = values.iter_mut().map(Vec::as_mut_ptr).collect();
+        let len = pointers.len().cast_signed();
+        // SAFETY: `field` is a list of this configuration, which takes copies of `len` strings that end
+        // with a zero each.
+        check(unsafe {
+            c::PyConfig_SetWideStringList(&raw mut self.0, field, len, pointers.as_mut_ptr())
+        })
+        .map(|()| true)
+    }
+
+    /// Sets a path whose bytes are the file system's. The interpreter must be pre-initialised.
+    pub(crate) fn set_path(&mut self, name: PathField, value: &CStr) -> Result<(), Status> {
+        let field = match name {
+            PathField::Executable => &raw mut self.0.executable,
+            PathField::BaseExecutable => &raw mut self.0.base_executable,
+            PathField::ProgramName => &raw mut self.0.program_name,
+            PathField::Prefix => &raw mut self.0.prefix,
+            PathField::BasePrefix => &raw mut self.0.base_prefix,
+            PathField::ExecPrefix => &raw mut self.0.exec_prefix,
+            PathField::BaseExecPrefix => &raw mut self.0.base_exec_prefix,
+            PathField::StdlibDir => &raw mut self.0.stdlib_dir,
+        };
+        // SAFETY: `field` is a field of this configuration, which takes a decoded copy.
+        check(unsafe { c::PyConfig_SetBytesString(&raw mut self.0, field, value.as_ptr()) })
+    }
+
+    /// Sets `argv`, as the process got it. The interpreter must be pre-initialised.
+    pub(crate) fn set_argv(&mut self, argv: &[CString]) -> Result<(), Status> {
+        let mut pointers: Vec<*const c_char> = argv.iter().map(|a| a.as_ptr()).collect();
+        let len = pointers.len().cast_signed();
+        // SAFETY: `len` C strings, of which the configuration takes decoded copies.
+        check(unsafe { c::PyConfig_SetBytesArgv(&raw mut self.0, len, pointers.as_mut_ptr()) })
+    }
+}
+
+/// Paths of the configuration whose bytes come from the system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PathField {
+    Executable,
+    BaseExecutable,
+    ProgramName,
+    Prefix,
+    BasePrefix,
+    ExecPrefix,
+    BaseExecPrefix,
+    StdlibDir,
+}
+
+impl PathField {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Executable,
+        Self::BaseExecutable,
+        Self::ProgramName,
+        Self::Prefix,
+        Self::BasePrefix,
+        Self::ExecPrefix,
+        Self::BaseExecPrefix,
+        Self::StdlibDir,
+    ];
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        // SAFETY: the configuration was initialised and owns its strings.
+        unsafe { c::PyConfig_Clear(&raw mut self.0) };
+    }
+}
+
+/// Settles locale, encoding and memory allocators: everything that decodes strings needs them.
+pub(crate) fn pre_initialize(config: &PreConfig, argv: &[CString]) -> Result<(), Status> {
+    let mut pointers: Vec<*mut c_char> = argv.iter().map(|a| a.as_ptr().cast_mut()).collect();
+    let len = pointers.len().cast_signed();
+    // SAFETY: `len` C strings, which CPython reads and does not keep.
+    check(unsafe { c::Py_PreInitializeFromBytesArgs(&raw const config.0, len, pointers.as_mut_ptr()) })
+}
+
+/// Whether text of the platform is UTF-8, so that start-up needs no other codec.
+pub(crate) fn locale_is_utf8() -> bool {
+    // SAFETY: the string is static until the next call, and compared at once.
+    unsafe { CStr::from_ptr(libc::nl_langinfo(libc::CODESET)) == c"UTF-8" }
+}
+
+/// Makes modules importable before there is an importer: `(name, marshalled code, package)`.
+///
+/// The table and what it points to must last as long as the interpreter, so it is leaked: it is as long
+/// as the few modules that start-up needs.
+pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)>) {
+    let entry = |name: *const c_char, code: &'static [u8], package: bool| c::_frozen {
+        name,
+        code: if code.is_empty() { ptr::null() } else { code.as_ptr() },
+        size: c_int::try_from(code.len()).unwrap_or(0),
+        is_package: c_int::from(package),
+        #[cfg(not(Py_3_13))]
+        get_code: None,
+    };
+    let named = modules.filter_map(|(name, code, package)| {
+        Some(entry(CString::new(name).ok()?.into_raw().cast_const(), code, package))
+    });
+    let table: Vec<_> = named.chain([entry(ptr::null(), &[], false)]).collect();
+    // SAFETY: no interpreter runs yet, so nobody reads the variable; the table ends with an entry
+    // without a name and is never freed.
+    unsafe { c::PyImport_FrozenModules = table.leak().as_ptr() };
+}
+
+/// Starts the interpreter; the calling thread is then attached to it.
+pub(crate) fn initialize(config: &Config) -> Result<Attached<'static>, Status> {
+    // SAFETY: the configuration is initialised; on success this thread holds the GIL, and `finalize`
+    // takes the proof back.
+    unsafe {
+        check(c::Py_InitializeFromConfig(&raw const config.0))?;
+        Ok(Attached::assume())
+    }
+}
+
+/// Ends the interpreter as `python` does; false where flushing its streams failed.
+pub(crate) fn finalize(_: Attached<'_>) -> bool {
+    // SAFETY: this thread is attached to the interpreter.
+    unsafe { c::Py_FinalizeEx() == 0 }
+}
+
+/// Prints the exception that is set, or ends the process if it is a `SystemExit`.
+pub(crate) fn print_exception(_: Attached<'_>) {
+    // SAFETY: this thread is attached and an exception is set.
+    unsafe { c::PyErr_PrintEx(1) };
+}
+
+/// Goes on as the `python` command would, with the configuration's command line; the interpreter is
+/// finalised when it returns.
+pub(crate) fn run_main(_: Attached<'_>) -> i32 {
+    // SAFETY: the interpreter is initialised.
+    unsafe { c::Py_RunMain() }
+}
+
+/// Reads statements from stdin until its end, with prompts.
+pub(crate) fn interactive(_: Attached<'_>) -> i32 {
+    // SAFETY: the interpreter is initialised; CPython does not close the stream.
+    unsafe {
+        let stdin = libc::fdopen(0, c"r".as_ptr());
+        c::PyRun_AnyFile(stdin.cast(), c"<stdin>".as_ptr())
+    }
+}
+
+/// Ends the process as Ctrl-C ends one that does not handle it.
+pub(crate) fn die_of_interrupt() {
+    // SAFETY: the default action runs no code of this process.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::raise(libc::SIGINT);
+    }
+}
+
+/// The magic number of the bytecode that this interpreter runs.
+pub(crate) fn bytecode_magic(_: Attached<'_>) -> u32 {
+    // SAFETY: the interpreter is initialised. The number has 32 bits on every platform.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    unsafe {
+        c::PyImport_GetMagicNumber() as u32
+    }
+}
+
+fn check(status: c::PyStatus) -> Result<(), Status> {
+    // SAFETY: the functions look at the value; its strings are static.
+    unsafe {
+        if c::PyStatus_Exception(status) == 0 {
+            return Ok(());
+        }
+        if c::PyStatus_IsExit(status) != 0 {
+            return Err(Status::Exit(status.exitcode));
+        }
+        let text = |text: *const c_char| {
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        };
+        let message = text(status.err_msg).unwrap_or_else(|| "unknown error".to_owned());
+        Err(Status::Error(match text(status.func) {
+            Some(function) => format!("{function}: {message}"),
+            None => message,
+        }))
+    }
+}
+
+/// A string of `wchar_t`, which is UTF-32 on the platforms that pyembed runs on.
+fn wide(text: &str) -> WideString {
+    text.chars().map(|letter| c_uint::from(letter).cast_signed()).chain([0]).collect()
+}

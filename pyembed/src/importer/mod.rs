@@ -1,0 +1,193 @@
+//! The importer: finder and loader of everything in the blob.
+//!
+//! One Python class, `pyembed.Importer`, whose methods are static, stands first in `sys.meta_path` and is
+//! the `__loader__` of every module it finds. What is asked for at every import is Rust; what only
+//! introspection asks for (resources, metadata, listing) is Python in [`support`], compiled when
+//! it is first needed.
+//!
+//! Locations look like paths below the executable: a module of `/opt/app` has the `__file__`
+//! `/opt/app/json/decoder.py`. No such file exists; `get_data` and `open` of resources know it.
+
+mod collector;
+mod modules;
+mod native;
+mod resources;
+mod startup;
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use pyox_blob::Blob;
+
+use crate::PythonConfig;
+use crate::ffi::{self, Attached, Exception, Function, Kept, Object, Raised, Result};
+
+pub(crate) use modules::{is_package, prepare_main};
+pub(crate) use startup::{freeze_startup, settle};
+
+/// What the importer works with; set once, when it is installed.
+struct State {
+    blob: Blob<'static>,
+    /// The executable's path: what locations begin with.
+    root: String,
+    /// `cpython-313`, which `__cached__` has in it.
+    cache_tag: String,
+    class: Kept,
+    module_spec: Kept,
+    /// Calls a function so that importlib's own frames are trimmed from tracebacks.
+    call_trimmed: Kept,
+    exec: Kept,
+}
+
+static STATE: OnceLock<State> = OnceLock::new();
+
+/// The importer's methods.
+static METHODS: [&Function; 17] = [
+    &modules::FIND_SPEC,
+    &modules::CREATE_MODULE,
+    &modules::EXEC_MODULE,
+    &modules::INVALIDATE_CACHES,
+    &modules::GET_CODE,
+    &modules::GET_SOURCE,
+    &modules::GET_FILENAME,
+    &modules::IS_PACKAGE,
+    &resources::GET_DATA,
+    &resources::GET_RESOURCE_READER,
+    &resources::FIND_DISTRIBUTIONS,
+    &resources::PATH_HOOK,
+    &resources::LIST_FILES,
+    &resources::LIST_MODULES,
+    &resources::READ,
+    &resources::KIND,
+    &resources::METADATA_FOLDERS,
+];
+
+/// The class `pyembed.Importer`. Built-in functions in a class are static methods: they do not bind.
+fn make_class<'py>(attached: Attached<'py>, builtins: &Object<'py>) -> Result<Object<'py>> {
+    let namespace = builtins.call_method(c"dict", [])?;
+    namespace.set_item(c"__module__", &attached.string("pyembed")?)?;
+    let doc = "Finder and loader of the modules in this executable.";
+    namespace.set_item(c"__doc__", &attached.string(doc)?)?;
+    for method in METHODS {
+        namespace.set_item(method.name, &method.object(attached)?)?;
+    }
+    let (name, bases) = (attached.string("Importer")?, attached.tuple([])?);
+    builtins.call_method(c"type", [&name, &bases, &namespace])
+}
+
+/// Makes the importer and puts it first, and gives the modules that start-up loaded their place in it.
+pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+    let bootstrap = attached.import(c"_frozen_importlib")?;
+    let builtins = attached.import(c"builtins")?;
+    let class = make_class(attached, &builtins)?;
+    let implementation = attached.sys(c"implementation")?;
+    let state = State {
+        blob: config.blob,
+        root: config.executable.to_string_lossy().into_owned(),
+        cache_tag: implementation.attribute(c"cache_tag")?.as_str()?.to_owned(),
+        class: class.clone().keep(),
+        module_spec: bootstrap.attribute(c"ModuleSpec")?.keep(),
+        call_trimmed: bootstrap.attribute(c"_call_with_frames_removed")?.keep(),
+        exec: builtins.attribute(c"exec")?.keep(),
+    };
+    if STATE.set(state).is_err() {
+        let message = "an interpreter of this process has been started before";
+        return Err(attached.raise(Exception::RuntimeError, message));
+    }
+    attached.sys(c"meta_path")?.insert_first(&class)?;
+    attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
+    startup::adopt(attached)
+}
+
+impl State {
+    /// What was installed. Python can only call what `install` made.
+    fn get() -> &'static Self {
+        STATE.get().expect("the importer's methods exist only once it is installed")
+    }
+
+    /// The `__file__` of something at a location.
+    fn file_name(&self, location: &str) -> String {
+        format!("{}/{location}", self.root)
+    }
+
+    /// The location of a path that begins with the executable's; empty for the executable itself.
+    fn location<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(&self.root)?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    }
+
+    /// Passes a damaged blob on as an `ImportError`.
+    fn checked<T>(
+        attached: Attached<'_>,
+        name: &str,
+        result: Result<T, pyox_blob::Error>,
+    ) -> Result<T> {
+        result.map_err(|error| attached.raise_import_error(&error.to_string(), name))
+    }
+
+    /// A file's bytes, decoded.
+    fn read(&self, file: &pyox_blob::File<'static>) -> Result<Cow<'static, [u8]>, pyox_blob::Error> {
+        use pyox_blob::layout::Codec;
+        let stored = self.blob.stored(file)?;
+        match file.codec {
+            Codec::Stored => Ok(Cow::Borrowed(stored)),
+            Codec::Zstd => usize::try_from(file.len)
+                .map_err(|error| error.to_string())
+                .and_then(|len| zstd::bulk::decompress(stored, len).map_err(|e| e.to_string()))
+                .map(Cow::Owned)
+                .map_err(|error| {
+                    pyox_blob::Error::Malformed(format!("file {}: {error}", file.path))
+                }),
+        }
+    }
+}
+
+/// The Python half: classes that importlib, pkgutil and others want, in `support.py`.
+fn support<'py>(attached: Attached<'py>, name: &CStr) -> Result<Object<'py>> {
+    static SUPPORT: OnceLock<Kept> = OnceLock::new();
+    const SOURCE: &str = concat!(include_str!("support.py"), "\0");
+    if let Some(namespace) = SUPPORT.get() {
+        return namespace.get(attached).call_method(c"__getitem__", [&text(attached, name)?]);
+    }
+    let source = CStr::from_bytes_with_nul(SOURCE.as_bytes()).map_err(|_| Raised)?;
+    let module = attached.import(c"types")?.call_method(c"ModuleType", [&attached.string("pyembed")?])?;
+    let namespace = module.namespace()?;
+    namespace.set_item(c"Importer", &State::get().class.get(attached))?;
+    namespace.set_item(c"ROOT", &attached.string(&State::get().root)?)?;
+    attached.compile(source, c"<pyembed>")?.execute(&namespace)?;
+    let namespace = SUPPORT.get_or_init(|| {
+        // The module owns its namespace: both stay.
+        module.keep();
+        namespace.keep()
+    });
+    namespace.get(attached).call_method(c"__getitem__", [&text(attached, name)?])
+}
+
+/// Prints the exception that is set, as `python` does; a `SystemExit` ends the process.
+///
+/// Before 3.13 CPython's printer looks for source lines in the file system alone. The `traceback` module
+/// asks the importer, and prints the same otherwise.
+pub(crate) fn print_exception(attached: Attached<'_>) {
+    if cfg!(Py_3_13) || attached.raised(Exception::SystemExit) {
+        return ffi::print_exception(attached);
+    }
+    let exception = attached.take(Raised);
+    let print = || -> Result<bool> {
+        let hook = attached.sys(c"excepthook")?;
+        if !hook.is(&attached.sys(c"__excepthook__")?) {
+            return Ok(false);
+        }
+        attached.import(c"traceback")?.call_method(c"print_exception", [exception.object()])?;
+        Ok(true)
+    };
+    if let Ok(true) = print() {
+        return;
+    }
+    exception.restore();
+    ffi::print_exception(attached);
+}
+
+fn text<'py>(attached: Attached<'py>, text: &CStr) -> Result<Object<'py>> {
+    attached.string(&text.to_string_lossy())
+}

@@ -1,0 +1,245 @@
+//! Modules: finding them, running them, and what is asked about them.
+
+use pyox_blob::Module;
+use pyox_blob::layout::ModuleKind;
+
+use super::{State, collector, native};
+use crate::ffi::{Arguments, Attached, Exception, Function, Object, Result};
+
+/// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
+pub(super) static FIND_SPEC: Function = Function {
+    name: c"find_spec",
+    parameters: &["fullname", "path", "target"],
+    required: 1,
+    body: |attached, arguments| {
+        let name = arguments.required(0).as_str()?;
+        match State::checked(attached, name, State::get().blob.module(name))? {
+            // Python's own importer knows what is compiled in.
+            None | Some(Module { kind: ModuleKind::Builtin, .. }) => Ok(attached.none()),
+            Some(module) => spec_of(attached, &module),
+        }
+    },
+};
+
+/// `create_module(spec)`: an extension module; `None`, for Python's default, for any other.
+pub(super) static CREATE_MODULE: Function = Function {
+    name: c"create_module",
+    parameters: &["spec"],
+    required: 1,
+    body: |attached, arguments| {
+        let spec = arguments.required(0);
+        let name = spec.attribute(c"name")?;
+        match find(attached, name.as_str()?)? {
+            module @ Module { kind: ModuleKind::Extension, .. } => {
+                native::create(attached, &module, spec)
+            }
+            _ => Ok(attached.none()),
+        }
+    },
+};
+
+/// `exec_module(module)`: runs a module's code in its namespace.
+pub(super) static EXEC_MODULE: Function = Function {
+    name: c"exec_module",
+    parameters: &["module"],
+    required: 1,
+    body: |attached, arguments| {
+        let object = arguments.required(0);
+        let name = object.attribute(c"__name__")?;
+        let spec = object.attribute(c"__spec__")?;
+        // `importlib.reload` and `runpy` go by the spec; a module may rename itself.
+        let found = if spec.is_none() { name } else { spec.attribute(c"name")? };
+        let module = find(attached, found.as_str()?)?;
+        match module.kind {
+            ModuleKind::Extension => native::execute(attached, object),
+            ModuleKind::Namespace | ModuleKind::Builtin => Ok(attached.none()),
+            ModuleKind::Module | ModuleKind::Package => {
+                let state = State::get();
+                let code = code_of(attached, &module)?;
+                let namespace = object.namespace()?;
+                collector::deferred(attached, || {
+                    state.call_trimmed.get(attached).call([
+                        &state.exec.get(attached),
+                        &code,
+                        &namespace,
+                    ])
+                })?;
+                Ok(attached.none())
+            }
+        }
+    },
+};
+
+/// `invalidate_caches()`: there are none.
+pub(super) static INVALIDATE_CACHES: Function = Function {
+    name: c"invalidate_caches",
+    parameters: &[],
+    required: 0,
+    body: |attached, _| Ok(attached.none()),
+};
+
+/// `get_code(fullname)`: a module's code object; `None` for an extension module.
+pub(super) static GET_CODE: Function = Function {
+    name: c"get_code",
+    parameters: &["fullname"],
+    required: 1,
+    body: |attached, arguments| {
+        let module = named(attached, &arguments)?;
+        if has_code(&module) { code_of(attached, &module) } else { Ok(attached.none()) }
+    },
+};
+
+/// `get_source(fullname)`: a module's source text; `None` where the blob does not hold it.
+pub(super) static GET_SOURCE: Function = Function {
+    name: c"get_source",
+    parameters: &["fullname"],
+    required: 1,
+    body: |attached, arguments| {
+        let module = named(attached, &arguments)?;
+        let Some(file) = module.file.filter(|_| has_code(&module)) else {
+            return Ok(if module.kind == ModuleKind::Namespace {
+                attached.string("")?
+            } else {
+                attached.none()
+            });
+        };
+        let state = State::get();
+        let bytes = state.blob.file_at(file).and_then(|file| state.read(&file));
+        let bytes = attached.bytes(&State::checked(attached, module.name, bytes)?)?;
+        attached.import(c"importlib.util")?.call_method(c"decode_source", [&bytes])
+    },
+};
+
+/// `get_filename(fullname)`: what a module's `__file__` is.
+pub(super) static GET_FILENAME: Function = Function {
+    name: c"get_filename",
+    parameters: &["fullname"],
+    required: 1,
+    body: |attached, arguments| {
+        let module = named(attached, &arguments)?;
+        match location_of(&module) {
+            Some(location) => attached.string(&State::get().file_name(&location)),
+            None => Err(attached.raise_import_error("a namespace package has no file", module.name)),
+        }
+    },
+};
+
+/// `is_package(fullname)`
+pub(super) static IS_PACKAGE: Function = Function {
+    name: c"is_package",
+    parameters: &["fullname"],
+    required: 1,
+    body: |attached, arguments| Ok(attached.bool(named(attached, &arguments)?.is_package)),
+};
+
+/// The spec of a module.
+pub(super) fn spec_of<'py>(
+    attached: Attached<'py>,
+    module: &Module<'static>,
+) -> Result<Object<'py>> {
+    let state = State::get();
+    let name = attached.string(module.name)?;
+    let class = state.module_spec.get(attached);
+    if module.kind == ModuleKind::Namespace {
+        // Without a loader, importlib makes a namespace package of it, with its own loader and reader.
+        let spec = class.call([&name, &attached.none()])?;
+        spec.set_attribute(c"submodule_search_locations", &search_path(attached, module)?)?;
+        return Ok(spec);
+    }
+    let spec = class.call([&name, &state.class.get(attached)])?;
+    if let Some(location) = location_of(module) {
+        spec.set_attribute(c"origin", &attached.string(&state.file_name(&location))?)?;
+        spec.set_attribute(c"_set_fileattr", &attached.bool(true))?;
+        if let Some((folder, stem)) = source_parts(&location) {
+            let cached = format!("{folder}__pycache__/{stem}.{}.pyc", state.cache_tag);
+            let cached = attached.string(&state.file_name(&cached))?;
+            spec.set_attribute(c"cached", &cached)?;
+        }
+    }
+    if module.is_package {
+        spec.set_attribute(c"submodule_search_locations", &search_path(attached, module)?)?;
+    }
+    Ok(spec)
+}
+
+/// A module's code object.
+pub(super) fn code_of<'py>(
+    attached: Attached<'py>,
+    module: &Module<'static>,
+) -> Result<Object<'py>> {
+    let code = State::get().blob.code(module);
+    attached.unmarshal(State::checked(attached, module.name, code)?)
+}
+
+/// The record of a module that must be there.
+pub(super) fn find(attached: Attached<'_>, name: &str) -> Result<Module<'static>> {
+    State::checked(attached, name, State::get().blob.module(name))?.ok_or_else(|| {
+        attached.raise_import_error(&format!("no module named {name:?} in this executable"), name)
+    })
+}
+
+fn named(attached: Attached<'_>, arguments: &Arguments<'_>) -> Result<Module<'static>> {
+    find(attached, arguments.required(0).as_str()?)
+}
+
+fn has_code(module: &Module<'_>) -> bool {
+    matches!(module.kind, ModuleKind::Module | ModuleKind::Package)
+}
+
+/// `a.b` is searched for below `a/b`.
+fn search_path<'py>(attached: Attached<'py>, module: &Module<'_>) -> Result<Object<'py>> {
+    let folder = State::get().file_name(&module.name.replace('.', "/"));
+    attached.list([attached.string(&folder)?])
+}
+
+/// Where a module lies in the application's tree.
+///
+/// Its file record says so; a module whose source was left out lies where its name says.
+fn location_of(module: &Module<'static>) -> Option<String> {
+    let recorded = module.file.and_then(|file| State::get().blob.file_at(file).ok());
+    match (recorded, module.kind) {
+        (Some(file), _) => Some(file.path.to_owned()),
+        (None, ModuleKind::Module) => Some(format!("{}.py", module.name.replace('.', "/"))),
+        (None, ModuleKind::Package) => Some(format!("{}/__init__.py", module.name.replace('.', "/"))),
+        (None, _) => None,
+    }
+}
+
+/// `a/b.py` is `a/` and `b`.
+fn source_parts(location: &str) -> Option<(&str, &str)> {
+    let stem = location.strip_suffix(".py")?;
+    let folder = stem.rfind('/').map_or(0, |slash| slash + 1);
+    Some(stem.split_at(folder))
+}
+
+/// Whether the module of that name is a package.
+pub(crate) fn is_package(attached: Attached<'_>, name: &str) -> Result<bool> {
+    find(attached, name).map(|module| module.is_package)
+}
+
+/// Puts the module's attributes on `__main__` and gives its code, to be run there.
+pub(crate) fn prepare_main<'py>(
+    attached: Attached<'py>,
+    name: &str,
+    main: &Object<'py>,
+    keep_spec: bool,
+) -> Result<Object<'py>> {
+    let module = find(attached, name)?;
+    if !has_code(&module) {
+        let what = format!("{name}: an {} cannot be run", module.kind.name());
+        return Err(attached.raise(Exception::ImportError, &what));
+    }
+    let spec = spec_of(attached, &module)?;
+    let package = if module.is_package { name } else { name.rsplit_once('.').map_or("", |(parent, _)| parent) };
+    main.set_attribute(c"__loader__", &spec.attribute(c"loader")?)?;
+    main.set_attribute(c"__file__", &spec.attribute(c"origin")?)?;
+    main.set_attribute(c"__cached__", &attached.none())?;
+    if keep_spec {
+        main.set_attribute(c"__cached__", &spec.attribute(c"cached")?)?;
+        main.set_attribute(c"__package__", &attached.string(package)?)?;
+        main.set_attribute(c"__spec__", &spec)?;
+    } else {
+        main.set_attribute(c"__spec__", &attached.none())?;
+    }
+    code_of(attached, &module)
+}

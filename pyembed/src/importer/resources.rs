@@ -1,0 +1,176 @@
+//! Files: the primitives that [`support`](super::support) builds readers and listings from.
+
+use super::{State, support};
+use crate::ffi::{Attached, Exception, Function, Object, Result};
+
+/// `get_data(path)`: the bytes of a file below the executable's path.
+pub(super) static GET_DATA: Function = Function {
+    name: c"get_data",
+    parameters: &["path"],
+    required: 1,
+    body: |attached, arguments| {
+        let path = arguments.required(0).to_display()?;
+        let data = match State::get().location(&path) {
+            Some(location) => read(attached, location)?,
+            None => None,
+        };
+        data.ok_or_else(|| {
+            let what = format!("no such file in this executable: {path:?}");
+            attached.raise(Exception::FileNotFoundError, &what)
+        })
+    },
+};
+
+/// `get_resource_reader(fullname)`: for `importlib.resources`.
+pub(super) static GET_RESOURCE_READER: Function = Function {
+    name: c"get_resource_reader",
+    parameters: &["fullname"],
+    required: 1,
+    body: |attached, arguments| {
+        support(attached, c"ResourceReader")?.call([arguments.required(0)])
+    },
+};
+
+/// `find_distributions(context=None)`: for `importlib.metadata`.
+pub(super) static FIND_DISTRIBUTIONS: Function = Function {
+    name: c"find_distributions",
+    parameters: &["context"],
+    required: 0,
+    body: |attached, arguments| {
+        let find = support(attached, c"find_distributions")?;
+        match arguments.optional(0) {
+            Some(context) => find.call([context]),
+            None => find.call([]),
+        }
+    },
+};
+
+/// The path hook for paths below the executable's.
+pub(super) static PATH_HOOK: Function = Function {
+    name: c"_path_hook",
+    parameters: &["path"],
+    required: 1,
+    body: |attached, arguments| {
+        let path = arguments.required(0);
+        match path.as_str().ok().and_then(|path| State::get().location(path)) {
+            Some(_) => support(attached, c"PathEntryFinder")?.call([path]),
+            None => {
+                let what = "not a path of this executable";
+                Err(attached.raise(Exception::ImportError, what))
+            }
+        }
+    },
+};
+
+/// `_list_files(folder)`: names in a folder, `(name, is folder)` each; a folder ends with `/` or is empty.
+pub(super) static LIST_FILES: Function = Function {
+    name: c"_list_files",
+    parameters: &["folder"],
+    required: 1,
+    body: |attached, arguments| {
+        let folder = arguments.required(0).as_str()?;
+        let blob = &State::get().blob;
+        let mut names = Vec::new();
+        let mut number = blob.first_file_from(folder);
+        while let Ok(file) = blob.file_at(number) {
+            let Some(rest) = file.path.strip_prefix(folder) else { break };
+            if let Some((name, _)) = rest.split_once('/') {
+                names.push(pair(attached, name, true)?);
+                // `0` follows `/`: past everything in that folder.
+                number = blob.first_file_from(&format!("{folder}{name}0"));
+            } else {
+                names.push(pair(attached, rest, false)?);
+                number += 1;
+            }
+        }
+        attached.list(names)
+    },
+};
+
+/// `_list_modules(package)`: modules directly in a package, `(name, is package)` each; `""` for the top.
+pub(super) static LIST_MODULES: Function = Function {
+    name: c"_list_modules",
+    parameters: &["package"],
+    required: 1,
+    body: |attached, arguments| {
+        let package = arguments.required(0).as_str()?;
+        let prefix = if package.is_empty() { String::new() } else { format!("{package}.") };
+        let mut modules = Vec::new();
+        for module in State::get().blob.modules() {
+            let module = State::checked(attached, package, module)?;
+            if let Some(name) = module.name.strip_prefix(&prefix)
+                && !name.contains('.')
+                && module.kind != pyox_blob::layout::ModuleKind::Builtin
+            {
+                modules.push(pair(attached, name, module.is_package)?);
+            }
+        }
+        attached.list(modules)
+    },
+};
+
+/// `_read(location)`: a file's bytes, or `None`.
+pub(super) static READ: Function = Function {
+    name: c"_read",
+    parameters: &["location"],
+    required: 1,
+    body: |attached, arguments| {
+        let data = read(attached, arguments.required(0).as_str()?)?;
+        Ok(data.unwrap_or_else(|| attached.none()))
+    },
+};
+
+/// `_kind(location)`: `"file"`, `"folder"`, or `None`.
+pub(super) static KIND: Function = Function {
+    name: c"_kind",
+    parameters: &["location"],
+    required: 1,
+    body: |attached, arguments| {
+        let location = arguments.required(0).as_str()?;
+        let blob = &State::get().blob;
+        if State::checked(attached, location, blob.file(location))?.is_some() {
+            return attached.string("file");
+        }
+        let folder = if location.is_empty() { String::new() } else { format!("{location}/") };
+        match blob.file_at(blob.first_file_from(&folder)) {
+            Ok(file) if file.path.starts_with(&folder) => attached.string("folder"),
+            _ => Ok(attached.none()),
+        }
+    },
+};
+
+/// `_metadata_folders()`: the `.dist-info` folders.
+pub(super) static METADATA_FOLDERS: Function = Function {
+    name: c"_metadata_folders",
+    parameters: &[],
+    required: 0,
+    body: |attached, _| {
+        let blob = &State::get().blob;
+        let mut folders: Vec<Object<'_>> = Vec::new();
+        let mut last = "";
+        for file in blob.files() {
+            let file = State::checked(attached, "", file)?;
+            if file.kind != pyox_blob::layout::FileKind::Metadata {
+                continue;
+            }
+            let folder = file.path.split_once('/').map_or("", |(folder, _)| folder);
+            if folder != last {
+                folders.push(attached.string(folder)?);
+                last = folder;
+            }
+        }
+        attached.list(folders)
+    },
+};
+
+fn read<'py>(attached: Attached<'py>, location: &str) -> Result<Option<Object<'py>>> {
+    let state = State::get();
+    let file = State::checked(attached, location, state.blob.file(location))?;
+    let Some(file) = file else { return Ok(None) };
+    let bytes = State::checked(attached, location, state.read(&file))?;
+    attached.bytes(&bytes).map(Some)
+}
+
+fn pair<'py>(attached: Attached<'py>, name: &str, flag: bool) -> Result<Object<'py>> {
+    attached.tuple([&attached.string(name)?, &attached.bool(flag)])
+}

@@ -1,0 +1,78 @@
+//! The time before the importer: what CPython imports while it starts, and what becomes of it.
+
+use pyox_blob::{Blob, Module};
+
+use super::State;
+use super::modules::spec_of;
+use crate::ffi::{self, Attached, Object, Result};
+use crate::{Error, PythonConfig};
+
+/// What every start imports, where text is UTF-8.
+const ALWAYS: [&str; 3] = ["encodings", "encodings.aliases", "encodings.utf_8"];
+
+/// Settings with which another codec may be needed before the importer is there.
+const CODEC_SETTINGS: [&str; 3] = ["filesystem_encoding", "stdio_encoding", "use_environment"];
+
+/// Offers what start-up imports as frozen modules.
+///
+/// Where text is UTF-8 these are three modules; otherwise any codec may be asked for, so it is all of
+/// `encodings`.
+pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
+    let blob = &config.blob;
+    let any_codec =
+        !ffi::locale_is_utf8() || CODEC_SETTINGS.iter().any(|setting| config.sets(setting));
+    let mut modules = Vec::new();
+    if any_codec {
+        for module in blob.modules_from("encodings") {
+            modules.push(frozen(blob, &module?)?);
+        }
+    } else {
+        for name in ALWAYS {
+            let module = blob.module(name)?.ok_or_else(|| {
+                let what = format!("module {name}: expected it for the start, found none");
+                pyox_blob::Error::Malformed(what)
+            })?;
+            modules.push(frozen(blob, &module)?);
+        }
+    }
+    ffi::freeze(modules.into_iter());
+    Ok(())
+}
+
+fn frozen(
+    blob: &Blob<'static>,
+    module: &Module<'static>,
+) -> Result<(String, &'static [u8], bool), Error> {
+    Ok((module.name.to_owned(), blob.code(module)?, module.is_package))
+}
+
+/// Gives each module that start-up loaded from a frozen table the spec that the importer gives it, so
+/// that `__file__`, `get_source` and the like work for it as for all others.
+pub(super) fn adopt(attached: Attached<'_>) -> Result<()> {
+    let state = State::get();
+    for name in ["abc", "codecs", "io", "encodings", "encodings.aliases", "encodings.utf_8"] {
+        if let Some(loaded) = attached.loaded_module(name)? {
+            let found = State::checked(attached, name, state.blob.module(name))?;
+            let Some(module) = found else { continue };
+            let spec = spec_of(attached, &module)?;
+            set_attributes(&loaded, &spec)?;
+        }
+    }
+    Ok(())
+}
+
+/// What importlib sets on a module from its spec.
+fn set_attributes(module: &Object<'_>, spec: &Object<'_>) -> Result<()> {
+    module.set_attribute(c"__spec__", spec)?;
+    module.set_attribute(c"__loader__", &spec.attribute(c"loader")?)?;
+    module.set_attribute(c"__file__", &spec.attribute(c"origin")?)?;
+    module.set_attribute(c"__cached__", &spec.attribute(c"cached")?)?;
+    let path = spec.attribute(c"submodule_search_locations")?;
+    if path.is_none() { Ok(()) } else { module.set_attribute(c"__path__", &path) }
+}
+
+/// Moves what start-up made out of the garbage collector's sight: it lives as long as the process, and
+/// the collections while the interpreter ends need not look at it.
+pub(crate) fn settle(attached: Attached<'_>) -> Result<()> {
+    attached.import(c"gc")?.call_method(c"freeze", []).map(|_| ())
+}

@@ -1,0 +1,128 @@
+//! What runs as `__main__`, and how the process ends.
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+
+use pyox_blob::config::Run;
+
+use crate::ffi::{self, Attached, Exception, Object, Result};
+use crate::importer;
+use crate::PythonConfig;
+
+/// The exit status when the streams cannot be flushed at the end, as in `python`.
+const FLUSH_FAILED: i32 = 120;
+
+/// Runs what the configuration says and ends the interpreter.
+pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
+    if config.is_interpreter() {
+        return ffi::run_main(attached);
+    }
+    let outcome = importer::settle(attached).and_then(|()| execute(attached, config));
+    let (status, interrupted) = match outcome {
+        Ok(status) => (status, false),
+        Err(_) => {
+            let interrupted = attached.raised(Exception::KeyboardInterrupt);
+            importer::print_exception(attached);
+            (1, interrupted)
+        }
+    };
+    let flushed = ffi::finalize(attached);
+    if interrupted {
+        // Whoever waits for this process must see that Ctrl-C ended it.
+        ffi::die_of_interrupt();
+    }
+    if flushed { status } else { FLUSH_FAILED }
+}
+
+fn execute(attached: Attached<'_>, config: &PythonConfig) -> Result<i32> {
+    if let Some(helper) = multiprocessing_helper(config) {
+        let argv = helper.argv.iter().map(|a| attached.string(&a.to_string_lossy()));
+        attached.set_sys(c"argv", &attached.list(argv.collect::<Result<Vec<_>>>()?)?)?;
+        return run_code(attached, helper.code.as_bytes());
+    }
+    match &config.record.run {
+        Run::Repl => Ok(ffi::interactive(attached)),
+        Run::Code(code) => run_code(attached, code.as_bytes()),
+        Run::Script => run_module(attached, "__main__", false),
+        Run::Module(name) => {
+            let package = importer::is_package(attached, name)?;
+            if package {
+                attached.import(&c_string(attached, name.as_bytes())?)?;
+                run_module(attached, &format!("{name}.__main__"), true)
+            } else {
+                if let Some((parent, _)) = name.rsplit_once('.') {
+                    attached.import(&c_string(attached, parent.as_bytes())?)?;
+                }
+                run_module(attached, name, true)
+            }
+        }
+        Run::EntryPoint { module, function } => {
+            let mut callable = attached.import(&c_string(attached, module.as_bytes())?)?;
+            for name in function.split('.') {
+                callable = callable.attribute(&c_string(attached, name.as_bytes())?)?;
+            }
+            // `sys.exit(main())`, as installed console scripts have it.
+            let value = callable.call([])?;
+            if !value.is_none() {
+                attached.sys(c"exit").and_then(|exit| exit.call([&value]))?;
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// Runs a module's code as `__main__`.
+fn run_module(attached: Attached<'_>, name: &str, by_name: bool) -> Result<i32> {
+    let main = attached.add_module(c"__main__")?;
+    let code = importer::prepare_main(attached, name, &main, by_name)?;
+    run_in(&main, &code)
+}
+
+/// Runs Python source as `__main__`, as `python -c` does.
+fn run_code(attached: Attached<'_>, source: &[u8]) -> Result<i32> {
+    let main = attached.add_module(c"__main__")?;
+    let code = attached.compile(&c_string(attached, source)?, c"<string>")?;
+    run_in(&main, &code)
+}
+
+fn run_in(main: &Object<'_>, code: &Object<'_>) -> Result<i32> {
+    code.execute(&main.namespace()?).map(|_| 0)
+}
+
+fn c_string(attached: Attached<'_>, bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes)
+        .map_err(|_| attached.raise(Exception::RuntimeError, "the blob names a module with a NUL"))
+}
+
+/// A process that `multiprocessing` starts for its own needs.
+struct Helper<'a> {
+    code: std::borrow::Cow<'a, str>,
+    argv: Vec<&'a OsStr>,
+}
+
+/// `multiprocessing` starts `sys.executable [options] -c CODE [arguments]` for the processes of spawn and
+/// forkserver and for its resource tracker; no other code of that kind is run.
+fn multiprocessing_helper(config: &PythonConfig) -> Option<Helper<'_>> {
+    const KNOWN: [&[u8]; 3] = [
+        b"from multiprocessing.spawn import spawn_main; spawn_main(",
+        b"from multiprocessing.resource_tracker import main;main(",
+        b"from multiprocessing.forkserver import main; main(",
+    ];
+    let mut arguments = config.argv.iter().map(|argument| argument.as_os_str()).skip(1);
+    loop {
+        let option = arguments.next()?;
+        match option.as_bytes() {
+            b"-c" => break,
+            // The one option with a separate value among those that `subprocess` passes on.
+            b"-X" => drop(arguments.next()?),
+            option if option.starts_with(b"-") => {}
+            _ => return None,
+        }
+    }
+    let code = arguments.next()?;
+    if !KNOWN.iter().any(|known| code.as_bytes().starts_with(known)) {
+        return None;
+    }
+    let argv = std::iter::once(OsStr::new("-c")).chain(arguments).collect();
+    Some(Helper { code: code.to_string_lossy(), argv })
+}
