@@ -1,2 +1,49 @@
-//! Placeholder.
-fn main() {}
+//! `pyox-pack`: compiles and packs a manifest into a blob.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use pyox_cli::{Answer, Common, Result, Ui, input, output};
+use pyox_pack::{Options, pack, parallel};
+
+/// Compile and pack a manifest's resources into a blob
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The manifest; stdin where it is - or left out
+    manifest: Option<PathBuf>,
+    /// The distribution's document; by default the one that the manifest names by its digest
+    #[arg(short, long, value_name = "DIST.json")]
+    distribution: Option<PathBuf>,
+    /// Write the blob to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How many jobs to run at once; by default one for each core
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    /// Store every file as it is: a larger blob, made sooner
+    #[arg(long)]
+    no_compress: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() -> ExitCode {
+    pyox_cli::run("pyox-pack", |args: &Args| &args.common, run)
+}
+
+fn run(args: &Args, ui: &Ui) -> Result<Answer> {
+    let output = args.output.as_deref();
+    output::refuse_terminal(output, "a blob")?;
+    let manifest = input::document(args.manifest.as_deref())?;
+    let options = Options {
+        distribution: args.distribution.as_deref(),
+        jobs: args.jobs.unwrap_or_else(parallel::available),
+        compress: !args.no_compress,
+    };
+    let blob = pack(manifest, &options, ui)?;
+    output::binary(output, "a blob", &blob)?;
+    Ok(Answer::Done)
+}

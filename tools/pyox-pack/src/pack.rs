@@ -1,0 +1,208 @@
+//! The work on each resource, and what becomes of it in the blob.
+
+use std::fs::File;
+use std::io::Read;
+use std::num::NonZero;
+use std::path::Path;
+
+use pyox_blob::config::{self, Config, Setting};
+use pyox_blob::layout::{FileKind, ModuleKind};
+use pyox_cli::{Fault, HintExt, Result, Ui, cache};
+use pyox_schema::{Digest, Distribution, Manifest, Payload, Resource, ResourceKind, Run, Value};
+
+use crate::blob::{self, Contents};
+use crate::compile::{Compiled, Compiler, Worker};
+use crate::compress::Shrinker;
+use crate::store::Store;
+use crate::{parallel, validate};
+
+/// The `reason` of what the user wrote: where it does not compile, that is an error.
+const APPLICATION: &str = "application";
+
+/// How to pack.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// The distribution's document, where it is not the one that the cache knows.
+    pub distribution: Option<&'a Path>,
+    /// How many jobs to run at once.
+    pub jobs: NonZero<usize>,
+    /// Whether to compress what is worth it.
+    pub compress: bool,
+}
+
+/// What one resource adds to the blob.
+#[derive(Default)]
+struct Packed {
+    module: Option<blob::Module>,
+    file: Option<blob::File>,
+    warning: Option<String>,
+}
+
+/// Packs a manifest's resources into a blob.
+pub fn pack(manifest: Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> {
+    validate::manifest(&manifest)?;
+    let distribution = cache::distribution(options.distribution, &manifest.distribution.sha256)?;
+    let magic = validate::distribution(&manifest, &distribution)?;
+    let optimize = manifest.bytecode.optimize;
+    let compiler = Compiler::new(&distribution, magic, optimize, Store::open("bytecode")?);
+    let shrinker = Shrinker::new(if options.compress { Some(Store::open("zstd")?) } else { None });
+
+    let progress = ui.progress(manifest.resources.len() as u64, "packing");
+    let each = |worker: &mut Option<Worker>, resource: &Resource| {
+        let packed = pack_one(resource, manifest.bytecode.sources, &compiler, worker, &shrinker);
+        progress.inc(1);
+        packed
+    };
+    let packed = parallel::map(options.jobs, &manifest.resources, || None, each);
+    progress.finish_and_clear();
+
+    let config = config(&manifest, &distribution, magic);
+    let projects = manifest.projects.into_iter().map(|project| blob::Project {
+        name: project.name,
+        version: project.version.unwrap_or_default(),
+    });
+    let mut contents =
+        Contents { config, projects: projects.collect(), modules: Vec::new(), files: Vec::new() };
+    for packed in packed {
+        let packed = packed?;
+        packed.warning.iter().for_each(|warning| ui.warn(warning));
+        contents.modules.extend(packed.module);
+        contents.files.extend(packed.file);
+    }
+    let (compiled, workers) = compiler.counts();
+    ui.detail(format_args!("compiled {compiled} sources with {workers} interpreters"));
+    for trouble in [compiler.trouble(), shrinker.trouble()].into_iter().flatten() {
+        ui.warn(format_args!("{trouble}: what was made is not kept for the next run"));
+    }
+    Ok(blob::write(contents)?)
+}
+
+fn pack_one(
+    resource: &Resource,
+    keep_source: bool,
+    compiler: &Compiler,
+    worker: &mut Option<Worker>,
+    shrinker: &Shrinker,
+) -> Result<Packed, Fault> {
+    let module = |kind, code, file| blob::Module {
+        name: resource.name.clone(),
+        kind,
+        package: resource.package,
+        project: resource.project.clone(),
+        code,
+        file,
+    };
+    // Validation has seen that both are there together.
+    let (Some(location), Some(payload)) = (&resource.location, &resource.payload) else {
+        let kind = match resource.kind {
+            ResourceKind::NamespacePackage => ModuleKind::Namespace,
+            _ => ModuleKind::Builtin,
+        };
+        return Ok(Packed { module: Some(module(kind, Vec::new(), None)), ..Packed::default() });
+    };
+    let bytes = verified(location, payload)?;
+    let file = |kind, bytes: Vec<u8>| -> Result<_, Fault> {
+        let len = bytes.len() as u64;
+        let (codec, stored) = shrinker.stored(kind, bytes, &payload.sha256)?;
+        Ok(Some(blob::File {
+            path: location.clone(),
+            kind,
+            project: resource.project.clone(),
+            codec,
+            stored,
+            len,
+            needs: resource.needs.clone(),
+        }))
+    };
+    let module_kind = match resource.kind {
+        ResourceKind::Module => ModuleKind::Module,
+        ResourceKind::Package => ModuleKind::Package,
+        ResourceKind::ExtensionModule => {
+            let module = module(ModuleKind::Extension, Vec::new(), Some(location.clone()));
+            let file = file(FileKind::Extension, bytes)?;
+            return Ok(Packed { module: Some(module), file, warning: None });
+        }
+        ResourceKind::PackageData | ResourceKind::NamespacePackage => {
+            return Ok(Packed { file: file(FileKind::Data, bytes)?, ..Packed::default() });
+        }
+        ResourceKind::Metadata => {
+            return Ok(Packed { file: file(FileKind::Metadata, bytes)?, ..Packed::default() });
+        }
+        ResourceKind::SharedLibrary => {
+            return Ok(Packed { file: file(FileKind::Library, bytes)?, ..Packed::default() });
+        }
+    };
+    match compiler.compile(worker, location, &bytes, &payload.sha256)? {
+        Compiled::Code(code) => Ok(Packed {
+            module: Some(module(module_kind, code, keep_source.then(|| location.clone()))),
+            file: if keep_source { file(FileKind::Source, bytes)? } else { None },
+            warning: None,
+        }),
+        Compiled::Rejected { line, reason } => {
+            let place = if line > 0 { format!("{location}:{line}") } else { location.clone() };
+            if resource.reason == APPLICATION {
+                return Err(Fault::new(place, reason));
+            }
+            // Wheels and the standard library hold templates and sources for other versions.
+            Ok(Packed {
+                module: None,
+                file: file(FileKind::Data, bytes)?,
+                warning: Some(format!(
+                    "{place}: {reason}: kept as package data, cannot be imported"
+                )),
+            })
+        }
+    }
+}
+
+/// A payload's bytes, once they are what the manifest says.
+fn verified(location: &str, payload: &Payload) -> Result<Vec<u8>, Fault> {
+    let path = payload.path.display();
+    let place = || format!("{location}: {path}");
+    let changed = |what: String| {
+        Fault::new(location, what).hint(format_args!("{path} has changed: collect again"))
+    };
+    let mut file = File::open(&payload.path).fault(place())?;
+    let size = file.metadata().fault(place())?.len();
+    if size != payload.size {
+        return Err(changed(format!("size mismatch: manifest {}, file {size}", payload.size)));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).fault(place())?;
+    let found = Digest::of(&bytes);
+    if found == payload.sha256 {
+        return Ok(bytes);
+    }
+    let (expected, found) = (payload.sha256.short(), found.short());
+    Err(changed(format!("digest mismatch: manifest {expected}…, file {found}…")))
+}
+
+fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> Config {
+    let settings = |fields: &std::collections::BTreeMap<String, Value>| {
+        let setting = |(name, value): (&String, &Value)| Setting {
+            name: name.clone(),
+            value: match value.clone() {
+                Value::Boolean(value) => config::Value::Integer(value.into()),
+                Value::Integer(value) => config::Value::Integer(value),
+                Value::Text(value) => config::Value::Text(value),
+                Value::List(value) => config::Value::List(value),
+            },
+        };
+        fields.iter().map(setting).collect()
+    };
+    Config {
+        python: distribution.python.version_info,
+        bytecode_magic: u32::from_le_bytes(magic),
+        distribution: manifest.distribution.sha256.to_string(),
+        run: match manifest.run.clone() {
+            Run::Repl => config::Run::Repl,
+            Run::Module { module } => config::Run::Module(module),
+            Run::Script => config::Run::Script,
+            Run::Code { code } => config::Run::Code(code),
+            Run::EntryPoint { module, function } => config::Run::EntryPoint { module, function },
+        },
+        preconfig: settings(&manifest.preconfig),
+        config: settings(&manifest.config),
+        interpreter: manifest.interpreter,
+    }
+}

@@ -1,0 +1,241 @@
+//! What a manifest must hold before any work begins. It may come from anyone's editor or `jq`, so
+//! everything that a later stage would trip over is refused here, in one line that names the place.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use pyox_cli::Fault;
+use pyox_schema::{Distribution, Manifest, Resource, ResourceKind, Run};
+use unicode_ident::is_xid_continue;
+
+/// The minor versions of CPython 3 whose bytecode [`crate::marshal`] knows.
+const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
+
+/// Checks a manifest by itself.
+pub fn manifest(manifest: &Manifest) -> Result<(), Fault> {
+    if manifest.bytecode.optimize > 2 {
+        let what = format!("expected 0, 1 or 2, got {}", manifest.bytecode.optimize);
+        return Err(Fault::new("bytecode: optimize", what));
+    }
+    let mut projects = HashSet::new();
+    for project in &manifest.projects {
+        if !projects.insert(project.name.as_str()) {
+            return Err(Fault::new(&project.name, "two projects have this name"));
+        }
+    }
+    let mut names = HashMap::new();
+    let mut locations = HashMap::new();
+    for resource in &manifest.resources {
+        shape(resource)?;
+        if !projects.contains(resource.project.as_str()) {
+            let what = format!("its project {} is not in the manifest", resource.project);
+            return Err(Fault::new(&resource.name, what));
+        }
+        if is_importable(resource.kind)
+            && let Some(other) = names.insert(resource.name.as_str(), resource)
+        {
+            return Err(twice(&resource.name, "name", other, resource));
+        }
+        if let Some(location) = &resource.location
+            && let Some(other) = locations.insert(location.as_str(), resource)
+        {
+            return Err(twice(location, "location", other, resource));
+        }
+    }
+    folders(&locations)?;
+    for resource in &manifest.resources {
+        parent(resource, &names)?;
+        for need in &resource.needs {
+            if !locations.contains_key(need.as_str()) {
+                let what = format!("it needs {need}, which is not in the manifest");
+                return Err(Fault::new(&resource.name, what));
+            }
+        }
+    }
+    if !names.contains_key("encodings") {
+        return Err(Fault::new(
+            "encodings",
+            "the package is missing, and no interpreter starts without",
+        )
+        .hint("collect the standard library of the distribution"));
+    }
+    run(&manifest.run, &names)
+}
+
+/// Checks that a manifest and a distribution belong together.
+///
+/// Returns the bytecode magic number, in the order of a `.pyc` file's first four bytes.
+pub fn distribution(manifest: &Manifest, distribution: &Distribution) -> Result<[u8; 4], Fault> {
+    let python = &distribution.python;
+    for (what, expected, got) in [
+        ("target", &manifest.distribution.target, &distribution.target),
+        ("version", &manifest.distribution.version, &python.version),
+    ] {
+        if expected != got {
+            let what = format!("{what}: the manifest is for {expected}, but this one is {got}");
+            return Err(Fault::new("distribution", what)
+                .hint("collect for this distribution, or name the other one with -d"));
+        }
+    }
+    if python.version_info.0 != 3 || !MINORS.contains(&python.version_info.1) {
+        let what = format!("version: expected CPython 3.11 to 3.14, got {}", python.version);
+        return Err(Fault::new("distribution", what));
+    }
+    magic(&python.bytecode_magic).ok_or_else(|| {
+        let got = &python.bytecode_magic;
+        let what = format!("bytecode_magic: expected 8 hexadecimal digits, got `{got}`");
+        Fault::new("distribution", what)
+    })
+}
+
+fn magic(digits: &str) -> Option<[u8; 4]> {
+    let fits = digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u32::from_str_radix(digits, 16).ok().filter(|_| fits).map(u32::to_be_bytes)
+}
+
+/// What a resource of its kind must have, and the shape of its names.
+fn shape(resource: &Resource) -> Result<(), Fault> {
+    let kind = resource.kind;
+    let wrong = |what: String| Err(Fault::new(&resource.name, what));
+    if is_importable(kind) && !is_dotted_name(&resource.name) {
+        return wrong("expected a dotted name of identifiers".to_owned());
+    }
+    if let Some(location) = &resource.location
+        && let Some(problem) = path_problem(location)
+    {
+        return wrong(format!("location: {problem}: {location:?}"));
+    }
+    let (location, payload) = (resource.location.is_some(), resource.payload.is_some());
+    match kind {
+        ResourceKind::NamespacePackage if payload => {
+            wrong("a namespace package has no payload, but the manifest names one".to_owned())
+        }
+        ResourceKind::NamespacePackage => Ok(()),
+        ResourceKind::ExtensionModule if !payload => Ok(()),
+        _ if !payload => wrong(format!("a {} needs a payload, but it has none", kind.name())),
+        _ if !location => wrong(format!("a {} needs a location, but it has none", kind.name())),
+        _ => Ok(()),
+    }
+}
+
+fn is_importable(kind: ResourceKind) -> bool {
+    use ResourceKind::{ExtensionModule, Module, NamespacePackage, Package};
+    matches!(kind, Module | Package | NamespacePackage | ExtensionModule)
+}
+
+/// Every part made of an identifier's characters. It may begin with a digit: no statement can import
+/// that, but mypyc names extension modules so, and its other modules import them by calls.
+fn is_dotted_name(name: &str) -> bool {
+    name.split('.').all(|part| !part.is_empty() && part.chars().all(is_xid_continue))
+}
+
+/// Why a location is no plain path inside the application's tree.
+fn path_problem(location: &str) -> Option<&'static str> {
+    if location.is_empty() {
+        Some("it is empty")
+    } else if location.starts_with('/') {
+        Some("expected a relative path, got an absolute one")
+    } else if location.contains(['\0', '\\']) {
+        Some("expected no NUL and no backslash in the path")
+    } else if location.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        Some("expected no empty part and no . or .. in the path")
+    } else {
+        None
+    }
+}
+
+fn twice(place: &str, what: &str, one: &Resource, other: &Resource) -> Fault {
+    let describe = |resource: &Resource| {
+        let name = resource.location.as_ref().unwrap_or(&resource.name);
+        format!("{} {name} of {}", resource.kind.name(), resource.project)
+    };
+    let text = format!("two resources have this {what}: {}, {}", describe(one), describe(other));
+    Fault::new(place, text)
+}
+
+/// A location must not be the folder of another.
+fn folders(locations: &HashMap<&str, &Resource>) -> Result<(), Fault> {
+    let sorted: BTreeMap<_, _> = locations.iter().collect();
+    for location in sorted.keys() {
+        let mut folder = **location;
+        while let Some((parent, _)) = folder.rsplit_once('/') {
+            if locations.contains_key(parent) {
+                return Err(Fault::new(
+                    parent,
+                    format_args!("it is a file, and the folder of {location}"),
+                ));
+            }
+            folder = parent;
+        }
+    }
+    Ok(())
+}
+
+fn parent(resource: &Resource, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
+    match resource.name.rsplit_once('.') {
+        Some((parent, _)) if is_importable(resource.kind) && !names.contains_key(parent) => {
+            let what = format!("its package {parent} is not in the manifest");
+            Err(Fault::new(&resource.name, what)
+                .hint("a folder without __init__.py is a namespace-package resource"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What runs must be there.
+fn run(run: &Run, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
+    let there = |module: &str| match names.get(module) {
+        Some(resource) => Ok(*resource),
+        None => Err(missing(module, names)),
+    };
+    match run {
+        Run::Repl | Run::Code { .. } => Ok(()),
+        Run::Script => there("__main__").map(|_| ()),
+        Run::Module { module } => match there(module)?.kind {
+            ResourceKind::Package | ResourceKind::NamespacePackage => {
+                let main = format!("{module}.__main__");
+                if names.contains_key(main.as_str()) {
+                    return Ok(());
+                }
+                let what = format!("the package {module} has no {main}, so it cannot run");
+                Err(Fault::new("run", what).hint("name a module of it, or an entry point"))
+            }
+            _ => Ok(()),
+        },
+        Run::EntryPoint { module, function } => {
+            if !is_dotted_name(function) {
+                let what = format!("function: expected a dotted name, got `{function}`");
+                return Err(Fault::new("run", what));
+            }
+            there(module).map(|_| ())
+        }
+    }
+}
+
+fn missing(module: &str, names: &HashMap<&str, &Resource>) -> Fault {
+    let mut close: Vec<_> = names
+        .keys()
+        .map(|name| (distance(module, name), *name))
+        .filter(|(distance, name)| *distance <= 1 + module.len().min(name.len()) / 4)
+        .collect();
+    close.sort_unstable();
+    let fault = Fault::new("run", format_args!("the module {module} is not in the manifest"));
+    match close.iter().take(3).map(|(_, name)| *name).collect::<Vec<_>>().as_slice() {
+        [] => fault,
+        close => fault.hint(format_args!("did you mean {}?", close.join(" or "))),
+    }
+}
+
+/// How many letters must be inserted, removed or replaced to make one word of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
