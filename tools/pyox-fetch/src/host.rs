@@ -17,6 +17,7 @@ use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{Distribution, Document, Extension, Library, Link, Linkage, Paths, Python};
 use serde::Deserialize;
 
+use crate::toolchain::Toolchain;
 use crate::{files, stdlib, toolchain};
 
 const DESCRIBE: &str = include_str!("describe.py");
@@ -125,7 +126,9 @@ pub(crate) fn describe(program: &Path) -> Result<Distribution> {
     let elf = read_elf(&details.executable)?;
     let survey = stdlib::survey(&details.stdlib)?;
     let libraries = link_names(&details.link);
-    let why_not_static = toolchain::missing_static(&libraries);
+    let target = target(&details.executable, &elf)?;
+    let toolchain = Toolchain { driver: "cc".to_owned() };
+    let why_not_static = toolchain.missing_static(&libraries);
     let mut extensions = builtins(&details);
     extensions.extend(files_of(&root, &details, &extensions)?);
     extensions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -133,7 +136,7 @@ pub(crate) fn describe(program: &Path) -> Result<Distribution> {
     Ok(Distribution {
         schema: Distribution::SCHEMA.to_owned(),
         source: "host".to_owned(),
-        target: target(&details.executable, &elf)?,
+        target,
         python: Python {
             implementation: facts.implementation,
             version: facts.version,
@@ -160,7 +163,7 @@ pub(crate) fn describe(program: &Path) -> Result<Distribution> {
             archives: Vec::new(),
             libraries: libraries.into_iter().map(|name| Library { name, archive: None }).collect(),
             arguments: Vec::new(),
-            driver: "cc".to_owned(),
+            driver: toolchain.driver,
             object_format: "elf".to_owned(),
         },
         licenses: licenses(&root, minor, &details),

@@ -4,11 +4,16 @@
 //! what it accepts. The document goes to stdout or `-o`, and is kept in the cache under its digest,
 //! where later stages find it.
 
+mod archive;
 mod files;
 mod host;
+mod python_json;
+mod source;
 mod spec;
 mod stdlib;
+mod store;
 mod toolchain;
+mod unpack;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +22,7 @@ use clap::Parser;
 use pyox_cli::{Answer, Common, Fault, Result, Ui, cache, output};
 use pyox_schema::{Digest, Distribution, Document};
 
+use pyox_distribution::Source;
 use spec::Spec;
 
 /// Obtain a Python distribution and print its document
@@ -42,6 +48,12 @@ struct Args {
     common: Common,
 }
 
+impl Args {
+    fn jobs(&self) -> usize {
+        self.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, Into::into)
+    }
+}
+
 const AFTER_HELP: &str = "\
 SPEC is one of
   host            the first Python 3.11 to 3.14 on PATH that has a static library
@@ -59,10 +71,24 @@ fn main() -> ExitCode {
 fn run(args: &Args, ui: &Ui) -> Result<Answer> {
     // All are read first: a mistake in the last one should not wait for a build of the first.
     let specs = args.specs.iter().map(|spec| Spec::parse(spec)).collect::<Result<Vec<_>, _>>()?;
+    check_options(&specs, args)?;
     let distribution = first(&specs, args, ui)?;
     cache::remember(&distribution)?;
     output::text(args.output.as_deref(), &distribution.to_json())?;
     Ok(Answer::Done)
+}
+
+/// Refuses options that would have no effect: whoever gives a digest relies on its check.
+fn check_options(specs: &[Spec], args: &Args) -> Result<(), Fault> {
+    let none = |fits: fn(&Spec) -> bool| !specs.iter().any(fits);
+    if args.sha256.is_some() && none(|s| matches!(s, Spec::Path(_) | Spec::SourceTarball(_))) {
+        let what = "expected the path of an archive or source:TARBALL to check, got neither";
+        return Err(Fault::new("--sha256", what));
+    }
+    if args.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
+        return Err(Fault::new("--pgo", "expected source@3.X or source:TARBALL, got neither"));
+    }
+    Ok(())
 }
 
 /// The first distribution that can be had.
@@ -88,10 +114,19 @@ fn first(specs: &[Spec], args: &Args, ui: &Ui) -> Result<Distribution> {
     Err(Fault::new(failed.join(", "), what).into())
 }
 
-fn fetch(spec: &Spec, _args: &Args, ui: &Ui) -> Result<Distribution> {
+fn fetch(spec: &Spec, args: &Args, ui: &Ui) -> Result<Distribution> {
     match spec {
         Spec::Host(None) => host::find(ui),
         Spec::Host(Some(path)) => host::describe(path),
+        Spec::Path(path) => archive::open(path, args.sha256.as_ref(), ui),
+        Spec::SourceVersion(version) => {
+            let source = Source::Version(version.clone());
+            source::build(&spec.to_string(), source, args.pgo, args.jobs(), ui)
+        }
+        Spec::SourceTarball(path) => {
+            source::check(path, args.sha256.as_ref())?;
+            source::build("source", Source::Tarball(path.clone()), args.pgo, args.jobs(), ui)
+        }
         Spec::Release(version) => {
             Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")
                 .hint(format_args!(
@@ -99,6 +134,5 @@ fn fetch(spec: &Spec, _args: &Args, ui: &Ui) -> Result<Distribution> {
                 ))
                 .into())
         }
-        _ => Err(Fault::new(spec, "is not there yet").into()),
     }
 }

@@ -1,5 +1,5 @@
-//! What the C toolchain of this machine can link: which static libraries it has, and whether an
-//! archive holds object files at all. Each library costs one start of `cc` (3 ms).
+//! What a C toolchain of this machine can link: which static libraries it has, and whether an
+//! archive holds object files at all. Each library costs one start of the driver (3 ms).
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -8,35 +8,54 @@ use std::process::{Command, Stdio};
 
 use pyox_cli::{Fault, HintExt, Result};
 
-/// Why libraries, named as `-l` takes them, and libc with them cannot be linked statically here; none
-/// if they can.
-pub(crate) fn missing_static<S: AsRef<str>>(names: &[S]) -> Option<String> {
-    let names = names.iter().map(AsRef::as_ref).chain(["c"]);
-    let mut missing: Vec<&str> = Vec::new();
-    for name in names {
-        match has_static(name) {
-            Ok(true) => {}
-            Ok(false) => missing.push(name),
-            Err(error) => return Some(format!("static: no C compiler to ask ({error})")),
-        }
-    }
-    if missing.is_empty() {
-        return None;
-    }
-    let files: Vec<_> = missing.iter().map(|name| format!("lib{name}.a")).collect();
-    Some(format!("static: {} not installed", files.join(", ")))
+/// The toolchain for one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Toolchain {
+    /// The linker driver, by its usual name.
+    pub(crate) driver: String,
 }
 
-fn has_static(name: &str) -> std::io::Result<bool> {
-    let file = format!("lib{name}.a");
-    // The driver prints a path where it finds the file, and the bare name where it does not.
-    let output = Command::new("cc")
-        .arg(format!("-print-file-name={file}"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()?;
-    let found = String::from_utf8_lossy(&output.stdout);
-    Ok(output.status.success() && found.trim() != file && Path::new(found.trim()).is_file())
+impl Toolchain {
+    /// The toolchain for a target triple, by the names that Debian and others give to the drivers.
+    pub(crate) fn of(target: &str) -> Self {
+        let (architecture, _) = target.split_once('-').unwrap_or((target, ""));
+        let musl = target.ends_with("-musl");
+        let driver = match (architecture == std::env::consts::ARCH, musl) {
+            // Where musl is the system's libc, `cc` is for it and there is no `musl-gcc`.
+            (true, musl) if !musl || cfg!(target_env = "musl") => "cc".to_owned(),
+            (true, _) => "musl-gcc".to_owned(),
+            (false, true) => format!("{architecture}-linux-musl-gcc"),
+            (false, false) => format!("{architecture}-linux-gnu-gcc"),
+        };
+        Self { driver }
+    }
+
+    /// Why libraries, named as `-l` takes them, and libc with them cannot be linked statically here;
+    /// none if they can.
+    pub(crate) fn missing_static<S: AsRef<str>>(&self, names: &[S]) -> Option<String> {
+        let mut missing = Vec::new();
+        for name in names.iter().map(AsRef::as_ref).chain(["c"]) {
+            match self.has_static(name) {
+                Ok(true) => {}
+                Ok(false) => missing.push(format!("lib{name}.a")),
+                Err(_) => return Some(format!("static: {} is not installed", self.driver)),
+            }
+        }
+        let missing = (!missing.is_empty()).then(|| missing.join(", "));
+        missing.map(|missing| format!("static: not installed: {missing}"))
+    }
+
+    fn has_static(&self, name: &str) -> std::io::Result<bool> {
+        let file = format!("lib{name}.a");
+        // The driver prints a path where it finds the file, and the bare name where it does not.
+        let output = Command::new(&self.driver)
+            .arg(format!("-print-file-name={file}"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()?;
+        let found = String::from_utf8_lossy(&output.stdout);
+        Ok(output.status.success() && found.trim() != file && Path::new(found.trim()).is_file())
+    }
 }
 
 /// Refuses an archive whose members are no ELF object files.

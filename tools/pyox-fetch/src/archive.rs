@@ -1,0 +1,329 @@
+//! An unpacked distribution in python-build-standalone's full format as a distribution document.
+//!
+//! `PYTHON.json` is believed where it is the only source, and checked against the tree where it names
+//! files: a path that leaves the tree or is not there is an error, except where it is known to be wrong
+//! in real archives (`core.static_lib` of musl builds, libraries annotated as the system's although
+//! the archive has them). Costs reading the standard library and the static libraries once.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pyox_cli::{Fault, HintExt, Result, Ui};
+use pyox_elf::{Elf, is_libc_link_name};
+use pyox_schema::{
+    Digest, Distribution, Document, Extension, FileRef, Library, Link, Linkage, Paths, Python,
+};
+use walkdir::WalkDir;
+
+use crate::python_json::{self, PythonJson, Variant};
+use crate::toolchain::Toolchain;
+use crate::{files, host, stdlib, store, toolchain, unpack};
+
+/// The distribution in an archive, or in a folder that one was unpacked into.
+pub(crate) fn open(path: &Path, sha256: Option<&Digest>, ui: &Ui) -> Result<Distribution> {
+    if !path.is_dir() {
+        let entry = store::obtain(path, sha256, ui)?;
+        let root = unpack::top(&entry);
+        if !root.join(python_json::NAME).is_file() {
+            let what = "expected python/PYTHON.json in it, but there is none";
+            return Err(Fault::at(path, what).hint(FULL).into());
+        }
+        return Tree::open(&root)?.describe(ui);
+    }
+    if sha256.is_some() {
+        let what = "expected an archive to check with --sha256, got a folder";
+        return Err(Fault::at(path, what).into());
+    }
+    let path = path.canonicalize().fault_at(path)?;
+    let root = [path.clone(), path.join(unpack::TOP)]
+        .into_iter()
+        .find(|root| root.join(python_json::NAME).is_file());
+    let Some(root) = root else {
+        let what = "expected a PYTHON.json in it, or in its folder python/, but there is none";
+        return Err(Fault::at(&path, what).hint(FULL).into());
+    };
+    Tree::open(&root)?.describe(ui)
+}
+
+const FULL: &str = "only python-build-standalone's full archives can be embedded, not its \
+     `install_only` ones";
+
+/// An unpacked distribution.
+struct Tree {
+    root: PathBuf,
+    document: PathBuf,
+    json: PythonJson,
+    minor: u8,
+}
+
+impl Tree {
+    fn open(root: &Path) -> Result<Self> {
+        let document = root.join(python_json::NAME);
+        let json = PythonJson::read(&document)?;
+        let unfit = |key: &str, expected: &str, got: &str| {
+            Fault::at(&document, format_args!("{key}: expected {expected}, got `{got}`"))
+        };
+        let minor = json.python_major_minor_version.strip_prefix("3.").and_then(|m| m.parse().ok());
+        let Some(minor) = minor.filter(|minor| host::MINORS.contains(minor)) else {
+            let got = &json.python_major_minor_version;
+            return Err(unfit("python_major_minor_version", "3.11 to 3.14", got).into());
+        };
+        if json.python_implementation_name != "cpython" {
+            let got = &json.python_implementation_name;
+            return Err(unfit("python_implementation_name", "cpython", got).into());
+        }
+        if !json.target_triple.contains("-linux-") {
+            return Err(unfit("target_triple", "a Linux target", &json.target_triple).into());
+        }
+        let options = json.build_options();
+        if options.split('+').any(|o| ["debug", "freethreading", "freethreaded"].contains(&o)) {
+            let expected = "neither a debug nor a free-threaded build";
+            return Err(unfit("build_options", expected, options).into());
+        }
+        Ok(Self { root: root.to_owned(), document, json, minor })
+    }
+
+    fn describe(self, ui: &Ui) -> Result<Distribution> {
+        let json = &self.json;
+        let toolchain = Toolchain::of(&json.target_triple);
+        if !json.target_triple.starts_with(std::env::consts::ARCH) {
+            ui.warn(format_args!(
+                "this distribution is for {}, and this machine is {}: pyox-pack cannot run its Python",
+                json.target_triple,
+                std::env::consts::ARCH
+            ));
+        }
+        let stdlib = self.sysconfig_path("stdlib")?;
+        let survey = stdlib::survey(&self.root.join(&stdlib))?;
+        let include = self.sysconfig_path("include").ok();
+        let dynload = Some(format!("{stdlib}/lib-dynload")).filter(|p| self.root.join(p).is_dir());
+        let suffixes = json.python_suffixes.get("extension").cloned().unwrap_or_default();
+        let extensions = self.extensions()?;
+        let object_format = json.object_format();
+        let libraries = self.libraries()?;
+        let why_not_static = why_not_static(&object_format, &libraries, &toolchain);
+        let can_dynamic = json.python_extension_module_loading.is_empty()
+            || json.python_extension_module_loading.iter().any(|how| how == "shared-library");
+        let why_not_dynamic =
+            (!can_dynamic).then(|| "dynamic: it was built to load no shared objects".to_owned());
+        let reasons: Vec<_> = why_not_static.iter().chain(&why_not_dynamic).cloned().collect();
+
+        Ok(Distribution {
+            schema: Distribution::SCHEMA.to_owned(),
+            source: "archive".to_owned(),
+            target: json.target_triple.clone(),
+            python: Python {
+                implementation: json.python_implementation_name.clone(),
+                version: json.python_version.clone(),
+                version_info: (3, self.minor),
+                tag: json.python_tag.clone(),
+                soabi: self.soabi(&suffixes),
+                bytecode_magic: self.magic()?,
+                extension_suffixes: suffixes,
+                platform: json.python_platform_tag.replacen("linux_", "linux-", 1),
+            },
+            paths: Paths {
+                executable: self.existing("python_exe", &json.python_exe)?,
+                stdlib,
+                dynload,
+                include,
+                test_packages: sorted(json.python_stdlib_test_packages.iter().cloned()),
+            },
+            stdlib: survey.stdlib,
+            link: Link {
+                can_static: why_not_static.is_none(),
+                can_dynamic,
+                reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+                libpython: self.libpython(&object_format)?,
+                archives: Vec::new(),
+                libraries,
+                arguments: Vec::new(),
+                driver: toolchain.driver,
+                object_format,
+            },
+            extensions,
+            licenses: self.licenses(),
+            root: self.root,
+        })
+    }
+
+    /// A path that the document names: inside the tree, and there.
+    fn existing(&self, key: &str, path: &str) -> Result<String> {
+        let wrong = |what: &str| {
+            let path = path.escape_debug();
+            Fault::at(&self.document, format_args!("{key}: expected {what}, got `{path}`"))
+        };
+        let plain = unpack::clean(path).ok_or_else(|| wrong("a path inside the distribution"))?;
+        // An unpacked folder may hold any link.
+        match self.root.join(&plain).canonicalize() {
+            Ok(real) if real.starts_with(&self.root.canonicalize().fault_at(&self.root)?) => {
+                Ok(plain)
+            }
+            Ok(_) => Err(wrong("a path inside the distribution").into()),
+            Err(_) => Err(wrong("a path that is there").into()),
+        }
+    }
+
+    fn file(&self, key: &str, path: &str) -> Result<FileRef> {
+        files::reference(&self.root, &self.existing(key, path)?)
+    }
+
+    fn sysconfig_path(&self, name: &str) -> Result<String> {
+        let key = format!("python_paths.{name}");
+        match self.json.python_paths.get(name) {
+            Some(path) => self.existing(&key, path),
+            None => {
+                Err(Fault::at(&self.document, format_args!("{key}: expected a path, got none"))
+                    .into())
+            }
+        }
+    }
+
+    fn soabi(&self, suffixes: &[String]) -> String {
+        let variable = self.json.python_config_vars.get("SOABI").and_then(|value| value.as_str());
+        let suffix = || suffixes.first()?.strip_prefix('.')?.strip_suffix(".so");
+        variable.or_else(suffix).unwrap_or_default().to_owned()
+    }
+
+    fn magic(&self) -> Result<String> {
+        let magic = &self.json.python_bytecode_magic_number;
+        if magic.len() == 8 && magic.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(magic.to_lowercase());
+        }
+        let what = format!(
+            "python_bytecode_magic_number: expected eight hexadecimal digits, got `{}`",
+            magic.escape_debug()
+        );
+        Err(Fault::at(&self.document, what).into())
+    }
+
+    /// libpython, where the document says or else where it is: for musl builds the two differ.
+    fn libpython(&self, object_format: &str) -> Result<FileRef> {
+        let key = "build_info.core.static_lib";
+        let stated = self.json.build_info.core.static_lib.as_ref();
+        let stated = stated.and_then(|path| unpack::clean(path));
+        let name = format!("libpython3.{}", self.minor);
+        let path = match stated.filter(|path| self.root.join(path).is_file()) {
+            Some(path) => path,
+            None => WalkDir::new(self.root.join("install"))
+                .sort_by_file_name()
+                .into_iter()
+                .flatten()
+                .filter(|entry| entry.file_type().is_file())
+                .find(|entry| {
+                    let file = entry.file_name().to_string_lossy();
+                    file.starts_with(&name) && file.ends_with(".a") && !file.ends_with("-pic.a")
+                })
+                .and_then(|entry| files::relative(&self.root, entry.path()).ok())
+                .ok_or_else(|| {
+                    let what =
+                        format!("{key}: expected {name}.a, but it is not in the distribution");
+                    Fault::at(&self.document, what)
+                })?,
+        };
+        if object_format == "elf" {
+            toolchain::check_archive(&self.root.join(&path))?;
+        }
+        self.file(key, &path)
+    }
+
+    fn extensions(&self) -> Result<Vec<Extension>> {
+        let chosen = self
+            .json
+            .build_info
+            .extensions
+            .iter()
+            .filter_map(|(name, variants)| Some((name, chosen(variants)?)));
+        chosen
+            .map(|(name, variant)| {
+                let init = variant.init_fn.clone().filter(|function| function != "NULL");
+                let Some(path) = in_a_file(variant) else {
+                    let links = variant.links.iter().map(|link| link.name.clone());
+                    return Ok(Extension {
+                        name: name.clone(),
+                        linkage: Linkage::Builtin,
+                        init,
+                        file: None,
+                        libraries: links.filter(|link| !is_libc_link_name(link)).collect(),
+                    });
+                };
+                let key = format!("build_info.extensions.{name}.shared_lib");
+                let file = self.file(&key, path)?;
+                let full = self.root.join(&file.path);
+                let elf = Elf::parse(&fs::read(&full).fault_at(&full)?).fault_at(&full)?;
+                Ok(Extension {
+                    name: name.clone(),
+                    linkage: Linkage::File,
+                    init,
+                    libraries: elf.needed_beyond_libc().map(str::to_owned).collect(),
+                    file: Some(file),
+                })
+            })
+            .collect()
+    }
+
+    /// What libpython and the built-in modules need.
+    ///
+    /// The list of each module names all that it needs, in link order. So that holds for the whole too
+    /// if each library is where it is named last.
+    fn libraries(&self) -> Result<Vec<Library>> {
+        let extensions = self.json.build_info.extensions.values();
+        let builtins = extensions.filter_map(|v| chosen(v)).filter(|v| in_a_file(v).is_none());
+        let links = builtins.flat_map(|variant| &variant.links);
+        let mut libraries: Vec<Library> = Vec::new();
+        for link in links.chain(&self.json.build_info.core.links) {
+            let name = &link.name;
+            let known = libraries.iter().position(|library| library.name == *name);
+            let known = known.map(|at| libraries.remove(at));
+            let archive = match (known.and_then(|library| library.archive), &link.path_static) {
+                (Some(archive), _) => Some(archive),
+                (None, Some(path)) => Some(self.file(&format!("links.{name}.path_static"), path)?),
+                // Some are annotated as the system's although the archive has them.
+                (None, None) => {
+                    let path = format!("build/lib/lib{name}.a");
+                    let brought = !is_libc_link_name(name) && self.root.join(&path).is_file();
+                    brought.then(|| files::reference(&self.root, &path)).transpose()?
+                }
+            };
+            libraries.push(Library { name: name.clone(), archive });
+        }
+        // The system's stand behind all that may need them.
+        libraries
+            .sort_by_key(|library| (library.archive.is_none(), is_libc_link_name(&library.name)));
+        Ok(libraries)
+    }
+
+    /// The licences of what can get into an executable, where the tree has them.
+    fn licenses(&self) -> Vec<String> {
+        let variants = self.json.build_info.extensions.values().filter_map(|v| chosen(v));
+        let paths = variants.flat_map(Variant::licenses).chain(&self.json.license_path);
+        sorted(paths.filter_map(|path| self.existing("license_path", path).ok()))
+    }
+}
+
+/// The variant of an extension module to take: the one that is called the default, else the first.
+fn chosen(variants: &[Variant]) -> Option<&Variant> {
+    variants.iter().find(|variant| variant.name == "default").or_else(|| variants.first())
+}
+
+/// The shared object of a variant that is not in libpython.
+fn in_a_file(variant: &Variant) -> Option<&str> {
+    variant.shared_lib.as_deref().filter(|_| !variant.in_core)
+}
+
+fn why_not_static(format: &str, libraries: &[Library], toolchain: &Toolchain) -> Option<String> {
+    if format != "elf" {
+        return Some(format!("static: its objects are {format}, which need an LLVM linker"));
+    }
+    let system: Vec<_> = libraries
+        .iter()
+        .filter(|library| library.archive.is_none())
+        .map(|library| library.name.as_str())
+        .collect();
+    toolchain.missing_static(&system)
+}
+
+fn sorted(items: impl Iterator<Item = String>) -> Vec<String> {
+    items.collect::<BTreeSet<_>>().into_iter().collect()
+}

@@ -1,0 +1,77 @@
+//! `source@…` and `source:…`: a distribution built here by `pyox-distribution`, then taken like any
+//! other archive. Costs some minutes the first time; afterwards the archive is found by the digest of
+//! all that went into it.
+
+use std::fs::File;
+use std::path::Path;
+
+use pyox_cli::{Fault, HintExt, Result, Ui, cache};
+use pyox_distribution::{Event, Request, Source};
+use pyox_schema::{Digest, Distribution};
+
+use crate::archive;
+
+/// Builds a distribution; `name` is what the document calls its source.
+pub(crate) fn build(
+    name: &str,
+    source: Source,
+    pgo: bool,
+    jobs: usize,
+    ui: &Ui,
+) -> Result<Distribution> {
+    let request = Request { source, pgo, jobs, cache: cache::folder("source")? };
+    let bar = ui.progress(0, name);
+    let mut said = None;
+    let result = pyox_distribution::build(&request, &mut |event| {
+        let step = match event {
+            Event::Downloading(from) => format!("downloading {from}"),
+            Event::Unpacking => "unpacking the source".to_owned(),
+            Event::Configuring => "configuring".to_owned(),
+            Event::Compiling { done, total } => {
+                bar.set_message(format!("{name}: compiling, {done} of about {total}"));
+                bar.tick();
+                "compiling".to_owned()
+            }
+            Event::Profiling => "profiling".to_owned(),
+            Event::Installing => "installing".to_owned(),
+            Event::Archiving => "archiving".to_owned(),
+            _ => return,
+        };
+        if said.as_ref() == Some(&step) {
+            return;
+        }
+        if said.is_none() {
+            ui.note(format_args!("{name}: building CPython, which takes some minutes and is kept"));
+        }
+        if step != "compiling" {
+            bar.set_message(format!("{name}: {step}"));
+            bar.tick();
+        }
+        if bar.is_hidden() {
+            ui.detail(format_args!("{name}: {step}"));
+        }
+        said = Some(step);
+    });
+    bar.finish_and_clear();
+    let path = result.map_err(|error| {
+        let fault = Fault::new(name, &error);
+        match error.hint() {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    })?;
+    let mut distribution = archive::open(&path, None, ui)?;
+    name.clone_into(&mut distribution.source);
+    Ok(distribution)
+}
+
+/// Refuses a tarball with another digest.
+pub(crate) fn check(tarball: &Path, expected: Option<&Digest>) -> Result<()> {
+    let Some(expected) = expected else { return Ok(()) };
+    let (found, _) = Digest::of_reader(File::open(tarball).fault_at(tarball)?).fault_at(tarball)?;
+    if found == *expected {
+        return Ok(());
+    }
+    let what = format_args!("digest mismatch: expected sha256 {expected}, got {found}").to_string();
+    Err(Fault::at(tarball, what).into())
+}
