@@ -43,6 +43,11 @@ pub(crate) fn write(
     add_install(&mut members, build)?;
     add_build(&mut members, build, document)?;
     add_licenses(&mut members, build, toolchain)?;
+    for text in document.build_info.extensions.values().flat_map(|[one]| &one.license_paths) {
+        if !members.contains_key(text) {
+            return Err(Error::new(format!("{text}: named by an extension module, but not there")));
+        }
+    }
     let mut json = serde_json::to_vec_pretty(document)
         .map_err(|error| Error::new(format!("PYTHON.json: {error}")))?;
     json.push(b'\n');
@@ -189,6 +194,16 @@ fn add_licenses(members: &mut Members, build: &Build, toolchain: &Toolchain) -> 
     for (name, file) in own {
         members.insert(format!("licenses/LICENSE.{name}.txt"), Member::File(root.join(file)));
     }
+    // HACL*, the verified cryptography of 3.12 and later, has its licence only at the top of its files.
+    let hacl = root.join("Modules/_hacl/Hacl_Hash_SHA2.c");
+    if hacl.is_file() {
+        let source = fs::read_to_string(&hacl).map_err(Error::io(&hacl))?;
+        let text = first_comment(&source)
+            .ok_or_else(|| Error::new(format!("{}: no licence at its top", hacl.display())))?;
+        let text = text.as_bytes().to_vec();
+        members
+            .insert("licenses/LICENSE.hacl.txt".into(), Member::Text { text, executable: false });
+    }
     let runtime = format!("libgcc-{}-dev", toolchain.gcc_major);
     let packages = build.libraries.iter().map(|found| found.library.package);
     for package in packages.chain(["libc6-dev", &runtime]) {
@@ -203,6 +218,12 @@ fn add_licenses(members: &mut Members, build: &Build, toolchain: &Toolchain) -> 
         members.insert(format!("licenses/LICENSE.{package}.txt"), Member::File(path));
     }
     Ok(())
+}
+
+/// The comment at the top of a C file, as it is.
+fn first_comment(source: &str) -> Option<&str> {
+    let end = source.find("*/")? + 2;
+    source.starts_with("/*").then(|| &source[..end])
 }
 
 fn is_executable(path: &Path) -> Result<bool> {
@@ -332,6 +353,12 @@ mod tests {
         let expected =
             [("python/a/", 0o755), ("python/m", 0o777), ("python/t", 0o755), ("python/z", 0o644)];
         assert_eq!(seen, expected.map(|(name, mode)| (name.to_owned(), mode)));
+    }
+
+    #[test]
+    fn a_licence_is_the_comment_at_the_top() {
+        assert_eq!(first_comment("/* MIT */\nint x; /* y */"), Some("/* MIT */"));
+        assert_eq!(first_comment("int x; /* y */"), None);
     }
 
     #[test]

@@ -108,8 +108,8 @@ fn system_sources() -> Vec<String> {
 
 /// The first Debian archive in the texts of source lists, of either syntax.
 ///
-/// Debian's own archive is told from a vendor's by its suites: only Debian has one of its code names,
-/// bare, together with the component `main`, in a path that ends in `/debian`; mirrors keep that path.
+/// Debian's archive is told from a vendor's by its path, which mirrors keep (`…/debian`), or by having
+/// the very suite that is looked for; `deb` entries will do, as a mirror has the sources too.
 fn mirror(texts: &[String], suite: &str) -> Option<Mirror> {
     texts.iter().flat_map(|text| entries(text)).find_map(|(mirror, suites, components)| {
         let debian = mirror.uri.trim_end_matches('/').ends_with("/debian")

@@ -73,7 +73,7 @@ pub(crate) struct Extension {
     in_core: bool,
     init_fn: String,
     licenses: Vec<&'static str>,
-    license_paths: Vec<String>,
+    pub license_paths: Vec<String>,
     license_public_domain: bool,
     pub links: Vec<Link>,
     pub objs: Vec<String>,
@@ -303,12 +303,18 @@ fn links(build: &Build, names: &[String]) -> Result<Vec<Link>, String> {
     Ok(links)
 }
 
-/// CPython's own libraries: their name, and the licence of their code.
-const OWN: [(&str, &str); 3] =
-    [("expat", "MIT"), ("mpdec", "BSD-2-Clause"), ("Hacl", "Apache-2.0 OR MIT")];
+/// CPython's own libraries: how their names begin, the licence of their code, and its text.
+const OWN: [(&str, &str, &str); 3] = [
+    ("expat", "MIT", "licenses/LICENSE.cpython-incorporated.txt"),
+    ("mpdec", "BSD-2-Clause", "licenses/LICENSE.cpython-incorporated.txt"),
+    ("Hacl", "MIT", "licenses/LICENSE.hacl.txt"),
+];
 
-fn own_license(name: &str) -> Option<&'static str> {
-    OWN.iter().find(|(own, _)| name.starts_with(own)).map(|(_, license)| *license)
+fn own(links: &[Link]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    links
+        .iter()
+        .filter_map(|link| OWN.iter().find(|(name, ..)| link.name.starts_with(name)))
+        .map(|(_, license, text)| (*license, *text))
 }
 
 fn known(links: &[Link]) -> impl Iterator<Item = &'static crate::libraries::Library> {
@@ -319,15 +325,12 @@ fn known(links: &[Link]) -> impl Iterator<Item = &'static crate::libraries::Libr
 }
 
 fn licenses(links: &[Link]) -> BTreeSet<&'static str> {
-    let own = links.iter().filter_map(|link| own_license(&link.name));
+    let own = own(links).map(|(license, _)| license);
     known(links).flat_map(|library| library.licenses.iter().copied()).chain(own).collect()
 }
 
 fn license_paths(links: &[Link]) -> BTreeSet<String> {
-    let own = links
-        .iter()
-        .filter(|link| own_license(&link.name).is_some())
-        .map(|_| "licenses/LICENSE.cpython-incorporated.txt".to_owned());
+    let own = own(links).map(|(_, text)| text.to_owned());
     known(links)
         .map(|library| format!("licenses/LICENSE.{}.txt", library.package))
         .chain(own)
