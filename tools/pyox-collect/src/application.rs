@@ -94,6 +94,14 @@ impl App {
         Ok(Self::Folder(absolute(path).fault_at(path)?))
     }
 
+    /// The file, for a wheel.
+    pub(crate) fn wheel(&self) -> Option<PathBuf> {
+        match self {
+            Self::Wheel(path) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// The project that it is taken for.
     pub(crate) fn project(&self) -> String {
         let name = match self {

@@ -33,11 +33,11 @@ pub(crate) enum Layer {
     Projects,
 }
 
-/// The digest that a file must have.
+/// What another document says of a file's bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
-    /// The digest.
-    pub(crate) sha256: Digest,
+    /// The digests that it may have.
+    pub(crate) sha256: Vec<Digest>,
     /// Who says so, for the message.
     pub(crate) witness: String,
 }

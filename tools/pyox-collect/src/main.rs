@@ -12,6 +12,7 @@ mod exclusions;
 mod libraries;
 mod path_order;
 mod payloads;
+mod projects;
 mod settings;
 mod stdlib;
 mod tree;
@@ -28,9 +29,10 @@ use pyox_schema::{
 };
 
 use application::App;
-use candidate::Found;
+use candidate::{Candidate, Found};
 use entry::{Choice, Wanted};
 use exclusions::Exclusions;
+use projects::Request;
 
 /// Reads an application and its wheels and writes the manifest
 #[derive(Debug, Parser)]
@@ -127,9 +129,26 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
         found.append(application::find(app, number, main == Some(number), suffixes)?);
     }
     found.append(stdlib::find(&distribution, &exclusions)?);
-    let installed = Vec::new();
+    let request = Request {
+        with: args.with.clone(),
+        files: args.requirements.clone(),
+        wheels: apps.iter().filter_map(App::wheel).collect(),
+        upgrade: args.upgrade,
+    };
+    let mut installed = Vec::new();
+    if !request.is_empty() {
+        let folder = request.install(&distribution, ui)?;
+        installed = wheel::installed(&folder)?;
+        let reason = |name: &str| request.reason(name);
+        found.append(wheel::find(&folder, &installed, suffixes, reason)?);
+    }
     exclusions.apply(&mut found);
     path_order::apply(&mut found)?;
+    // Folders list their files in any order; what follows goes by this one.
+    found.candidates.sort_by(|one, two| {
+        let key = |c: &Candidate| (c.layer, c.resource.kind, c.resource.name.clone());
+        key(one).cmp(&key(two))
+    });
 
     let mut reads = payloads::read(&found.candidates, jobs)?;
     libraries::follow(&mut found, &mut reads, &exclusions, jobs, ui)?;

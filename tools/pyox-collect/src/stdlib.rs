@@ -140,8 +140,7 @@ impl Search<'_> {
         let parent = prefix.trim_end_matches('/');
         let named = if stem == "__init__" { parent } else { &format!("{prefix}{stem}") };
         match self.exclusions.stdlib(named, &self.distribution.paths.test_packages) {
-            Verdict::Take => {}
-            Verdict::Enter(_) => {}
+            Verdict::Take | Verdict::Enter(_) => {}
             Verdict::Leave(_) if self.is_left(prefix) => return,
             Verdict::Leave(reason) => {
                 let name = if prefix == DYNLOAD { stem.to_owned() } else { named.replace('/', ".") };
@@ -196,7 +195,7 @@ impl Search<'_> {
         });
         for (path, extension, reference) in catalogue {
             let expected = Some(Arc::new(Expected {
-                sha256: reference.sha256,
+                sha256: vec![reference.sha256],
                 witness: "the distribution document".to_owned(),
             }));
             if let Some(file) = files.iter_mut().find(|file| file.path == path) {

@@ -138,7 +138,10 @@ impl Tree<'_> {
                 }
                 (stem, order, true)
             }
-            (None, Some(stem)) if is_identifier(stem) => (stem, self.suffixes.len(), false),
+            // `sysconfig` imports `_sysconfigdata__linux_x86_64-linux-gnu`.
+            (None, Some(stem)) if is_identifier(stem) || self.layer == Layer::Stdlib => {
+                (stem, self.suffixes.len(), false)
+            }
             _ => return Ok(None),
         };
         let folder = folder.replace('/', ".");

@@ -1,18 +1,479 @@
 //! Installed wheels, read by what their `.dist-info` says.
+//!
+//! `RECORD` lists a wheel's files with their digests, so that no folder is walked and nothing is
+//! taken that the wheel did not bring. A `RECORD` that names a file which is not there, or which has
+//! other bytes, is refused.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use pyox_cli::{Fault, HintExt, Result, output};
+use pyox_schema::{Digest, Project, ResourceKind};
+
+use crate::candidate::{Candidate, Expected, Found, Layer, Owner, normalise};
+use crate::stdlib::utf8;
+use crate::tree::{File, Tree};
+
+/// What pip writes for itself; it holds a path of the machine.
+const ORIGIN: &str = "direct_url.json";
 
 /// An installed project.
 #[derive(Debug)]
 pub(crate) struct Installed {
+    /// Its normalised name.
     pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// Whether the user named it, or another project needs it.
     pub(crate) requested: bool,
+    /// Names of the projects that it may need, normalised.
+    requires: Vec<String>,
+    /// Its console scripts.
     pub(crate) scripts: Vec<Script>,
+    /// The name of its `.dist-info` folder.
+    folder: String,
+    record: Vec<Row>,
 }
 
 /// A console script.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Script {
+    /// What a user calls.
     pub(crate) name: String,
+    /// The module to import.
     pub(crate) module: String,
+    /// The attribute to call.
     pub(crate) function: String,
+    /// Whether it works only with an extra of the project.
     pub(crate) extra: bool,
+}
+
+/// A line of `RECORD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    path: String,
+    /// As it stands there: `sha256=` and the digest in URL-safe base64, or nothing.
+    hash: String,
+    size: String,
+}
+
+/// What becomes of a file that `RECORD` names.
+#[derive(Debug, PartialEq, Eq)]
+enum Role {
+    /// A file below `site-packages`.
+    Taken,
+    /// A file that the installation made and that is of no use elsewhere.
+    Bytecode,
+    /// The wrapper of a console script, by its name.
+    Script(String),
+    /// A file for another place of the installation, such as `share/man`.
+    Elsewhere(String),
+}
+
+/// Reads the projects that are installed in a folder, sorted by name.
+pub(crate) fn installed(folder: &Path) -> Result<Vec<Installed>> {
+    let mut projects = Vec::new();
+    for entry in fs::read_dir(folder).fault_at(folder)? {
+        let path = entry.fault_at(folder)?.path();
+        let name = utf8(&path)?;
+        if name.ends_with(".dist-info") && path.is_dir() {
+            projects.push(read(&path, name)?);
+        }
+    }
+    projects.sort_by(|one, two| one.name.cmp(&two.name));
+    Ok(projects)
+}
+
+fn read(dist_info: &Path, folder: String) -> Result<Installed> {
+    let text = |name: &str| -> Result<String> {
+        let path = dist_info.join(name);
+        let bytes = fs::read(&path).fault_at(&path)?;
+        Ok(String::from_utf8(bytes).map_err(|_| Fault::at(&path, "expected UTF-8"))?)
+    };
+    let metadata = text("METADATA")?;
+    let headers = || metadata.lines().take_while(|line| !line.is_empty());
+    let header = |wanted: &'static str| {
+        headers()
+            .filter_map(|line| line.split_once(':'))
+            .filter(move |(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.trim())
+    };
+    let one = |wanted| {
+        header(wanted).next().map(str::to_owned).ok_or_else(|| {
+            Fault::at(&dist_info.join("METADATA"), format_args!("expected a field `{wanted}`"))
+        })
+    };
+    let scripts = match dist_info.join("entry_points.txt").is_file() {
+        true => console_scripts(&text("entry_points.txt")?),
+        false => Vec::new(),
+    };
+    Ok(Installed {
+        name: normalise(&one("Name")?),
+        version: one("Version")?,
+        requested: dist_info.join("REQUESTED").is_file(),
+        requires: header("Requires-Dist").map(project_name).collect(),
+        scripts,
+        record: rows(&text("RECORD")?),
+        folder,
+    })
+}
+
+/// The project that a requirement is for: `black[d]>=24; python_version < "4"` is for `black`.
+pub(crate) fn project_name(requirement: &str) -> String {
+    let end = requirement
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+        .unwrap_or(requirement.len());
+    normalise(&requirement[..end])
+}
+
+/// Checks the files of freshly installed projects, and makes their `RECORD`s say no more than what
+/// is the same on every machine: without scripts, whose first line is the path of an interpreter, and
+/// without the origin of a local file.
+pub(crate) fn settle(folder: &Path) -> Result<()> {
+    let projects = installed(folder)?;
+    let mut found = Found::default();
+    let owner = Arc::new(Owner { project: String::new(), reason: String::new() });
+    for (location, expected) in expectations(&projects) {
+        let file = Some((location.clone(), folder.join(&location)));
+        let kind = ResourceKind::PackageData;
+        let mut candidate = Candidate::new(&owner, Layer::Projects, kind, location, file);
+        candidate.expected = expected;
+        found.candidates.push(candidate);
+    }
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    crate::payloads::read(&found.candidates, jobs)?;
+
+    for project in &projects {
+        let path = folder.join(&project.folder).join("RECORD");
+        let mut text = String::new();
+        for row in &project.record {
+            if role(&row.path) == Role::Taken && !row.path.ends_with(ORIGIN) {
+                let quoted = match row.path.contains([',', '"']) {
+                    true => format!("\"{}\"", row.path.replace('"', "\"\"")),
+                    false => row.path.clone(),
+                };
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "{quoted},{},{}", row.hash, row.size);
+            }
+        }
+        output::text(Some(&path), text.as_bytes())?;
+        let _ = fs::remove_file(folder.join(&project.folder).join(ORIGIN));
+    }
+    Ok(())
+}
+
+/// The files to take, with what the `RECORD`s say of them. Where two wheels bring one file, whichever
+/// was installed last has left its bytes, so that either digest will do.
+fn expectations(projects: &[Installed]) -> BTreeMap<String, Option<Arc<Expected>>> {
+    let mut claims: BTreeMap<&str, (Vec<Digest>, &str, bool)> = BTreeMap::new();
+    for project in projects {
+        for row in project.record.iter().filter(|row| role(&row.path) == Role::Taken) {
+            let (digests, folder, open) =
+                claims.entry(&row.path).or_insert((Vec::new(), &project.folder, false));
+            *folder = &project.folder;
+            match digest_of(&row.hash) {
+                Some(digest) => digests.push(digest),
+                None => *open = true,
+            }
+        }
+    }
+    claims
+        .into_iter()
+        .map(|(path, (sha256, folder, open))| {
+            let witness = format!("{folder}/RECORD");
+            let expected = (!open).then(|| Arc::new(Expected { sha256, witness }));
+            (path.to_owned(), expected)
+        })
+        .collect()
+}
+
+/// The resources of the installed projects. `reason` says why the user wants a project that he named.
+pub(crate) fn find(
+    folder: &Path,
+    projects: &[Installed],
+    suffixes: &[String],
+    reason: impl Fn(&str) -> String,
+) -> Result<Found> {
+    let mut found = Found::default();
+    let mut roots: Vec<String> = Vec::new();
+    let mut files = Vec::new();
+    let expectations = expectations(projects);
+    // A file of two wheels is taken once, for the later of them.
+    let mut owners: BTreeMap<&str, Arc<Owner>> = BTreeMap::new();
+    for project in projects {
+        let owner = Arc::new(Owner {
+            project: project.name.clone(),
+            reason: if project.requested {
+                reason(&project.name)
+            } else {
+                match projects.iter().find(|other| other.requires.contains(&project.name)) {
+                    Some(other) => format!("required by `{}`", other.name),
+                    None => "installed by pip".to_owned(),
+                }
+            },
+        });
+        found.projects.push(Project {
+            name: project.name.clone(),
+            version: Some(project.version.clone()),
+        });
+        for row in &project.record {
+            let path = row.path.as_str();
+            if path.split('/').any(|part| part.is_empty() || part == ".")
+                || path.trim_start_matches("../").split('/').any(|part| part == "..")
+            {
+                let place = format!("{}/RECORD", project.folder);
+                let what = format!("expected a path inside the installation, got `{path}`");
+                return Err(Fault::new(place, what).into());
+            }
+            match role(path) {
+                Role::Taken if path.ends_with(ORIGIN) && path.starts_with(&project.folder) => {}
+                Role::Taken if path.ends_with(".pth") && !path.contains('/') => {
+                    path_file(folder, path, &project.name, &mut roots, &mut found)?;
+                }
+                Role::Taken => {
+                    owners.insert(path, Arc::clone(&owner));
+                }
+                Role::Bytecode => {
+                    let reason = "bytecode; pyox-pack compiles the sources";
+                    found.exclude("__pycache__/", &project.name, reason);
+                }
+                // Told below, as RECORD no longer has them.
+                Role::Script(_) => {}
+                Role::Elsewhere(path) => {
+                    let reason = "installed beside site-packages, where no import looks";
+                    found.exclude(path, &project.name, reason);
+                }
+            }
+        }
+        for script in &project.scripts {
+            let reason = format!("a console script; --entry-point {} runs it", script.name);
+            found.exclude(format!("bin/{}", script.name), &project.name, reason);
+        }
+    }
+    for (location, owner) in owners {
+        let path = folder.join(location);
+        let expected = expectations.get(location).cloned().flatten();
+        if location.split('/').next().is_some_and(|top| top.ends_with(".dist-info")) {
+            let (kind, name) = (ResourceKind::Metadata, location.to_owned());
+            let file = Some((name.clone(), path));
+            let mut candidate = Candidate::new(&owner, Layer::Projects, kind, name, file);
+            candidate.expected = expected;
+            found.candidates.push(candidate);
+        } else {
+            files.push(File { location: location.to_owned(), path, owner, expected });
+        }
+    }
+    // Folders that a path file adds to `sys.path` are looked at by themselves.
+    for root in roots {
+        let (inside, outside) =
+            files.into_iter().partition(|file: &File| file.location.starts_with(&root));
+        files = outside;
+        let tree = Tree { layer: Layer::Projects, prefix: &root, suffixes, files: inside };
+        found.candidates.extend(tree.into_candidates()?);
+    }
+    let tree = Tree { layer: Layer::Projects, prefix: "", suffixes, files };
+    found.candidates.extend(tree.into_candidates()?);
+    Ok(found)
+}
+
+/// A `.pth` file: each line is a folder for `sys.path`, or a statement that `site` would run.
+fn path_file(
+    folder: &Path,
+    name: &str,
+    project: &str,
+    roots: &mut Vec<String>,
+    found: &mut Found,
+) -> Result<()> {
+    let path = folder.join(name);
+    let bytes = fs::read(&path).fault_at(&path)?;
+    let mut reasons = Vec::new();
+    for line in String::from_utf8_lossy(&bytes).lines().map(str::trim) {
+        if line.is_empty() || line.starts_with('#') {
+        } else if line.starts_with("import ") || line.starts_with("import\t") {
+            reasons.push("a statement that `site` runs at start-up, which the executable leaves out");
+        } else {
+            let line = line.trim_start_matches("./").trim_end_matches('/');
+            let inside = !line.starts_with('/') && !line.split('/').any(|part| part == "..");
+            if inside && folder.join(line).is_dir() {
+                roots.push(format!("{line}/"));
+                reasons.push("its folders are taken as entries of sys.path");
+            } else {
+                reasons.push("a folder outside the installation; name it by --path");
+            }
+        }
+    }
+    reasons.dedup();
+    found.exclude(name, project, match reasons.is_empty() {
+        true => "a path file that names nothing".to_owned(),
+        false => format!("a path file: {}", reasons.join("; ")),
+    });
+    Ok(())
+}
+
+/// What a path of `RECORD` is. pip installs scripts and data beside `site-packages`, so that their
+/// paths begin with `..`.
+fn role(path: &str) -> Role {
+    if let Some(rest) = path.strip_prefix("../") {
+        let rest = rest.trim_start_matches("../");
+        return match rest.strip_prefix("bin/") {
+            Some(script) => Role::Script(script.to_owned()),
+            None => Role::Elsewhere(rest.to_owned()),
+        };
+    }
+    if path.ends_with(".pyc") || path.split('/').any(|part| part == "__pycache__") {
+        return Role::Bytecode;
+    }
+    Role::Taken
+}
+
+/// The rows of a `RECORD`: comma-separated values, quoted where a path needs it.
+fn rows(text: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let (path, rest) = match line.strip_prefix('"') {
+            Some(quoted) => {
+                let end = closing_quote(quoted);
+                (quoted[..end].replace("\"\"", "\""), quoted[end..].trim_start_matches('"'))
+            }
+            None => {
+                let end = line.find(',').unwrap_or(line.len());
+                (line[..end].to_owned(), &line[end..])
+            }
+        };
+        let mut fields = rest.trim_start_matches(',').splitn(2, ',');
+        let (hash, size) = match rest.starts_with(",,") {
+            true => (String::new(), rest[2..].to_owned()),
+            false => (
+                fields.next().unwrap_or_default().to_owned(),
+                fields.next().unwrap_or_default().to_owned(),
+            ),
+        };
+        rows.push(Row { path, hash, size });
+    }
+    rows
+}
+
+/// Where a quoted field ends, behind its opening quote.
+fn closing_quote(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'"' {
+            if bytes.get(at + 1) != Some(&b'"') {
+                return at;
+            }
+            at += 1;
+        }
+        at += 1;
+    }
+    text.len()
+}
+
+/// The digest in `sha256=…`; none for nothing and for other algorithms.
+fn digest_of(hash: &str) -> Option<Digest> {
+    let mut bytes = Vec::with_capacity(33);
+    let (mut bits, mut count) = (0_u32, 0);
+    for letter in hash.strip_prefix("sha256=")?.trim_end_matches('=').bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).unwrap_or_default());
+        }
+    }
+    bytes.try_into().ok().map(Digest)
+}
+
+/// The console scripts that an `entry_points.txt` lists.
+fn console_scripts(text: &str) -> Vec<Script> {
+    let mut scripts = Vec::new();
+    let mut inside = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(group) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            inside = matches!(group.trim(), "console_scripts" | "gui_scripts");
+        } else if inside
+            && !line.starts_with(['#', ';'])
+            && let Some((name, object)) = line.split_once('=')
+            && let Some((module, function)) = object.split_once(':')
+        {
+            let (function, extra) = match function.split_once('[') {
+                Some((function, _)) => (function, true),
+                None => (function, false),
+            };
+            scripts.push(Script {
+                name: name.trim().to_owned(),
+                module: module.trim().to_owned(),
+                function: function.trim().to_owned(),
+                extra,
+            });
+        }
+    }
+    scripts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_with_its_quotes() {
+        let row = |path: &str, hash: &str, size: &str| Row {
+            path: path.to_owned(),
+            hash: hash.to_owned(),
+            size: size.to_owned(),
+        };
+        assert_eq!(
+            rows("a/b.py,sha256=xyz,12\n\"c,\"\"d\"\".py\",sha256=x,3\r\na.dist-info/RECORD,,\n"),
+            [
+                row("a/b.py", "sha256=xyz", "12"),
+                row("c,\"d\".py", "sha256=x", "3"),
+                row("a.dist-info/RECORD", "", ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_digest_is_read_from_its_base64() {
+        // The digest of no bytes at all.
+        let empty = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+        assert_eq!(digest_of(empty), Some(Digest::of(b"")));
+        assert_eq!(digest_of(""), None);
+        assert_eq!(digest_of("sha256=47DE"), None);
+        assert_eq!(digest_of("sha512=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"), None);
+    }
+
+    #[test]
+    fn scripts_and_data_are_told_from_modules() {
+        assert_eq!(role("../../bin/black"), Role::Script("black".to_owned()));
+        assert_eq!(role("../../share/man/x.1"), Role::Elsewhere("share/man/x.1".to_owned()));
+        assert_eq!(role("a/__pycache__/b.cpython-313.pyc"), Role::Bytecode);
+        assert_eq!(role("bin/tool.py"), Role::Taken);
+    }
+
+    #[test]
+    fn console_scripts_are_known_by_metadata() {
+        let text = "[console_scripts]\nblack = black:main\nblackd = blackd:main [d]\n\n[x]\na = b:c\n";
+        let scripts = console_scripts(text);
+        assert_eq!(scripts.len(), 2);
+        assert_eq!((scripts[0].name.as_str(), scripts[0].extra), ("black", false));
+        assert_eq!((scripts[1].function.as_str(), scripts[1].extra), ("main", true));
+    }
+
+    #[test]
+    fn a_requirement_names_its_project() {
+        for text in ["Foo.Bar", "foo_bar[x]>=1", "foo-bar; python_version<'4'", "foo.bar (>=2)"] {
+            assert_eq!(project_name(text), "foo-bar", "{text}");
+        }
+    }
 }

@@ -1,0 +1,338 @@
+//! Installed projects: pip resolves and installs them into a private folder of the cache.
+//!
+//! A folder is found by the digest of what was asked for, so that a second run needs neither
+//! network nor pip. The distribution's own pip is preferred, because it can build what has no wheel;
+//! without one, another Python's pip is told to take wheels for the distribution's tags.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+use std::process::{Command, Output, Stdio};
+
+use pyox_cli::{Fault, HintExt, Result, Ui, cache};
+use pyox_schema::{Digest, Distribution};
+
+use crate::wheel;
+
+/// What is to be installed.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    /// Values of `--with`.
+    pub(crate) with: Vec<String>,
+    /// Values of `-r`.
+    pub(crate) files: Vec<PathBuf>,
+    /// Wheels among the APPs.
+    pub(crate) wheels: Vec<PathBuf>,
+    /// Install even where that was done before.
+    pub(crate) upgrade: bool,
+}
+
+/// A pip that can be run.
+struct Pip {
+    command: Vec<OsString>,
+    /// Whether it belongs to another Python than the distribution's.
+    foreign: bool,
+}
+
+impl Request {
+    /// Whether nothing is to be installed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.with.is_empty() && self.files.is_empty() && self.wheels.is_empty()
+    }
+
+    /// Why a project is there that the user named.
+    pub(crate) fn reason(&self, project: &str) -> String {
+        let is_it = |requirement: &str| wheel::project_name(requirement) == project;
+        if let Some(with) = self.with.iter().find(|with| is_it(with)) {
+            return format!("named by --with {with}");
+        }
+        let wheels = self.wheels.iter().filter_map(|path| path.file_name()?.to_str());
+        if wheels.filter_map(|name| name.split('-').next()).any(is_it) {
+            return "application".to_owned();
+        }
+        // Where a file came from is no part of a manifest, its name is.
+        let files: Vec<_> = self.files.iter().filter_map(|path| path.file_name()).collect();
+        match files.as_slice() {
+            [] => "named by --with".to_owned(),
+            [one] => format!("named in {}", one.display()),
+            _ => "named in the requirements".to_owned(),
+        }
+    }
+
+    /// The folder with the installed projects, made where it is missing.
+    pub(crate) fn install(&self, distribution: &Distribution, ui: &Ui) -> Result<PathBuf> {
+        let cache = cache::folder("projects")?;
+        let cache = absolute(&cache).fault_at(&cache)?;
+        let target = cache.join(self.key(distribution)?.to_string());
+        if target.is_dir() && !self.upgrade {
+            return Ok(target);
+        }
+        remove_abandoned(&cache);
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{}-", std::process::id()))
+            .tempdir_in(&cache)
+            .fault_at(&cache)?;
+        let fresh = temporary.path().join("new");
+        self.run_pip(distribution, &fresh, ui)?;
+        wheel::settle(&fresh)?;
+        if self.upgrade && target.is_dir() {
+            // It goes away with the temporary folder.
+            fs::rename(&target, temporary.path().join("old")).fault_at(&target)?;
+        }
+        match fs::rename(&fresh, &target) {
+            // Another run was faster, and asked for the same.
+            Err(_) if target.is_dir() => Ok(target),
+            result => Ok(result.map(|()| target.clone()).fault_at(&target)?),
+        }
+    }
+
+    /// The digest of all that decides what gets installed, apart from what the index offers.
+    fn key(&self, distribution: &Distribution) -> Result<Digest> {
+        let python = &distribution.python;
+        let mut text = format!("1\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
+        for requirement in &self.with {
+            let _ = writeln!(text, "with {requirement} {}", stamp_of_path_in(requirement)?);
+        }
+        for path in &self.wheels {
+            let _ = writeln!(text, "wheel {} {}", name_of(path), stamp(path)?);
+        }
+        for path in &self.files {
+            requirements_key(path, &mut text, &mut Vec::new())?;
+        }
+        Ok(Digest::of(text.as_bytes()))
+    }
+
+    fn run_pip(&self, distribution: &Distribution, target: &Path, ui: &Ui) -> Result<()> {
+        let pip = find_pip(distribution)?;
+        let (program, arguments) = pip.command.split_first().ok_or_else(no_pip)?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .args(["install", "--no-compile", "--no-input", "--disable-pip-version-check"])
+            .args(["--no-warn-script-location", "--no-color", "--quiet", "--target"])
+            .arg(target)
+            .stdin(Stdio::null())
+            // pip's settings are the user's, the interpreter's are not wanted.
+            .env_remove("PYTHONHOME")
+            .env_remove("PYTHONPATH")
+            .env("PIP_ROOT_USER_ACTION", "ignore");
+        if pip.foreign {
+            command.args(foreign_tags(distribution));
+        }
+        for path in &self.files {
+            command.arg("-r").arg(path);
+        }
+        command.args(&self.wheels).arg("--").args(&self.with);
+        ui.detail(format_args!("{command:?}"));
+        let bar = ui.progress(0, "pip resolves and installs");
+        bar.enable_steady_tick(std::time::Duration::from_millis(100));
+        let output = command.output();
+        bar.finish_and_clear();
+        let output = output.fault(program.display())?;
+        if ui.is_verbose() {
+            for line in String::from_utf8_lossy(&output.stderr).lines() {
+                ui.detail(format_args!("pip: {line}"));
+            }
+        }
+        if output.status.success() {
+            // A requirements file may well be empty.
+            return Ok(fs::create_dir_all(target).fault_at(target)?);
+        }
+        let fault = Fault::new("pip", explanation(&output));
+        Err(match pip.foreign {
+            true => fault.hint("the distribution has no pip of its own, so that only wheels will do"),
+            false => fault.hint("-v shows all that pip says"),
+        }
+        .into())
+    }
+}
+
+/// What pip says is wrong, as one line.
+fn explanation(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| !line.starts_with("ERROR:"))
+        .filter(|line| !line.is_empty())
+        .filter(|line| !line.starts_with("WARNING:") && !line.starts_with("[notice]"))
+        .filter(|line| !line.contains("ResolutionImpossible"))
+        // Advice for users of pip: `To fix this you could try to: 1. …`.
+        .take_while(|line| !line.starts_with("To fix this you could try"))
+        .map(|line| line.trim_start_matches("ERROR:").trim())
+        .collect();
+    if lines.is_empty() {
+        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        return format!("{}: {}", output.status, last.trim());
+    }
+    lines.join("; ").trim_end_matches('.').to_owned()
+}
+
+/// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
+fn find_pip(distribution: &Distribution) -> Result<Pip> {
+    let python = distribution.path(&distribution.paths.executable);
+    let own = |module: OsString| Pip {
+        command: vec![python.clone().into(), module],
+        foreign: false,
+    };
+    let version = |command: &[OsString]| {
+        let (program, arguments) = command.split_first()?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--version").stdin(Stdio::null());
+        command.output().ok().filter(|output| output.status.success())
+    };
+    let isolated: Vec<OsString> =
+        vec![python.clone().into(), "-I".into(), "-m".into(), "pip".into()];
+    if version(&isolated).is_some() {
+        return Ok(Pip { command: isolated, foreign: false });
+    }
+    let bundled = distribution.path(&distribution.paths.stdlib).join("ensurepip/_bundled");
+    for folder in [bundled, PathBuf::from("/usr/share/python-wheels")] {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut wheels: Vec<PathBuf> =
+            entries.map(|e| e.path()).filter(|p| name_of(p).starts_with("pip-")).collect();
+        wheels.sort();
+        if let Some(wheel) = wheels.pop() {
+            // A wheel is a zip archive, and Python runs a package in one.
+            let pip = own(wheel.join("pip").into());
+            if version(&pip.command).is_some() {
+                return Ok(pip);
+            }
+        }
+    }
+    for program in ["python3", "python"] {
+        let command: Vec<OsString> = [program, "-m", "pip"].map(OsString::from).to_vec();
+        if version(&command).is_some() {
+            return Ok(Pip { command, foreign: true });
+        }
+    }
+    Err(no_pip().into())
+}
+
+fn no_pip() -> Fault {
+    Fault::new("pip", "expected a pip, found none in the distribution and none on PATH")
+        .hint("install pip for any python3 on PATH")
+}
+
+/// Options that make pip resolve for the distribution instead of the Python that runs it.
+fn foreign_tags(distribution: &Distribution) -> Vec<String> {
+    let python = &distribution.python;
+    let (major, minor) = python.version_info;
+    let mut options: Vec<String> = vec!["--only-binary=:all:".to_owned()];
+    let mut option = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
+    option("--implementation", "cp");
+    option("--python-version", &format!("{major}.{minor}"));
+    for abi in [python.tag.as_str(), "abi3", "none"] {
+        option("--abi", abi);
+    }
+    let machine = distribution.target.split('-').next().unwrap_or_default();
+    let (family, newest) = match distribution.target.ends_with("musl") {
+        true => ("musllinux_1", 2),
+        false => ("manylinux_2", 36),
+    };
+    // The newest first, as pip ranks them.
+    for minor in (1..=newest).rev().filter(|&minor| newest < 10 || minor >= 5) {
+        option("--platform", &format!("{family}_{minor}_{machine}"));
+        let older = match (newest, minor) {
+            (36, 17) => Some("manylinux2014"),
+            (36, 12) => Some("manylinux2010"),
+            (36, 5) => Some("manylinux1"),
+            _ => None,
+        };
+        if let Some(older) = older {
+            option("--platform", &format!("{older}_{machine}"));
+        }
+    }
+    option("--platform", &format!("linux_{machine}"));
+    options
+}
+
+/// Adds a requirements file, and those that it includes, to the text of a key.
+fn requirements_key(path: &Path, text: &mut String, around: &mut Vec<PathBuf>) -> Result<()> {
+    let bytes = fs::read(path).fault_at(path)?;
+    let content = String::from_utf8_lossy(&bytes);
+    let _ = writeln!(text, "requirements {}", Digest::of(&bytes));
+    around.push(path.to_owned());
+    for line in content.lines() {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        let included = ["-r", "--requirement", "-c", "--constraint"]
+            .iter()
+            .find_map(|option| line.strip_prefix(option))
+            .map(|rest| rest.trim_start_matches('=').trim());
+        match included {
+            Some(name) => {
+                let other = path.parent().unwrap_or(Path::new("")).join(name);
+                // What is not there, or an address, is for pip to say.
+                if other.is_file() && !around.contains(&other) {
+                    requirements_key(&other, text, around)?;
+                }
+            }
+            None => {
+                let line = line.strip_prefix("--editable").or(line.strip_prefix("-e")).unwrap_or(line);
+                let _ = writeln!(text, "{}", stamp_of_path_in(line.trim_start_matches('=').trim())?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The stamp of the file or folder that a requirement names; empty where it names none.
+fn stamp_of_path_in(requirement: &str) -> Result<String> {
+    let path = requirement.rsplit_once(" @ ").map_or(requirement, |(_, address)| address);
+    let path = path.trim_start_matches("file://");
+    let path = Path::new(path.split('[').next().unwrap_or(path));
+    let looks_like_one = requirement.contains('/') || requirement.starts_with('.')
+        || name_of(path).ends_with(".whl");
+    match looks_like_one && path.exists() {
+        true => stamp(path),
+        false => Ok(String::new()),
+    }
+}
+
+/// Changes when a file changes, or any file below a folder.
+fn stamp(path: &Path) -> Result<String> {
+    let metadata = fs::metadata(path).fault_at(path)?;
+    if metadata.is_file() {
+        let file = fs::File::open(path).fault_at(path)?;
+        return Ok(Digest::of_reader(file).fault_at(path)?.0.to_string());
+    }
+    let mut lines = Vec::new();
+    let mut pending = vec![path.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).fault_at(&folder)? {
+            let entry = entry.fault_at(&folder)?;
+            let (path, metadata) = (entry.path(), entry.metadata().fault_at(&entry.path())?);
+            // What a build leaves there changes with every build.
+            let built = matches!(name_of(&path), "build" | "__pycache__" | ".git")
+                || name_of(&path).ends_with(".egg-info");
+            if metadata.is_dir() && !built {
+                pending.push(path);
+            } else if metadata.is_file() {
+                let changed = metadata.modified().ok();
+                lines.push(format!("{} {} {changed:?}", path.display(), metadata.len()));
+            }
+        }
+    }
+    lines.sort();
+    Ok(Digest::of(lines.join("\n").as_bytes()).to_string())
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// Removes the temporary folders of runs that were interrupted.
+fn remove_abandoned(cache: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Some(process) = name_of(&path).strip_prefix('.').and_then(|n| n.split('-').next()) else {
+            continue;
+        };
+        let alive = Path::new("/proc").join(process).exists() || !Path::new("/proc/self").exists();
+        if process.parse::<u32>().is_ok() && !alive {
+            // Whatever cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
