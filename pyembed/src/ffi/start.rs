@@ -215,6 +215,17 @@ pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)
     unsafe { c::PyImport_FrozenModules = table.leak().as_ptr() };
 }
 
+/// What the executable has in place of CPython's search for an installation.
+///
+/// There is none to find: [`crate::PythonConfig`] sets every path before. CPython's own function would
+/// look for `pyvenv.cfg` and the like around the executable all the same. `pyox-link` puts this one in its
+/// place (`--wrap`); in a program that is linked otherwise nobody calls it.
+#[unsafe(no_mangle)]
+extern "C" fn __wrap__PyConfig_InitPathConfig(_: *mut c::PyConfig, _: c_int) -> c::PyStatus {
+    // SAFETY: makes a value.
+    unsafe { c::PyStatus_Ok() }
+}
+
 /// Starts the interpreter; the calling thread is then attached to it.
 pub(crate) fn initialize(config: &Config) -> Result<Attached<'static>, Status> {
     // SAFETY: the configuration is initialised; on success this thread holds the GIL, and `finalize`

@@ -1,0 +1,102 @@
+//! Joining: the blob takes the place of the placeholder in the runner's section.
+//!
+//! The section has a loadable segment of its own, the last in memory. The blob is appended at a multiple of
+//! the segment's alignment, and section and segment are pointed to it; everything else stays as the
+//! linker wrote it. The kernel then maps the blob with the executable, and tools that rewrite executables,
+//! such as `strip` and `objcopy`, know it as any other section.
+
+use std::io::Write;
+use std::path::Path;
+
+use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SectionHeader64};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::{LittleEndian, U64};
+use pyox_blob::layout::ELF_SECTION;
+use pyox_cli::{Fault, Result, output};
+
+type Elf = FileHeader64<LittleEndian>;
+
+/// The alignment that every platform's pages fit, where the segment asks for less.
+const LEAST_ALIGNMENT: u64 = 4096;
+
+/// Where the headers that are changed stand in the runner.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Offset of the program header.
+    segment: usize,
+    /// Offset of the section header.
+    section: usize,
+    alignment: u64,
+}
+
+/// Whether the bytes are a runner that a blob can join.
+pub(crate) fn is_runner(runner: &[u8]) -> bool {
+    find(runner).is_some()
+}
+
+/// Writes the executable, to a file or to stdout.
+pub(crate) fn executable(runner: &[u8], blob: &[u8], path: Option<&Path>) -> Result<()> {
+    let place = find(runner).ok_or_else(|| {
+        Fault::new("runner", format_args!("expected the section {ELF_SECTION} in its own segment"))
+    })?;
+    let offset = (runner.len() as u64).next_multiple_of(place.alignment);
+    let mut head = runner.to_vec();
+    let (offset_field, len_field) = (LittleU64(offset), LittleU64(blob.len() as u64));
+    // Field offsets of the ELF specification: `p_offset`, `p_filesz` and `p_memsz`; `sh_offset`, `sh_size`.
+    offset_field.write(&mut head, place.segment + 8);
+    len_field.write(&mut head, place.segment + 32);
+    len_field.write(&mut head, place.segment + 40);
+    offset_field.write(&mut head, place.section + 24);
+    len_field.write(&mut head, place.section + 32);
+    let padding = vec![0; usize::try_from(offset)? - runner.len()];
+
+    match path.filter(|path| path.as_os_str() != "-") {
+        Some(path) => output::atomically(path, output::EXECUTABLE, |file| {
+            file.write_all(&head)?;
+            file.write_all(&padding)?;
+            file.write_all(blob)
+        }),
+        None => {
+            head.extend(padding);
+            head.extend(blob);
+            output::binary(None, "an executable", &head)
+        }
+    }
+}
+
+struct LittleU64(u64);
+
+impl LittleU64 {
+    /// `find` has parsed the headers that the offset lies in.
+    fn write(&self, bytes: &mut [u8], at: usize) {
+        bytes[at..at + 8].copy_from_slice(&self.0.to_le_bytes());
+    }
+}
+
+/// Finds the section, and the segment that holds it and nothing else.
+fn find(runner: &[u8]) -> Option<Place> {
+    let endian = LittleEndian;
+    let elf = Elf::parse(runner).ok()?;
+    let sections = elf.sections(endian, runner).ok()?;
+    let (index, section) = sections.section_by_name(endian, ELF_SECTION.as_bytes())?;
+    let segments = elf.program_headers(endian, runner).ok()?;
+    let number = segments.iter().position(|segment| {
+        segment.p_type(endian) == PT_LOAD
+            && segment.p_vaddr(endian) == section.sh_addr(endian)
+            && segment.p_filesz(endian) == section.sh_size(endian)
+    })?;
+    let segment = &segments[number];
+    // Only the last segment in memory can grow.
+    let last = segments.iter().filter(|s| s.p_type(endian) == PT_LOAD).map(|s| s.p_vaddr(endian));
+    if last.max() != Some(segment.p_vaddr(endian)) {
+        return None;
+    }
+    let offset = |table: U64<LittleEndian>, size: usize, number: usize| {
+        usize::try_from(table.get(endian)).ok()?.checked_add(size.checked_mul(number)?)
+    };
+    Some(Place {
+        segment: offset(elf.e_phoff, size_of::<ProgramHeader64<LittleEndian>>(), number)?,
+        section: offset(elf.e_shoff, size_of::<SectionHeader64<LittleEndian>>(), index.0)?,
+        alignment: segment.p_align(endian).max(LEAST_ALIGNMENT),
+    })
+}

@@ -1,0 +1,157 @@
+//! The link plan: static or dynamic, and what the linker gets.
+
+use pyox_blob::Blob;
+use pyox_blob::layout::{ELF_SECTION, FileKind};
+use pyox_cli::{Fault, Result};
+use pyox_schema::{
+    Distribution, DistributionRef, Document, FileRef, Library, LinkMode, LinkPlan, Linkage,
+};
+
+/// Where the blob's segment begins: behind all that is linked, and near enough for the 32-bit distances
+/// that code of the small model has.
+const SECTION_ADDRESS: u32 = 0x6000_0000;
+
+/// Libraries of the C library's family, which a static link takes from the toolchain and a dynamic one
+/// from the platform.
+const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
+
+/// How many names a message lists.
+const SHOWN: usize = 5;
+
+/// The paths of a blob's shared objects: with any of them, an executable must be dynamic.
+pub(crate) fn shared_objects<'a>(blob: &Blob<'a>) -> Result<Vec<&'a str>, pyox_blob::Error> {
+    let mut paths = Vec::new();
+    for file in blob.files() {
+        let file = file?;
+        if matches!(file.kind, FileKind::Extension | FileKind::Library) {
+            paths.push(file.path);
+        }
+    }
+    Ok(paths)
+}
+
+/// The plan for a runner; `runtime` is the run-time library, by an absolute path.
+pub(crate) fn make(
+    distribution: &Distribution,
+    wanted: Option<LinkMode>,
+    shared: &[&str],
+    runtime: &FileRef,
+) -> Result<LinkPlan> {
+    check_target(distribution)?;
+    let (mode, reason) = choose(distribution, wanted, shared)?;
+    let link = &distribution.link;
+    let absolute = |file: &FileRef| FileRef {
+        path: distribution.path(&file.path).to_string_lossy().into_owned(),
+        ..file.clone()
+    };
+    let brought = link.libraries.iter().filter_map(|library| library.archive.as_ref());
+    let archives = std::iter::once(runtime.clone())
+        .chain(std::iter::once(&link.libpython).chain(&link.archives).chain(brought).map(absolute))
+        .collect();
+    let of_system = |library: &&Library| library.archive.is_none();
+    Ok(LinkPlan {
+        schema: LinkPlan::SCHEMA.to_owned(),
+        distribution: DistributionRef {
+            sha256: distribution.digest(),
+            version: distribution.python.version.clone(),
+            target: distribution.target.clone(),
+        },
+        mode,
+        reason,
+        root: "/".into(),
+        driver: link.driver.clone(),
+        archives,
+        libraries: link.libraries.iter().filter(of_system).map(|l| l.name.clone()).collect(),
+        arguments: arguments(mode, &link.arguments),
+        inittab: distribution
+            .extensions
+            .iter()
+            .filter(|extension| extension.linkage == Linkage::Builtin)
+            .map(|extension| extension.name.clone())
+            .collect(),
+        section: ELF_SECTION.to_owned(),
+    })
+}
+
+/// Whether the toolchain is asked for a library of that name in any case.
+pub(crate) fn is_libc(library: &str) -> bool {
+    LIBC_FAMILY.contains(&library)
+}
+
+fn check_target(distribution: &Distribution) -> Result<()> {
+    let here = env!("PYOX_TARGET");
+    if distribution.target == here {
+        return Ok(());
+    }
+    let what = format!("expected one for {here}, got one for {}", distribution.target);
+    Err(Fault::new("distribution", what)
+        .hint("pyox-link links for the system that it runs on; fetch a distribution for it")
+        .into())
+}
+
+fn choose(
+    distribution: &Distribution,
+    wanted: Option<LinkMode>,
+    shared: &[&str],
+) -> Result<(LinkMode, String)> {
+    let link = &distribution.link;
+    let version = &distribution.python.version;
+    let why_not = link.reason.as_deref().unwrap_or("the distribution does not allow it");
+    let listed = match shared.len() {
+        0..=SHOWN => shared.join(", "),
+        count => format!("{} and {} more", shared[..SHOWN].join(", "), count - SHOWN),
+    };
+    match wanted {
+        Some(LinkMode::Static) if !shared.is_empty() => Err(Fault::new(
+            "--static",
+            format!("a static executable cannot load shared objects, and the blob holds {listed}"),
+        )
+        .hint("link with --dynamic, or leave them out with `pyox-collect --exclude`")
+        .into()),
+        Some(LinkMode::Static) if !link.can_static => {
+            Err(Fault::new("--static", format!("Python {version}: {why_not}"))
+                .hint("link with --dynamic, or fetch a distribution built from source")
+                .into())
+        }
+        Some(LinkMode::Dynamic) if !link.can_dynamic => {
+            Err(Fault::new("--dynamic", format!("Python {version}: {why_not}"))
+                .hint("link with --static")
+                .into())
+        }
+        Some(mode) => Ok((mode, "as asked for".to_owned())),
+        None if shared.is_empty() && link.can_static => {
+            Ok((LinkMode::Static, "no shared object needs a loader".to_owned()))
+        }
+        None if !link.can_dynamic => Err(Fault::new(
+            "distribution",
+            format!("it can only be linked statically, but the blob holds {listed}"),
+        )
+        .hint("leave them out with `pyox-collect --exclude`, or fetch another distribution")
+        .into()),
+        None if shared.is_empty() => Ok((LinkMode::Dynamic, why_not.to_owned())),
+        None => Ok((LinkMode::Dynamic, format!("the blob holds shared objects: {listed}"))),
+    }
+}
+
+fn arguments(mode: LinkMode, of_distribution: &[String]) -> Vec<String> {
+    let section = format!("-Wl,--section-start={ELF_SECTION}={SECTION_ADDRESS:#x}");
+    let mut arguments = vec![
+        // At fixed addresses there is nothing to relocate at the start.
+        "-no-pie".to_owned(),
+        section,
+        "-Wl,--wrap=_PyConfig_InitPathConfig".to_owned(),
+        "-Wl,--build-id=none".to_owned(),
+        "-Wl,-z,noexecstack".to_owned(),
+        "-Wl,--strip-all".to_owned(),
+        "-static-libgcc".to_owned(),
+    ];
+    match mode {
+        LinkMode::Static => {
+            arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
+        }
+        // Extension modules find Python's functions in the executable.
+        LinkMode::Dynamic => arguments.push("-Wl,--export-dynamic".to_owned()),
+    }
+    arguments.extend_from_slice(of_distribution);
+    arguments
+}

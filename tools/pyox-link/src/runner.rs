@@ -1,0 +1,144 @@
+//! The runner: linked once for a plan, then found in the cache by the plan's digest.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pyox_cli::{Fault, HintExt, Result, Ui, cache, output};
+use pyox_schema::{Digest, Document, LinkMode, LinkPlan};
+
+use crate::plan::is_libc;
+
+/// Counts up when the way a runner is linked changes without a change of the plan.
+const RECIPE: u32 = 1;
+
+/// How much of the linker's output an error shows.
+const SHOWN_LINES: usize = 4;
+
+/// The bytes of the runner for a plan.
+pub(crate) fn cached(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
+    let path = cache::folder("runners")?.join(key(plan).to_string());
+    if let Ok(runner) = fs::read(&path)
+        && crate::join::is_runner(&runner)
+    {
+        ui.detail(format_args!("runner {} is cached", path.display()));
+        return Ok(runner);
+    }
+    let progress = ui.progress(0, "linking the runner");
+    let runner = link(plan, ui)?;
+    progress.finish_and_clear();
+    output::atomically(&path, output::EXECUTABLE, |file| std::io::Write::write_all(file, &runner))?;
+    Ok(runner)
+}
+
+/// What a runner depends on. Archives count by their digests, so that it does not matter where they lie.
+fn key(plan: &LinkPlan) -> Digest {
+    let archives = plan.archives.iter().map(|archive| {
+        let name = Path::new(&archive.path).file_name().unwrap_or_default();
+        pyox_schema::FileRef { path: name.to_string_lossy().into_owned(), ..archive.clone() }
+    });
+    let plan = LinkPlan {
+        reason: String::new(),
+        root: PathBuf::new(),
+        archives: archives.collect(),
+        ..plan.clone()
+    };
+    let mut bytes = plan.to_json();
+    bytes.extend(RECIPE.to_le_bytes());
+    Digest::of(&bytes)
+}
+
+fn link(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
+    for archive in &plan.archives {
+        let path = Path::new(&archive.path);
+        let (found, _) = fs::File::open(path).and_then(Digest::of_reader).fault_at(path)?;
+        if found != archive.sha256 {
+            let (expected, found) = (archive.sha256.short(), found.short());
+            let what = format!("digest mismatch: expected {expected}, got {found}");
+            return Err(Fault::at(path, what).hint("fetch the distribution again").into());
+        }
+    }
+    // A folder with a random name, but the linker sees only what is in it.
+    let folder = tempfile::Builder::new().prefix("pyox-link-").tempdir().fault("temporary folder")?;
+    let mut command = Command::new(&plan.driver);
+    command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
+    ui.detail(format_args!("{command:?}"));
+    let result = run(&mut command, &plan.driver)?;
+    if !result.status.success() {
+        return Err(linker_failed(plan, &result).into());
+    }
+    let path = folder.path().join("runner");
+    let runner = fs::read(&path).fault_at(&path)?;
+    if !crate::join::is_runner(&runner) {
+        let what = format!("{} gave the section {} no segment of its own", plan.driver, plan.section);
+        return Err(Fault::new("runner", what).hint("GNU ld and mold are known to do it").into());
+    }
+    Ok(runner)
+}
+
+/// The linker driver's arguments for a runner.
+pub(crate) fn command_line(plan: &LinkPlan, ui: &Ui, output: &str) -> Vec<OsString> {
+    let mut line: Vec<OsString> = vec!["-o".into(), output.into()];
+    line.extend(plan.arguments.iter().map(OsString::from));
+    let (first, rest) = plan.archives.split_at(2.min(plan.archives.len()));
+    for (number, archive) in first.iter().enumerate() {
+        // The second is libpython: a dynamic executable offers all of it to extension modules.
+        let whole = number == 1 && plan.mode == LinkMode::Dynamic;
+        line.extend(whole.then(|| "-Wl,--whole-archive".into()));
+        line.push(archive.path.as_str().into());
+        line.extend(whole.then(|| "-Wl,--no-whole-archive".into()));
+    }
+    // Libraries need each other in any order.
+    line.push("-Wl,--start-group".into());
+    line.extend(rest.iter().map(|archive| archive.path.as_str().into()));
+    for library in &plan.libraries {
+        line.push(match plan.mode {
+            LinkMode::Dynamic if !is_libc(library) => prefer_archive(plan, library, ui),
+            _ => format!("-l{library}").into(),
+        });
+    }
+    line.push("-Wl,--end-group".into());
+    line
+}
+
+/// A dynamic executable needs the platform's libc alone, so other libraries are linked in where the
+/// system has them as archives.
+fn prefer_archive(plan: &LinkPlan, library: &str, ui: &Ui) -> OsString {
+    let name = format!("lib{library}.a");
+    let asked = Command::new(&plan.driver).arg(format!("-print-file-name={name}")).output();
+    let found = asked.map(|answer| String::from_utf8_lossy(&answer.stdout).trim().to_owned());
+    match found {
+        Ok(path) if Path::new(&path).is_absolute() => path.into(),
+        _ => {
+            ui.warn(format_args!("{name}: not found: the executable will need lib{library}.so"));
+            format!("-l{library}").into()
+        }
+    }
+}
+
+fn run(command: &mut Command, driver: &str) -> Result<Output> {
+    Ok(command.output().map_err(|error| {
+        let fault = Fault::new(driver, format_args!("cannot be run: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => fault.hint(
+                "a runner is linked once for each distribution: install a C compiler for that, \
+                 such as Debian's gcc",
+            ),
+            _ => fault,
+        }
+    })?)
+}
+
+fn linker_failed(plan: &LinkPlan, result: &Output) -> Fault {
+    let text = String::from_utf8_lossy(&result.stderr);
+    let relevant = text.lines().filter(|line| {
+        line.contains("undefined reference") || line.contains("cannot find") || line.contains("error")
+    });
+    let lines: Vec<_> = relevant.take(SHOWN_LINES).map(str::trim).collect();
+    let what = match lines.as_slice() {
+        [] => format!("{} failed with {}", plan.driver, result.status),
+        lines => lines.join("; "),
+    };
+    Fault::new("runner", what).hint("`pyox-link -v` shows the command")
+}

@@ -1,0 +1,44 @@
+//! Where the run-time libraries are: `libpyembed_runner.a`, one for each minor version of Python.
+//!
+//! They lie in `lib/pyox/runtime/TAG/` beside the folder of an installed `pyox-link`, or in the `runtime/TAG/`
+//! of the build folder that it was built in.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use pyox_cli::{Fault, HintExt, Result};
+use pyox_schema::{Digest, FileRef};
+
+/// The library's file name.
+const LIBRARY: &str = "libpyembed_runner.a";
+
+/// The run-time library for an interpreter tag such as `cp313`.
+pub(crate) fn find(folder: Option<&Path>, tag: &str) -> Result<FileRef> {
+    let folders = match folder {
+        Some(folder) => vec![folder.to_owned()],
+        None => usual_folders(),
+    };
+    let found = folders.iter().map(|f| f.join(tag).join(LIBRARY)).find(|path| path.is_file());
+    let Some(path) = found else {
+        let searched: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
+        let what = format!("expected {tag}/{LIBRARY} in one of {}", searched.join(", "));
+        return Err(Fault::new("run-time library", what)
+            .hint("build it with `make runtime`, or name its folder with --runtime")
+            .into());
+    };
+    let (sha256, size) = File::open(&path).and_then(Digest::of_reader).fault_at(&path)?;
+    let path = path.into_os_string().into_string();
+    let path = path.map_err(|path| Fault::at(Path::new(&path), "expected a path in UTF-8"))?;
+    Ok(FileRef { path, size, sha256 })
+}
+
+fn usual_folders() -> Vec<PathBuf> {
+    let tool = std::env::current_exe().unwrap_or_default();
+    let beside = tool.parent().unwrap_or(Path::new("."));
+    let variable = std::env::var_os("PYOX_RUNTIME_DIR").filter(|value| !value.is_empty());
+    variable
+        .map(PathBuf::from)
+        .into_iter()
+        .chain([beside.join("../lib/pyox/runtime"), beside.join("../runtime")])
+        .collect()
+}
