@@ -21,10 +21,11 @@ mod recipe;
 mod setup;
 pub mod sources;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use pyox_schema::Digest;
+use rustix::fs::{FlockOperation, flock};
 
 pub use error::Error;
 
@@ -137,14 +138,13 @@ pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathB
         }
         Source::Tarball(path) => path.clone(),
     };
-    let work = Work::new(&cache, &name)?;
-    let result = make(request, &toolchain, &tarball, &work, &archive, progress);
-    match result {
-        Ok(()) => {
-            let _ = fs::remove_file(&work.log);
-            Ok(archive)
+    let work = Work::new(&cache)?;
+    match make(request, &toolchain, &tarball, &work, &archive, progress) {
+        Ok(()) => Ok(archive),
+        Err(error) => {
+            let log = work.keep_log(&cache, &name)?;
+            Err(error.or_hint(|| format!("the log is {}", log.display())))
         }
-        Err(error) => Err(error.or_hint(|| format!("the log is {}", work.log.display()))),
     }
 }
 
@@ -174,40 +174,53 @@ fn make(
 }
 
 /// The private folder of one build, removed when it goes out of scope.
+///
+/// It is locked while its process lives, which is how another build knows whether it may sweep it: the
+/// kernel releases the lock of a killed process, and a process id would prove nothing.
 struct Work {
     folder: PathBuf,
     log: PathBuf,
+    _lock: File,
 }
 
 impl Work {
-    /// A folder named by this process, after those of dead processes have been removed: a build that
-    /// was killed cannot do it itself.
-    fn new(cache: &Path, name: &str) -> Result<Self> {
+    /// A new folder, after those of killed builds have been removed: they could not do it themselves.
+    fn new(cache: &Path) -> Result<Self> {
         let parent = cache.join("work");
         fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
+        // Nobody sweeps while another has made its folder and not locked it yet.
+        let _sweeping = lock(&parent, FlockOperation::LockExclusive)?;
         for entry in fs::read_dir(&parent).map_err(Error::io(&parent))?.flatten() {
-            let alive = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.rsplit_once('.'))
-                .is_some_and(|(_, pid)| Path::new("/proc").join(pid).exists());
-            if !alive {
+            if lock(&entry.path(), FlockOperation::NonBlockingLockExclusive).is_ok() {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        // Two builds of one process (tests) must not meet either.
         let folder = tempfile::Builder::new()
-            .prefix(&format!("{name}."))
-            .suffix(&format!(".{}", std::process::id()))
+            .prefix("build-")
             .tempdir_in(&parent)
             .map_err(Error::io(&parent))?
             .keep();
+        let lock = lock(&folder, FlockOperation::LockExclusive)?;
+        let log = folder.join("log");
+        fs::write(&log, "").map_err(Error::io(&log))?;
+        Ok(Self { folder, log, _lock: lock })
+    }
+
+    /// Moves the log to where it outlives the folder.
+    fn keep_log(&self, cache: &Path, name: &str) -> Result<PathBuf> {
         let logs = cache.join("logs");
         fs::create_dir_all(&logs).map_err(Error::io(&logs))?;
         let log = logs.join(format!("{name}.log"));
-        fs::write(&log, "").map_err(Error::io(&log))?;
-        Ok(Self { folder, log })
+        fs::rename(&self.log, &log).map_err(Error::io(&log))?;
+        Ok(log)
     }
+}
+
+/// Opens and locks a folder; the lock goes with the file, and programs that are started do not inherit it.
+fn lock(folder: &Path, how: FlockOperation) -> Result<File> {
+    let file = File::open(folder).map_err(Error::io(folder))?;
+    flock(&file, how).map_err(|error| Error::io(folder)(error.into()))?;
+    Ok(file)
 }
 
 impl Drop for Work {
@@ -223,18 +236,16 @@ mod tests {
     #[test]
     fn a_dead_build_is_swept_and_a_living_one_is_not() {
         let cache = tempfile::tempdir().unwrap();
-        // Above the largest process id that Linux gives out.
-        let dead = cache.path().join("work/cpython-0.abc.4194999");
-        let alive = cache.path().join("work/cpython-0.def.1");
-        fs::create_dir_all(dead.join("Python-0")).unwrap();
-        fs::create_dir_all(&alive).unwrap();
-        let work = Work::new(cache.path(), "cpython-0").unwrap();
-        assert!(!dead.exists());
-        assert!(alive.exists());
-        let folder = work.folder.clone();
-        assert!(folder.is_dir());
-        drop(work);
+        let killed = cache.path().join("work/build-killed");
+        fs::create_dir_all(killed.join("Python-0")).unwrap();
+        let alive = Work::new(cache.path()).unwrap();
+        let another = Work::new(cache.path()).unwrap();
+        assert!(!killed.exists());
+        assert!(alive.folder.is_dir() && another.folder.is_dir());
+        let folder = alive.folder.clone();
+        drop(alive);
         assert!(!folder.exists());
+        assert!(another.folder.is_dir());
     }
 
     #[test]
