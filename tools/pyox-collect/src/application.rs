@@ -119,8 +119,7 @@ impl App {
 
 /// Finds the resources of one APP. A script that is `main` becomes the module `__main__`.
 pub(crate) fn find(app: &App, number: usize, main: bool, suffixes: &[String]) -> Result<Found> {
-    let owner =
-        Arc::new(Owner { project: app.project(), reason: "application".to_owned() });
+    let owner = Arc::new(Owner { project: app.project(), reason: "application".to_owned() });
     let layer = Layer::Application(number);
     let mut found = Found::default();
     match app {
@@ -152,7 +151,8 @@ pub(crate) fn find(app: &App, number: usize, main: bool, suffixes: &[String]) ->
         }
     }
     if !found.candidates.iter().any(Candidate::is_importable) {
-        let (App::Script(path) | App::Package(path, _) | App::Folder(path) | App::Wheel(path)) = app;
+        let (App::Script(path) | App::Package(path, _) | App::Folder(path) | App::Wheel(path)) =
+            app;
         let what = "expected a folder with Python modules, found none in it";
         return Err(Fault::at(path, what).into());
     }
@@ -179,11 +179,17 @@ fn walk(root: &Path, prefix: &str, owner: &Arc<Owner>, found: &mut Found) -> Res
             let location = format!("{prefix}{file_name}");
             if metadata.is_dir() {
                 if file_name == "__pycache__" {
-                    left.insert(("__pycache__/".to_owned(), "bytecode; pyox-pack compiles the sources"));
+                    left.insert((
+                        "__pycache__/".to_owned(),
+                        "bytecode; pyox-pack compiles the sources",
+                    ));
                 } else if TOOLS_FOLDERS.contains(&file_name.as_str())
                     || path.join("pyvenv.cfg").exists()
                 {
-                    left.insert((format!("{location}/"), "a tool's folder, no part of the sources"));
+                    left.insert((
+                        format!("{location}/"),
+                        "a tool's folder, no part of the sources",
+                    ));
                 } else {
                     pending.push((path, format!("{location}/"), around.clone()));
                 }

@@ -21,9 +21,11 @@ pub(crate) struct Candidate {
     pub(crate) expected: Option<Arc<Expected>>,
 }
 
-/// The entries of `sys.path`, in their order: what comes first wins.
+/// The places where an `import` looks, in their order: what comes first wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Layer {
+    /// libpython itself, whose importer stands before that of `sys.path`.
+    Builtin,
     /// What the user named, by its place on the command line. They count as one entry: two of them
     /// with one name are an error.
     Application(usize),

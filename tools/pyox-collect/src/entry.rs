@@ -72,10 +72,13 @@ impl Choice<'_> {
             None => match self.scripts().find(|(_, script)| script.name == text) {
                 Some((_, script)) => (script.module.as_str(), script.function.as_str()),
                 None => {
-                    let hint = match self.scripts().map(|(_, s)| s.name.as_str()).collect::<Vec<_>>() {
-                        known if known.is_empty() => "name a function, as MODULE:FUNCTION".to_owned(),
-                        known => format!("console scripts here: {}", known.join(", ")),
-                    };
+                    let hint =
+                        match self.scripts().map(|(_, s)| s.name.as_str()).collect::<Vec<_>>() {
+                            known if known.is_empty() => {
+                                "name a function, as MODULE:FUNCTION".to_owned()
+                            }
+                            known => format!("console scripts here: {}", known.join(", ")),
+                        };
                     let what = "expected MODULE:FUNCTION or a console script's name, got neither";
                     return Err(Fault::new(place, what).hint(hint).into());
                 }
@@ -96,7 +99,8 @@ impl Choice<'_> {
             (None, []) => return Ok(Run::Repl),
             (None, [one]) | (Some(App::Wheel(_)), [one]) => {
                 if let Some(script) = only_script(one) {
-                    return self.entry_point(names, &format!("{}:{}", script.module, script.function));
+                    return self
+                        .entry_point(names, &format!("{}:{}", script.module, script.function));
                 }
             }
             _ => {}
@@ -117,7 +121,9 @@ impl Choice<'_> {
         ways.truncate(8);
         ways.push("--repl".to_owned());
         let what = "expected one thing to run, found none or several";
-        Err(Fault::new("application", what).hint(format_args!("choose: {}", ways.join(", "))).into())
+        Err(Fault::new("application", what)
+            .hint(format_args!("choose: {}", ways.join(", ")))
+            .into())
     }
 
     fn scripts(&self) -> impl Iterator<Item = (&Installed, &Script)> {

@@ -74,10 +74,7 @@ impl Exclusions {
     /// From the values of `--include` and `--exclude`.
     pub(crate) fn new(includes: &[String], excludes: &[String]) -> Self {
         let names = |names: &[String]| {
-            names
-                .iter()
-                .map(|text| Name { text: text.clone(), used: Cell::new(false) })
-                .collect()
+            names.iter().map(|text| Name { text: text.clone(), used: Cell::new(false) }).collect()
         };
         Self { includes: names(includes), excludes: names(excludes) }
     }
@@ -86,13 +83,10 @@ impl Exclusions {
     /// `test_packages` are the dotted names that the distribution gives.
     pub(crate) fn stdlib(&self, path: &str, test_packages: &[String]) -> Verdict {
         let dotted = path.strip_prefix("lib-dynload/").unwrap_or(path).replace('/', ".");
-        let reason = STDLIB
-            .iter()
-            .find(|rule| is_covered(path, rule.path))
-            .map(|rule| rule.reason)
-            .or_else(|| {
-                test_packages.iter().any(|name| is_at_or_below(&dotted, name)).then_some(TESTS)
-            });
+        let reason =
+            STDLIB.iter().find(|rule| is_covered(path, rule.path)).map(|rule| rule.reason).or_else(
+                || test_packages.iter().any(|name| is_at_or_below(&dotted, name)).then_some(TESTS),
+            );
         let Some(reason) = reason else { return Verdict::Take };
         let mut enter = false;
         for include in &self.includes {
@@ -155,9 +149,7 @@ impl Exclusions {
             .hint("a dotted name, a path that ends in `/`, or a library's SONAME is wanted")
             .into());
         }
-        let taken = |text: &str| {
-            found.candidates.iter().any(|candidate| is_named(candidate, text))
-        };
+        let taken = |text: &str| found.candidates.iter().any(|candidate| is_named(candidate, text));
         match self.includes.iter().find(|name| !name.used.get() && !taken(&name.text)) {
             Some(name) => Err(Fault::new(
                 format_args!("--include {}", name.text),
@@ -219,8 +211,14 @@ mod tests {
     #[test]
     fn the_table_covers_what_it_names_and_all_below() {
         for path in [
-            "test", "test/support", "unittest/test/x", "idlelib/help", "config-3.13-x86_64",
-            "lib-dynload/_testcapi", "lib-dynload/xxlimited_35", "distutils/checks/a",
+            "test",
+            "test/support",
+            "unittest/test/x",
+            "idlelib/help",
+            "config-3.13-x86_64",
+            "lib-dynload/_testcapi",
+            "lib-dynload/xxlimited_35",
+            "distutils/checks/a",
         ] {
             assert!(matches!(verdict(&[], path), Verdict::Leave(_)), "{path}");
         }

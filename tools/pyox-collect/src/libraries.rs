@@ -11,12 +11,13 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use pyox_cli::{Result, Ui};
-use pyox_elf::Elf;
+use pyox_elf::is_libc;
 use pyox_schema::ResourceKind;
 
 use crate::candidate::{Candidate, Found, Layer, Owner};
 use crate::exclusions::Exclusions;
-use crate::payloads::{self, Read};
+use crate::known::{Facts, Native};
+use crate::payloads::Reader;
 use crate::stdlib;
 
 /// Where the system's libraries are in the application's tree.
@@ -53,7 +54,8 @@ enum Provider {
 
 struct Search<'a> {
     found: &'a mut Found,
-    reads: &'a mut Vec<Option<Read>>,
+    reads: &'a mut Vec<Option<Facts>>,
+    reader: &'a Reader,
     exclusions: &'a Exclusions,
     /// Candidates with a file, by that.
     by_path: BTreeMap<PathBuf, usize>,
@@ -68,9 +70,9 @@ struct Search<'a> {
 /// Adds the libraries that `found` needs, and writes into each resource what to load before it.
 pub(crate) fn follow(
     found: &mut Found,
-    reads: &mut Vec<Option<Read>>,
+    reads: &mut Vec<Option<Facts>>,
+    reader: &Reader,
     exclusions: &Exclusions,
-    jobs: usize,
     ui: &Ui,
 ) -> Result<()> {
     let mut search = Search {
@@ -81,6 +83,7 @@ pub(crate) fn follow(
         system: None,
         found,
         reads,
+        reader,
         exclusions,
     };
     for number in 0..search.found.candidates.len() {
@@ -92,7 +95,7 @@ pub(crate) fn follow(
             .filter(|&n| (search.found.candidates[n].layer == Layer::Stdlib) == stdlib)
             .collect();
         while !wave.is_empty() {
-            wave = search.wave(&wave, jobs)?;
+            wave = search.wave(&wave)?;
         }
     }
     for (name, users) in &search.missing {
@@ -106,15 +109,16 @@ pub(crate) fn follow(
     for number in 0..search.found.candidates.len() {
         let mut order = Vec::new();
         search.closure(number, &mut vec![number], &mut order);
-        let needs = order.iter().filter_map(|&n| search.found.candidates[n].resource.location.clone());
+        let needs =
+            order.iter().filter_map(|&n| search.found.candidates[n].resource.location.clone());
         search.found.candidates[number].resource.needs = needs.collect();
     }
     Ok(())
 }
 
 impl Search<'_> {
-    fn elf(&self, number: usize) -> Option<&Elf> {
-        self.reads[number].as_ref()?.elf.as_ref()
+    fn native(&self, number: usize) -> Option<&Native> {
+        self.reads[number].as_ref()?.native.as_ref()
     }
 
     fn register(&mut self, number: usize) {
@@ -122,7 +126,7 @@ impl Search<'_> {
         let Some(path) = candidate.path.clone() else { return };
         let library = candidate.resource.kind == ResourceKind::SharedLibrary;
         let names = [
-            self.elf(number).and_then(|elf| elf.soname.clone()),
+            self.native(number).and_then(|native| native.soname.clone()),
             path.file_name().and_then(OsStr::to_str).map(str::to_owned),
         ];
         if library {
@@ -134,52 +138,52 @@ impl Search<'_> {
     }
 
     /// Looks at the needs of some candidates; gives the libraries that this adds.
-    fn wave(&mut self, wave: &[usize], jobs: usize) -> Result<Vec<usize>> {
+    fn wave(&mut self, wave: &[usize]) -> Result<Vec<usize>> {
         let first = self.found.candidates.len();
         let mut added: Vec<Candidate> = Vec::new();
         for &number in wave {
-            let Some(elf) = self.elf(number).cloned() else { continue };
+            let Some(native) = self.native(number).cloned() else { continue };
             let mut direct = Vec::new();
-            for name in elf.needed_beyond_libc() {
-                match self.provider(name, number, &elf) {
+            for name in native.needed.iter().filter(|name| !is_libc(name)) {
+                match self.provider(name, number, &native) {
                     Some(Provider::Platform) => {}
                     Some(Provider::Candidate(other)) => direct.push(other),
                     Some(Provider::System(path)) => {
                         let other = first + added.len();
                         added.push(system_library(&self.found.candidates[number], name, &path));
                         self.by_path.insert(path, other);
-                        self.by_name.insert(name.to_owned(), other);
+                        self.by_name.insert(name.clone(), other);
                         direct.push(other);
                     }
                     None => {
                         let user = self.found.candidates[number].resource.name.clone();
-                        self.missing.entry(name.to_owned()).or_default().insert(user);
+                        self.missing.entry(name.clone()).or_default().insert(user);
                     }
                 }
             }
             self.direct.insert(number, direct);
         }
-        self.reads.extend(payloads::read(&added, jobs)?);
+        self.reads.extend(self.reader.read(&added)?);
         self.found.candidates.append(&mut added);
         Ok((first..self.found.candidates.len()).collect())
     }
 
     /// Who provides a library that `number` needs.
-    fn provider(&mut self, name: &str, number: usize, elf: &Elf) -> Option<Provider> {
+    fn provider(&mut self, name: &str, number: usize, native: &Native) -> Option<Provider> {
         if self.exclusions.leaves_library(name) {
             return Some(Provider::Platform);
         }
         let candidate = &self.found.candidates[number];
         let origin = candidate.path.as_deref().and_then(Path::parent)?.to_owned();
         let layer = candidate.layer;
-        for folder in &elf.runpath {
+        for folder in &native.runpath {
             let origin = origin.to_string_lossy();
             let folder = folder.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", &origin);
             let path = without_dots(&Path::new(&folder).join(name));
             if let Some(&other) = self.by_path.get(&path) {
                 return Some(Provider::Candidate(other));
             }
-            if is_for(&path, elf) {
+            if self.reader.is_library_for(&path, native) {
                 return Some(Provider::System(path));
             }
         }
@@ -196,7 +200,11 @@ impl Search<'_> {
         }
         let system = self.system.get_or_insert_with(system_libraries);
         let paths = system.get(name)?;
-        paths.iter().find(|path| is_for(path, elf)).cloned().map(Provider::System)
+        paths
+            .iter()
+            .find(|path| self.reader.is_library_for(path, native))
+            .cloned()
+            .map(Provider::System)
     }
 
     /// Appends all that a candidate needs, dependencies first and each once.
@@ -226,15 +234,6 @@ fn system_library(user: &Candidate, name: &str, path: &Path) -> Candidate {
     let location = format!("{SYSTEM}{name}");
     let kind = ResourceKind::SharedLibrary;
     Candidate::new(&owner, user.layer, kind, location.clone(), Some((location, path.to_owned())))
-}
-
-/// Whether a file is there and is a shared object for the same machine.
-fn is_for(path: &Path, user: &Elf) -> bool {
-    // The loader skips what does not fit, and so must this.
-    path.is_file()
-        && std::fs::read(path).is_ok_and(|bytes| {
-            Elf::parse(&bytes).is_ok_and(|elf| (elf.machine, elf.is_64) == (user.machine, user.is_64))
-        })
 }
 
 /// The system's libraries by SONAME: the loader's cache, then its default folders.
@@ -296,8 +295,13 @@ mod tests {
     #[test]
     fn the_system_has_a_libc_and_it_is_for_this_machine() {
         let libraries = system_libraries();
-        let this = Elf::parse(&std::fs::read("/proc/self/exe").unwrap()).unwrap();
+        let this = pyox_elf::Elf::parse(&std::fs::read("/proc/self/exe").unwrap()).unwrap();
+        let this = Native::from(this);
+        let reader = Reader::forgetful(1);
         let libc = this.needed.iter().find(|name| name.starts_with("libc.")).unwrap();
-        assert!(libraries[libc].iter().any(|path| is_for(path, &this)), "{libraries:?}");
+        assert!(
+            libraries[libc].iter().any(|path| reader.is_library_for(path, &this)),
+            "{libraries:?}"
+        );
     }
 }

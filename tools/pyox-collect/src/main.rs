@@ -9,6 +9,7 @@ mod application;
 mod candidate;
 mod entry;
 mod exclusions;
+mod known;
 mod libraries;
 mod path_order;
 mod payloads;
@@ -25,13 +26,15 @@ use std::thread::available_parallelism;
 use clap::{Args as ClapArgs, Parser};
 use pyox_cli::{Answer, Common, Fault, Result, Ui, cache, input, output};
 use pyox_schema::{
-    Bytecode, Distribution, DistributionRef, Document, Manifest, Project, Resource,
+    Bytecode, Distribution, DistributionRef, Document, Manifest, Payload, Project, Resource,
 };
 
 use application::App;
 use candidate::{Candidate, Found};
 use entry::{Choice, Wanted};
 use exclusions::Exclusions;
+use known::Facts;
+use payloads::Reader;
 use projects::Request;
 
 /// Reads an application and its wheels and writes the manifest
@@ -136,9 +139,11 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
         upgrade: args.upgrade,
     };
     let mut installed = Vec::new();
+    let mut key = None;
     if !request.is_empty() {
         let folder = request.install(&distribution, ui)?;
         installed = wheel::installed(&folder)?;
+        key = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let reason = |name: &str| request.reason(name);
         found.append(wheel::find(&folder, &installed, suffixes, reason)?);
     }
@@ -150,8 +155,10 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
         key(one).cmp(&key(two))
     });
 
-    let mut reads = payloads::read(&found.candidates, jobs)?;
-    libraries::follow(&mut found, &mut reads, &exclusions, jobs, ui)?;
+    let reader = Reader::new(&sha256, key.as_deref(), jobs)?;
+    let mut reads = reader.read(&found.candidates)?;
+    libraries::follow(&mut found, &mut reads, &reader, &exclusions, ui)?;
+    reader.save()?;
     exclusions.check(&found)?;
 
     let wanted = wanted(&args.run);
@@ -233,14 +240,18 @@ fn projects(found: &mut Found) -> Vec<Project> {
 }
 
 /// The resources with their payloads, sorted as a manifest has them.
-fn resources(found: &mut Found, reads: Vec<Option<payloads::Read>>) -> Result<Vec<Resource>> {
+fn resources(found: &mut Found, reads: Vec<Option<Facts>>) -> Result<Vec<Resource>> {
     let mut resources = Vec::with_capacity(reads.len());
     for (candidate, read) in std::mem::take(&mut found.candidates).into_iter().zip(reads) {
         if candidate.path.is_some() && read.is_none() {
             return Err(Fault::new(candidate.place(), "it was not read").into());
         }
         let mut resource = candidate.resource;
-        resource.payload = read.map(|read| read.payload);
+        resource.payload = candidate.path.zip(read).map(|(path, facts)| Payload {
+            path,
+            size: facts.size,
+            sha256: facts.sha256,
+        });
         resources.push(resource);
     }
     resources.sort_by(|one, two| (one.kind, &one.name).cmp(&(two.kind, &two.name)));

@@ -1,6 +1,6 @@
 //! The order of `sys.path`: which of two resources of one name an `import` would find.
 //!
-//! The application comes first, then the standard library, then the installed projects, as for a
+//! Built-in modules stand before all of it. The application comes first, then the standard library, then the installed projects, as for a
 //! script in a virtual environment. A regular package or module wins over a namespace package whatever
 //! the order, and hides all that other entries have below that name; namespace packages of
 //! several entries are one. What loses is listed, not dropped in silence.
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use pyox_cli::{Fault, HintExt, Result};
 use pyox_schema::ResourceKind;
 
-use crate::candidate::{Candidate, Found, Layer};
+use crate::candidate::{Candidate, Found, Layer, is_identifier};
 use crate::tree::parents;
 
 /// Who has a name.
@@ -66,8 +66,7 @@ pub(crate) fn apply(found: &mut Found) -> Result<()> {
     for number in others {
         let candidate = &candidates[number];
         let Some(location) = candidate.resource.location.as_deref() else { continue };
-        let dotted = location.replace('/', ".");
-        if !location.contains('/') || !hidden_by(&holders, &dotted, candidate.layer) {
+        if !hidden_by(&holders, &as_module(location), candidate.layer) {
             keep[number] = *places.entry(location).or_insert(number) == number;
         }
     }
@@ -78,11 +77,10 @@ pub(crate) fn apply(found: &mut Found) -> Result<()> {
             continue;
         }
         let name = candidate.resource.name.clone();
-        let dotted = name.replace('/', ".");
+        let dotted = if candidate.is_importable() { name.clone() } else { as_module(&name) };
         let winner = parents(&dotted)
             .chain([dotted.as_str()])
-            .find_map(|name| holders.get(name).filter(|holder| holder.entry.is_some()))
-            .or_else(|| None);
+            .find_map(|name| holders.get(name).filter(|holder| holder.entry.is_some()));
         let Some(winner) = winner.map(|holder| &candidates[holder.number]) else {
             shadowed.insert(
                 (name, candidate.resource.project.clone()),
@@ -93,8 +91,10 @@ pub(crate) fn apply(found: &mut Found) -> Result<()> {
         // One line for a package that is hidden, not one for each of its modules.
         let top = &winner.resource.name;
         let shown = if *top == name { name } else { format!("{top}.*") };
-        let reason =
-            format!("hidden by `{top}` of {}, which comes first on sys.path", winner.resource.project);
+        let reason = format!(
+            "hidden by `{top}` of {}, which comes first on sys.path",
+            winner.resource.project
+        );
         shadowed.insert((shown, candidate.resource.project.clone()), reason);
     }
     for ((name, project), reason) in shadowed {
@@ -102,7 +102,35 @@ pub(crate) fn apply(found: &mut Found) -> Result<()> {
     }
     let mut keep = keep.into_iter();
     found.candidates.retain(|_| keep.next().unwrap_or_default());
+    set_main_apart(found);
     Ok(())
+}
+
+/// A script may be called like a module of the standard library, and both have their place.
+fn set_main_apart(found: &mut Found) {
+    let Some(main) = found.candidates.iter().position(|c| c.resource.name == "__main__") else {
+        return;
+    };
+    let place = found.candidates[main].resource.location.clone();
+    let taken = found
+        .candidates
+        .iter()
+        .enumerate()
+        .any(|(number, other)| number != main && other.resource.location == place);
+    if taken {
+        found.candidates[main].resource.location = place.map(|place| format!("__main__/{place}"));
+    }
+}
+
+/// The dotted name that a module in the place of a data file would have: the packages around both
+/// are the same. A folder that can be no package, such as `numpy.libs`, belongs to none.
+fn as_module(location: &str) -> String {
+    let mut parts: Vec<&str> = location.split('/').collect();
+    parts.pop();
+    let packages = parts.iter().take_while(|part| is_identifier(part)).count();
+    parts.truncate(packages);
+    parts.push("");
+    parts.join(".")
 }
 
 /// Whether a package around a name belongs to an earlier or other entry of `sys.path`.
@@ -114,9 +142,10 @@ fn hidden_by(holders: &BTreeMap<&str, Holder>, name: &str, layer: Layer) -> bool
 
 const fn entry(layer: Layer) -> u8 {
     match layer {
-        Layer::Application(_) => 0,
-        Layer::Stdlib => 1,
-        Layer::Projects => 2,
+        Layer::Builtin => 0,
+        Layer::Application(_) => 1,
+        Layer::Stdlib => 2,
+        Layer::Projects => 3,
     }
 }
 
@@ -136,4 +165,88 @@ fn refuse_two_of_one_name(first: &Candidate, second: &Candidate) -> Result<()> {
     let name = &first.resource.name;
     let what = format!("expected one module `{name}`, but {} is another", two.display());
     Err(Fault::at(one, what).hint("rename one of the two, or leave one out").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::candidate::Owner;
+
+    fn found(resources: &[(Layer, ResourceKind, &str, &str)]) -> Found {
+        let mut found = Found::default();
+        for &(layer, kind, name, location) in resources {
+            let project = format!("{layer:?}");
+            let owner = Owner { project, reason: String::new() };
+            let file = (!location.is_empty()).then(|| (location.to_owned(), location.into()));
+            found.candidates.push(Candidate::new(&owner, layer, kind, name.to_owned(), file));
+        }
+        found
+    }
+
+    fn kept(resources: &[(Layer, ResourceKind, &str, &str)]) -> Vec<(Layer, String)> {
+        let mut found = found(resources);
+        apply(&mut found).unwrap();
+        found.candidates.into_iter().map(|c| (c.layer, c.resource.name)).collect()
+    }
+
+    const APP: Layer = Layer::Application(0);
+
+    #[test]
+    fn the_application_hides_the_library_and_the_library_hides_projects() {
+        use ResourceKind::{ExtensionModule, Module, Package, PackageData};
+        let resources = [
+            (Layer::Builtin, ExtensionModule, "math", ""),
+            (APP, Package, "json", "json/__init__.py"),
+            (APP, Module, "math", "math.py"),
+            (Layer::Stdlib, Package, "json", "json/__init__.py"),
+            (Layer::Stdlib, Module, "json.decoder", "json/decoder.py"),
+            (Layer::Stdlib, PackageData, "json/x.txt", "json/x.txt"),
+            (Layer::Stdlib, Module, "enum", "enum.py"),
+            (Layer::Projects, Module, "enum", "enum.py"),
+            (Layer::Projects, PackageData, "json.libs/y", "json.libs/y"),
+        ];
+        let expected = [
+            (Layer::Builtin, "math".to_owned()),
+            (APP, "json".to_owned()),
+            (Layer::Stdlib, "enum".to_owned()),
+            (Layer::Projects, "json.libs/y".to_owned()),
+        ];
+        assert_eq!(kept(&resources), expected);
+        let mut found = found(&resources);
+        apply(&mut found).unwrap();
+        let excluded: Vec<_> = found.excluded.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(excluded, ["enum", "json", "json.*", "math"]);
+    }
+
+    #[test]
+    fn namespaces_join_and_give_way_to_packages() {
+        use ResourceKind::{Module, NamespacePackage, Package};
+        let joined = kept(&[
+            (APP, NamespacePackage, "ns", ""),
+            (APP, Module, "ns.a", "ns/a.py"),
+            (Layer::Projects, NamespacePackage, "ns", ""),
+            (Layer::Projects, Module, "ns.b", "ns/b.py"),
+        ]);
+        let names: Vec<_> = joined.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(names, ["ns", "ns.a", "ns.b"]);
+        let regular = kept(&[
+            (APP, NamespacePackage, "ns", ""),
+            (APP, Module, "ns.a", "ns/a.py"),
+            (Layer::Projects, Package, "ns", "ns/__init__.py"),
+            (Layer::Projects, Module, "ns.b", "ns/b.py"),
+        ]);
+        let names: Vec<_> = regular.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(names, ["ns", "ns.b"]);
+    }
+
+    #[test]
+    fn a_script_named_like_a_module_gets_a_place_of_its_own() {
+        let mut found = found(&[
+            (APP, ResourceKind::Module, "__main__", "calendar.py"),
+            (Layer::Stdlib, ResourceKind::Module, "calendar", "calendar.py"),
+        ]);
+        apply(&mut found).unwrap();
+        let place = found.candidates[0].resource.location.as_deref();
+        assert_eq!(place, Some("__main__/calendar.py"));
+    }
 }

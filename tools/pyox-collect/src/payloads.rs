@@ -1,6 +1,7 @@
 //! Reading what is taken: length, digest, and the facts of ELF files, on all cores.
 //!
-//! Every byte that will be packed is read once here; SHA-256 is what it costs.
+//! Every byte that will be packed is read once here; SHA-256 is what it costs. What a later run finds
+//! unchanged is not read again, see [`crate::known`].
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,91 +11,138 @@ use std::thread;
 
 use pyox_cli::{Fault, HintExt, Result};
 use pyox_elf::Elf;
-use pyox_schema::{Digest, Payload, ResourceKind};
+use pyox_schema::{Digest, ResourceKind};
 
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, Layer};
+use crate::known::{Facts, Known, Native};
 
-/// What is known of a file after reading it.
-#[derive(Debug, Clone)]
-pub(crate) struct Read {
-    /// Its length and digest.
-    pub(crate) payload: Payload,
-    /// For shared objects.
-    pub(crate) elf: Option<Elf>,
+/// Reads files, or remembers what they were.
+pub(crate) struct Reader {
+    jobs: usize,
+    stdlib: Known,
+    projects: Known,
+    application: Known,
 }
 
-/// Reads the files of `candidates` on `jobs` threads; none for what has no file.
-pub(crate) fn read(candidates: &[Candidate], jobs: usize) -> Result<Vec<Option<Read>>> {
-    let next = AtomicUsize::new(0);
-    // The first of the candidates that cannot be read is reported, whichever thread met it.
-    let failure: Mutex<Option<(usize, anyhow::Error)>> = Mutex::new(None);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(candidate) = candidates.get(number) else { return done };
-            match read_one(candidate) {
-                Ok(read) => done.push((number, read)),
-                Err(error) => {
-                    if let Ok(mut failure) = failure.lock()
-                        && failure.as_ref().is_none_or(|(other, _)| number < *other)
-                    {
-                        *failure = Some((number, error));
+impl Reader {
+    /// A reader with `jobs` threads for that distribution, and for the installed projects of that key.
+    pub(crate) fn new(distribution: &Digest, projects: Option<&str>, jobs: usize) -> Result<Self> {
+        Ok(Self {
+            jobs,
+            stdlib: Known::open(&distribution.to_string())?,
+            projects: projects.map_or_else(|| Ok(Known::nothing()), Known::open)?,
+            // Small, and edited between one run and the next.
+            application: Known::nothing(),
+        })
+    }
+
+    /// A reader that remembers nothing.
+    pub(crate) fn forgetful(jobs: usize) -> Self {
+        let [stdlib, projects, application] = [(); 3].map(|()| Known::nothing());
+        Self { jobs, stdlib, projects, application }
+    }
+
+    /// Reads the files of `candidates`; none for what has no file.
+    pub(crate) fn read(&self, candidates: &[Candidate]) -> Result<Vec<Option<Facts>>> {
+        let next = AtomicUsize::new(0);
+        // The first of the candidates that cannot be read is reported, whichever thread met it.
+        let failure: Mutex<Option<(usize, anyhow::Error)>> = Mutex::new(None);
+        let worker = || {
+            let mut done = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(candidate) = candidates.get(number) else { return done };
+                match self.read_one(candidate) {
+                    Ok(facts) => done.push((number, facts)),
+                    Err(error) => {
+                        if let Ok(mut failure) = failure.lock()
+                            && failure.as_ref().is_none_or(|(other, _)| number < *other)
+                        {
+                            *failure = Some((number, error));
+                        }
                     }
                 }
             }
+        };
+        let mut results = vec![None; candidates.len()];
+        let jobs = self.jobs.min(candidates.len());
+        thread::scope(|scope| {
+            let threads: Vec<_> = (1..jobs).map(|_| scope.spawn(worker)).collect();
+            let mut done = worker();
+            for thread in threads {
+                // A thread that panicked is a bug, which its own message reports.
+                done.extend(thread.join().unwrap_or_default());
+            }
+            for (number, facts) in done {
+                results[number] = facts;
+            }
+        });
+        match failure.into_inner() {
+            Ok(Some((_, error))) => Err(error),
+            _ => Ok(results),
         }
-    };
-    let mut results = vec![None; candidates.len()];
-    thread::scope(|scope| {
-        let threads: Vec<_> = (1..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
-        let mut done = worker();
-        for thread in threads {
-            // A thread that panicked is a bug, which its own message reports.
-            done.extend(thread.join().unwrap_or_default());
+    }
+
+    /// Whether a file is there and is a shared object for that machine. The loader skips what does
+    /// not fit, and so must whoever looks for libraries.
+    pub(crate) fn is_library_for(&self, path: &Path, user: &Native) -> bool {
+        let native = match self.stdlib.get(path, true).or_else(|| self.projects.get(path, true)) {
+            Some(facts) => facts.native,
+            None => fs::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from),
+        };
+        native.is_some_and(|native| (native.machine, native.is_64) == (user.machine, user.is_64))
+    }
+
+    /// Keeps what was read for the next run.
+    pub(crate) fn save(self) -> Result<()> {
+        self.stdlib.save()?;
+        self.projects.save()
+    }
+
+    fn read_one(&self, candidate: &Candidate) -> Result<Option<Facts>> {
+        let Some(path) = &candidate.path else { return Ok(None) };
+        let kind = candidate.resource.kind;
+        let native = matches!(kind, ResourceKind::ExtensionModule | ResourceKind::SharedLibrary);
+        let known = match candidate.layer {
+            Layer::Application(_) => &self.application,
+            Layer::Builtin | Layer::Stdlib => &self.stdlib,
+            Layer::Projects => &self.projects,
+        };
+        let facts = match known.get(path, native) {
+            Some(facts) => facts,
+            None => {
+                let before = fs::metadata(path).fault_at(path)?;
+                let facts = read_file(path, native)?;
+                known.put(path, &before, &facts);
+                facts
+            }
+        };
+        if let Some(expected) = &candidate.expected
+            && !expected.sha256.contains(&facts.sha256)
+        {
+            let what = format!(
+                "digest mismatch: {} says {}, the file has {}",
+                expected.witness,
+                expected.sha256.first().map(Digest::short).unwrap_or_default(),
+                facts.sha256.short()
+            );
+            return Err(Fault::at(path, what).into());
         }
-        for (number, read) in done {
-            results[number] = read;
-        }
-    });
-    match failure.into_inner() {
-        Ok(Some((_, error))) => Err(error),
-        _ => Ok(results),
+        Ok(Some(facts))
     }
 }
 
-fn read_one(candidate: &Candidate) -> Result<Option<Read>> {
-    let Some(path) = &candidate.path else { return Ok(None) };
-    let kind = candidate.resource.kind;
-    let native = matches!(kind, ResourceKind::ExtensionModule | ResourceKind::SharedLibrary);
-    let read = read_file(path, native)?;
-    if let Some(expected) = &candidate.expected
-        && !expected.sha256.contains(&read.payload.sha256)
-    {
-        let what = format!(
-            "digest mismatch: {} says {}, the file has {}",
-            expected.witness,
-            expected.sha256.first().map(Digest::short).unwrap_or_default(),
-            read.payload.sha256.short()
-        );
-        return Err(Fault::at(path, what).into());
-    }
-    Ok(Some(read))
-}
-
-/// Reads one file.
-pub(crate) fn read_file(path: &Path, native: bool) -> Result<Read> {
-    let (sha256, size, elf) = if native {
-        let bytes = fs::read(path).fault_at(path)?;
-        let elf = Elf::parse(&bytes).map_err(|error| {
-            let what = format!("expected a shared object: {error}");
-            Fault::at(path, what).hint("it is damaged, or made for another system")
-        })?;
-        (Digest::of(&bytes), bytes.len() as u64, Some(elf))
-    } else {
+fn read_file(path: &Path, native: bool) -> Result<Facts> {
+    if !native {
         let file = File::open(path).fault_at(path)?;
         let (sha256, size) = Digest::of_reader(file).fault_at(path)?;
-        (sha256, size, None)
-    };
-    Ok(Read { payload: Payload { path: path.to_owned(), size, sha256 }, elf })
+        return Ok(Facts { sha256, size, native: None });
+    }
+    let bytes = fs::read(path).fault_at(path)?;
+    let elf = Elf::parse(&bytes).map_err(|error| {
+        let what = format!("expected a shared object: {error}");
+        Fault::at(path, what).hint("it is damaged, or made for another system")
+    })?;
+    let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
+    Ok(Facts { sha256, size, native: Some(elf.into()) })
 }

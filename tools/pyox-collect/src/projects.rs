@@ -141,7 +141,9 @@ impl Request {
         }
         let fault = Fault::new("pip", explanation(&output));
         Err(match pip.foreign {
-            true => fault.hint("the distribution has no pip of its own, so that only wheels will do"),
+            true => {
+                fault.hint("the distribution has no pip of its own, so that only wheels will do")
+            }
             false => fault.hint("-v shows all that pip says"),
         }
         .into())
@@ -163,7 +165,8 @@ fn explanation(output: &Output) -> String {
         .map(|line| line.trim_start_matches("ERROR:").trim())
         .collect();
     if lines.is_empty() {
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        let last =
+            text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
         return format!("{}: {}", output.status, last.trim());
     }
     lines.join("; ").trim_end_matches('.').to_owned()
@@ -172,10 +175,8 @@ fn explanation(output: &Output) -> String {
 /// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
 fn find_pip(distribution: &Distribution) -> Result<Pip> {
     let python = distribution.path(&distribution.paths.executable);
-    let own = |module: OsString| Pip {
-        command: vec![python.clone().into(), module],
-        foreign: false,
-    };
+    let own =
+        |module: OsString| Pip { command: vec![python.clone().into(), module], foreign: false };
     let version = |command: &[OsString]| {
         let (program, arguments) = command.split_first()?;
         let mut command = Command::new(program);
@@ -269,8 +270,10 @@ fn requirements_key(path: &Path, text: &mut String, around: &mut Vec<PathBuf>) -
                 }
             }
             None => {
-                let line = line.strip_prefix("--editable").or(line.strip_prefix("-e")).unwrap_or(line);
-                let _ = writeln!(text, "{}", stamp_of_path_in(line.trim_start_matches('=').trim())?);
+                let line =
+                    line.strip_prefix("--editable").or(line.strip_prefix("-e")).unwrap_or(line);
+                let _ =
+                    writeln!(text, "{}", stamp_of_path_in(line.trim_start_matches('=').trim())?);
             }
         }
     }
@@ -282,7 +285,8 @@ fn stamp_of_path_in(requirement: &str) -> Result<String> {
     let path = requirement.rsplit_once(" @ ").map_or(requirement, |(_, address)| address);
     let path = path.trim_start_matches("file://");
     let path = Path::new(path.split('[').next().unwrap_or(path));
-    let looks_like_one = requirement.contains('/') || requirement.starts_with('.')
+    let looks_like_one = requirement.contains('/')
+        || requirement.starts_with('.')
         || name_of(path).ends_with(".whl");
     match looks_like_one && path.exists() {
         true => stamp(path),
@@ -326,7 +330,8 @@ fn name_of(path: &Path) -> &str {
 fn remove_abandoned(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         let path = entry.path();
-        let Some(process) = name_of(&path).strip_prefix('.').and_then(|n| n.split('-').next()) else {
+        let Some(process) = name_of(&path).strip_prefix('.').and_then(|n| n.split('-').next())
+        else {
             continue;
         };
         let alive = Path::new("/proc").join(process).exists() || !Path::new("/proc/self").exists();

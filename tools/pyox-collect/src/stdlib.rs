@@ -69,7 +69,7 @@ pub(crate) fn find(distribution: &Distribution, exclusions: &Exclusions) -> Resu
 
     for extension in distribution.extensions.iter().filter(|e| e.linkage == Linkage::Builtin) {
         let (kind, name) = (ResourceKind::ExtensionModule, extension.name.clone());
-        let candidate = Candidate::new(&search.owner, Layer::Stdlib, kind, name, None);
+        let candidate = Candidate::new(&search.owner, Layer::Builtin, kind, name, None);
         search.found.candidates.push(candidate);
     }
 
@@ -143,7 +143,8 @@ impl Search<'_> {
             Verdict::Take | Verdict::Enter(_) => {}
             Verdict::Leave(_) if self.is_left(prefix) => return,
             Verdict::Leave(reason) => {
-                let name = if prefix == DYNLOAD { stem.to_owned() } else { named.replace('/', ".") };
+                let name =
+                    if prefix == DYNLOAD { stem.to_owned() } else { named.replace('/', ".") };
                 return self.found.exclude(name, PROJECT, reason);
             }
         }
@@ -191,7 +192,10 @@ impl Search<'_> {
     fn catalogued(&mut self, files: &mut Vec<File>) -> Result<()> {
         let mut there: BTreeSet<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
         let catalogue = self.distribution.extensions.iter().filter_map(|extension| {
-            extension.file.as_ref().map(|file| (self.distribution.path(&file.path), extension, file))
+            extension
+                .file
+                .as_ref()
+                .map(|file| (self.distribution.path(&file.path), extension, file))
         });
         for (path, extension, reference) in catalogue {
             let expected = Some(Arc::new(Expected {
@@ -208,9 +212,10 @@ impl Search<'_> {
                 continue;
             }
             let file_name = utf8(&path)?;
-            let folder = extension.name.rsplit_once('.').map_or(String::new(), |(package, _)| {
-                format!("{}/", package.replace('.', "/"))
-            });
+            let folder = extension
+                .name
+                .rsplit_once('.')
+                .map_or(String::new(), |(package, _)| format!("{}/", package.replace('.', "/")));
             let location = format!("{DYNLOAD}{folder}{file_name}");
             let owner = Arc::clone(&self.owner);
             files.push(File { location, path, owner, expected });

@@ -59,8 +59,7 @@ const MODULES: usize = 1000;
 impl Tree<'_> {
     /// The resources that the files are, in no particular order.
     pub(crate) fn into_candidates(self) -> Result<Vec<Candidate>> {
-        let claims =
-            self.files.iter().map(|file| self.claim(file)).collect::<Result<Vec<_>>>()?;
+        let claims = self.files.iter().map(|file| self.claim(file)).collect::<Result<Vec<_>>>()?;
 
         // The best claim for each name, by the number of its file.
         let mut best: BTreeMap<&str, usize> = BTreeMap::new();
@@ -139,7 +138,7 @@ impl Tree<'_> {
                 (stem, order, true)
             }
             // `sysconfig` imports `_sysconfigdata__linux_x86_64-linux-gnu`.
-            (None, Some(stem)) if is_identifier(stem) || self.layer == Layer::Stdlib => {
+            (None, Some(stem)) if is_identifier(stem) || stem.starts_with("_sysconfigdata_") => {
                 (stem, self.suffixes.len(), false)
             }
             _ => return Ok(None),
@@ -183,7 +182,8 @@ fn is_shared_library(file: &File) -> Result<bool> {
     let name = file.location.rsplit('/').next().unwrap_or_default();
     let named = name.match_indices(".so").any(|(at, found)| {
         let rest = &name[at + found.len()..];
-        rest.is_empty() || rest.starts_with('.') && rest.bytes().all(|b| b == b'.' || b.is_ascii_digit())
+        rest.is_empty()
+            || rest.starts_with('.') && rest.bytes().all(|b| b == b'.' || b.is_ascii_digit())
     });
     Ok(named && pyox_elf::is_elf(&first_bytes(&file.path)?))
 }

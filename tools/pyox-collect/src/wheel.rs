@@ -14,6 +14,7 @@ use pyox_cli::{Fault, HintExt, Result, output};
 use pyox_schema::{Digest, Project, ResourceKind};
 
 use crate::candidate::{Candidate, Expected, Found, Layer, Owner, normalise};
+use crate::payloads::Reader;
 use crate::stdlib::utf8;
 use crate::tree::{File, Tree};
 
@@ -144,7 +145,7 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
         found.candidates.push(candidate);
     }
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    crate::payloads::read(&found.candidates, jobs)?;
+    Reader::forgetful(jobs).read(&found.candidates)?;
 
     for project in &projects {
         let path = folder.join(&project.folder).join("RECORD");
@@ -215,10 +216,9 @@ pub(crate) fn find(
                 }
             },
         });
-        found.projects.push(Project {
-            name: project.name.clone(),
-            version: Some(project.version.clone()),
-        });
+        found
+            .projects
+            .push(Project { name: project.name.clone(), version: Some(project.version.clone()) });
         for row in &project.record {
             let path = row.path.as_str();
             if path.split('/').any(|part| part.is_empty() || part == ".")
@@ -293,7 +293,8 @@ fn path_file(
     for line in String::from_utf8_lossy(&bytes).lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {
         } else if line.starts_with("import ") || line.starts_with("import\t") {
-            reasons.push("a statement that `site` runs at start-up, which the executable leaves out");
+            reasons
+                .push("a statement that `site` runs at start-up, which the executable leaves out");
         } else {
             let line = line.trim_start_matches("./").trim_end_matches('/');
             let inside = !line.starts_with('/') && !line.split('/').any(|part| part == "..");
@@ -306,10 +307,14 @@ fn path_file(
         }
     }
     reasons.dedup();
-    found.exclude(name, project, match reasons.is_empty() {
-        true => "a path file that names nothing".to_owned(),
-        false => format!("a path file: {}", reasons.join("; ")),
-    });
+    found.exclude(
+        name,
+        project,
+        match reasons.is_empty() {
+            true => "a path file that names nothing".to_owned(),
+            false => format!("a path file: {}", reasons.join("; ")),
+        },
+    );
     Ok(())
 }
 
@@ -463,7 +468,8 @@ mod tests {
 
     #[test]
     fn console_scripts_are_known_by_metadata() {
-        let text = "[console_scripts]\nblack = black:main\nblackd = blackd:main [d]\n\n[x]\na = b:c\n";
+        let text =
+            "[console_scripts]\nblack = black:main\nblackd = blackd:main [d]\n\n[x]\na = b:c\n";
         let scripts = console_scripts(text);
         assert_eq!(scripts.len(), 2);
         assert_eq!((scripts[0].name.as_str(), scripts[0].extra), ("black", false));

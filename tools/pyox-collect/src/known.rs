@@ -1,0 +1,133 @@
+//! Digests that an earlier run has computed, so that a second one does not read what has not changed.
+//!
+//! An entry counts as long as the file's inode, length and times are what they were, which is how
+//! git's index decides. Where that is fooled nothing worse happens than an error, because pyox-pack
+//! computes every digest again. Saves nine tenths of the time of a collect.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use pyox_cli::{Result, cache, output};
+use pyox_elf::Elf;
+use pyox_schema::Digest;
+use serde::{Deserialize, Serialize};
+
+/// A file changed later than that before it was read may have been changed again since, with the
+/// same times.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// The entries of one distribution, or of one set of installed projects.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Where they are kept; none keeps nothing.
+    store: Option<PathBuf>,
+    there: BTreeMap<String, Entry>,
+    fresh: Mutex<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    stamp: Stamp,
+    facts: Facts,
+}
+
+/// What changes when a file does: inode, length, modification and change time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp(u64, u64, (i64, i64), (i64, i64));
+
+/// What reading a file tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// The SHA-256 of its bytes.
+    pub(crate) sha256: Digest,
+    /// Its length.
+    pub(crate) size: u64,
+    /// For shared objects that were read as such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) native: Option<Native>,
+}
+
+/// What the dynamic loader wants to know of a shared object, as [`Elf`] has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Native {
+    pub(crate) machine: u16,
+    pub(crate) is_64: bool,
+    pub(crate) soname: Option<String>,
+    pub(crate) needed: Vec<String>,
+    pub(crate) runpath: Vec<String>,
+}
+
+impl Known {
+    /// Keeps nothing.
+    pub(crate) fn nothing() -> Self {
+        Self { store: None, there: BTreeMap::new(), fresh: Mutex::default() }
+    }
+
+    /// What was kept under a name.
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let store = cache::folder("digests")?.join(format!("{name}.json"));
+        // Nothing in the cache is needed: what cannot be read is computed again.
+        let there = fs::read(&store)
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default();
+        Ok(Self { store: Some(store), there, fresh: Mutex::default() })
+    }
+
+    /// The facts of a file that has not changed; `native` asks for those of a shared object too.
+    pub(crate) fn get(&self, path: &Path, native: bool) -> Option<Facts> {
+        let entry = self.there.get(path.to_str()?)?;
+        let same = entry.stamp == Stamp::of(&fs::metadata(path).ok()?);
+        (same && (!native || entry.facts.native.is_some())).then(|| entry.facts.clone())
+    }
+
+    /// Keeps the facts of a file; `before` is its state before it was read.
+    pub(crate) fn put(&self, path: &Path, before: &Metadata, facts: &Facts) {
+        let changed = Duration::from_secs(u64::try_from(before.ctime()).unwrap_or_default());
+        let settled = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .is_ok_and(|now| now > changed + SETTLED);
+        if let (true, Some(path), Ok(mut fresh)) = (settled, path.to_str(), self.fresh.lock())
+            && self.store.is_some()
+        {
+            let entry = Entry { stamp: Stamp::of(before), facts: facts.clone() };
+            fresh.insert(path.to_owned(), entry);
+        }
+    }
+
+    /// Writes what is new.
+    pub(crate) fn save(self) -> Result<()> {
+        let fresh = self.fresh.into_inner().unwrap_or_default();
+        let Some(store) = self.store.filter(|_| !fresh.is_empty()) else { return Ok(()) };
+        let mut all = self.there;
+        all.extend(fresh);
+        output::text(Some(&store), &serde_json::to_vec(&all)?)
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self(
+            metadata.ino(),
+            metadata.len(),
+            (metadata.mtime(), metadata.mtime_nsec()),
+            (metadata.ctime(), metadata.ctime_nsec()),
+        )
+    }
+}
+
+impl From<Elf> for Native {
+    fn from(elf: Elf) -> Self {
+        Self {
+            machine: elf.machine,
+            is_64: elf.is_64,
+            soname: elf.soname,
+            needed: elf.needed,
+            runpath: elf.runpath,
+        }
+    }
+}
