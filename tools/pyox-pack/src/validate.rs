@@ -123,8 +123,13 @@ fn is_importable(kind: ResourceKind) -> bool {
 }
 
 /// Every part made of an identifier's characters. It may begin with a digit: no statement can import
-/// that, but mypyc names extension modules so, and its other modules import them by calls.
+/// that, but mypyc names extension modules so, and its other modules import them by calls. So does
+/// `sysconfig` import its data: `_sysconfigdata__linux_x86_64-linux-gnu`.
 fn is_dotted_name(name: &str) -> bool {
+    let name = match name.strip_prefix("_sysconfigdata_") {
+        Some(platform) if !platform.contains('.') => &platform.replace('-', "_"),
+        _ => name,
+    };
     name.split('.').all(|part| !part.is_empty() && part.chars().all(is_xid_continue))
 }
 
@@ -134,8 +139,8 @@ fn path_problem(location: &str) -> Option<&'static str> {
         Some("it is empty")
     } else if location.starts_with('/') {
         Some("expected a relative path, got an absolute one")
-    } else if location.contains(['\0', '\\']) {
-        Some("expected no NUL and no backslash in the path")
+    } else if location.contains('\0') {
+        Some("expected no NUL in the path")
     } else if location.split('/').any(|part| matches!(part, "" | "." | "..")) {
         Some("expected no empty part and no . or .. in the path")
     } else {
@@ -170,15 +175,29 @@ fn folders(locations: &HashMap<&str, &Resource>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A dotted name needs its package.
 fn parent(resource: &Resource, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
-    match resource.name.rsplit_once('.') {
-        Some((parent, _)) if is_importable(resource.kind) && !names.contains_key(parent) => {
+    let Some((parent, _)) = resource.name.rsplit_once('.').filter(|_| is_importable(resource.kind))
+    else {
+        return Ok(());
+    };
+    match names.get(parent) {
+        Some(found) if is_package(found) => Ok(()),
+        Some(found) => {
+            let what = format!("expected {parent} to be a package, got a {}", found.kind.name());
+            Err(Fault::new(&resource.name, what))
+        }
+        None => {
             let what = format!("its package {parent} is not in the manifest");
             Err(Fault::new(&resource.name, what)
                 .hint("a folder without __init__.py is a namespace-package resource"))
         }
-        _ => Ok(()),
     }
+}
+
+fn is_package(resource: &Resource) -> bool {
+    use ResourceKind::{NamespacePackage, Package};
+    resource.package || matches!(resource.kind, Package | NamespacePackage)
 }
 
 /// What runs must be there.
@@ -190,17 +209,14 @@ fn run(run: &Run, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
     match run {
         Run::Repl | Run::Code { .. } => Ok(()),
         Run::Script => there("__main__").map(|_| ()),
-        Run::Module { module } => match there(module)?.kind {
-            ResourceKind::Package | ResourceKind::NamespacePackage => {
-                let main = format!("{module}.__main__");
-                if names.contains_key(main.as_str()) {
-                    return Ok(());
-                }
-                let what = format!("the package {module} has no {main}, so it cannot run");
-                Err(Fault::new("run", what).hint("name a module of it, or an entry point"))
+        Run::Module { module } => {
+            let main = format!("{module}.__main__");
+            if !is_package(there(module)?) || names.contains_key(main.as_str()) {
+                return Ok(());
             }
-            _ => Ok(()),
-        },
+            let what = format!("the package {module} has no {main}, so it cannot run");
+            Err(Fault::new("run", what).hint("name a module of it, or an entry point"))
+        }
         Run::EntryPoint { module, function } => {
             if !is_dotted_name(function) {
                 let what = format!("function: expected a dotted name, got `{function}`");
