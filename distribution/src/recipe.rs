@@ -201,14 +201,7 @@ impl Build<'_> {
         self.rewrite("Modules/Setup.stdlib", "Modules/Setup.local", |text| {
             setup::local(text, self.tree.version)
         })?;
-        self.rewrite("Modules/Setup", "Modules/Setup", setup::without_modules)?;
-        // Compiling the standard library to bytecode takes as long as installing all the rest, and
-        // the archive holds none. The Makefile that gets installed stays as it is.
-        self.rewrite("Makefile", "Makefile.install", |text| {
-            let call = "$(DESTDIR)$(LIBDEST)/compileall.py";
-            let rules = "\npyox-objects:\n\t@echo $(LIBRARY_OBJS)\n";
-            text.replace(call, &format!("{call} --help >/dev/null")) + rules
-        })
+        self.rewrite("Modules/Setup", "Modules/Setup", setup::without_modules)
     }
 
     fn compile(&self, progress: &mut dyn FnMut(Event)) -> Result<()> {
@@ -255,6 +248,14 @@ impl Build<'_> {
 
     fn install_tree(&self, progress: &mut dyn FnMut(Event)) -> Result<()> {
         progress(Event::Installing);
+        // Compiling the standard library to bytecode takes as long as installing all the rest, and
+        // the archive holds none. The Makefile that gets installed stays as it is. (It is copied only
+        // now: make has renewed it for the new Setup files.)
+        self.rewrite("Makefile", "Makefile.install", |text| {
+            let call = "$(DESTDIR)$(LIBDEST)/compileall.py";
+            let rules = "\npyox-objects:\n\t@echo $(LIBRARY_OBJS)\n";
+            text.replace(call, &format!("{call} --help >/dev/null")) + rules
+        })?;
         let mut command = self.make();
         command.args(["-f", "Makefile.install", "install"]);
         command.arg(format!("DESTDIR={}", self.tree.root.join("pyox-root").display()));
