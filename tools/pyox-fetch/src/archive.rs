@@ -97,9 +97,10 @@ impl Tree {
         let stdlib = self.sysconfig_path("stdlib")?;
         let survey = stdlib::survey(&self.root.join(&stdlib))?;
         let include = self.sysconfig_path("include").ok();
-        let dynload = Some(format!("{stdlib}/lib-dynload")).filter(|p| self.root.join(p).is_dir());
         let suffixes = json.python_suffixes.get("extension").cloned().unwrap_or_default();
         let extensions = self.extensions()?;
+        let has_files = extensions.iter().any(|extension| extension.linkage == Linkage::File);
+        let dynload = has_files.then(|| format!("{stdlib}/lib-dynload"));
         let object_format = json.object_format();
         let libraries = self.libraries()?;
         let why_not_static = why_not_static(&object_format, &libraries, &toolchain);
@@ -126,7 +127,7 @@ impl Tree {
             paths: Paths {
                 executable: self.existing("python_exe", &json.python_exe)?,
                 stdlib,
-                dynload,
+                dynload: dynload.filter(|path| self.root.join(path).is_dir()),
                 include,
                 test_packages: sorted(json.python_stdlib_test_packages.iter().cloned()),
             },

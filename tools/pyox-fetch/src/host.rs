@@ -162,7 +162,7 @@ pub(crate) fn describe(program: &Path) -> Result<Distribution> {
             libpython: files::reference(&root, &relative(&libpython)?)?,
             archives: Vec::new(),
             libraries: libraries.into_iter().map(|name| Library { name, archive: None }).collect(),
-            arguments: Vec::new(),
+            arguments: position(&elf),
             driver: toolchain.driver,
             object_format: "elf".to_owned(),
         },
@@ -299,6 +299,13 @@ fn files_of(root: &Path, details: &Details, builtins: &[Extension]) -> Result<Ve
 fn read_elf(path: &Path) -> Result<Elf> {
     let bytes = fs::read(path).fault_at(path)?;
     Ok(Elf::parse(&bytes).fault_at(path)?)
+}
+
+/// How code that is made like the interpreter itself is linked: Debian compiles it for a fixed address,
+/// where it is faster, and then no position-independent executable can be made of its objects.
+fn position(interpreter: &Elf) -> Vec<String> {
+    let fixed = interpreter.kind == pyox_elf::Kind::Executable;
+    fixed.then(|| "-no-pie".to_owned()).into_iter().collect()
 }
 
 /// The target triple of an executable: its machine, and its C library by its loader.

@@ -18,6 +18,7 @@ mod unpack;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Error;
 use clap::Parser;
 use pyox_cli::{Answer, Common, Fault, Result, Ui, cache, output};
 use pyox_schema::{Digest, Distribution, Document};
@@ -93,8 +94,8 @@ fn check_options(specs: &[Spec], args: &Args) -> Result<(), Fault> {
 
 /// The first distribution that can be had.
 fn first(specs: &[Spec], args: &Args, ui: &Ui) -> Result<Distribution> {
-    let mut failed = Vec::new();
-    for spec in specs {
+    let mut failed: Vec<(String, Error)> = Vec::new();
+    for (at, spec) in specs.iter().enumerate() {
         match fetch(spec, args, ui) {
             Ok(distribution) => {
                 if specs.len() > 1 {
@@ -103,15 +104,32 @@ fn first(specs: &[Spec], args: &Args, ui: &Ui) -> Result<Distribution> {
                 }
                 return Ok(distribution);
             }
-            Err(error) if specs.len() == 1 => return Err(error),
             Err(error) => {
-                ui.note(format_args!("{spec}: not to be had: {error:#}"));
-                failed.push(spec.to_string());
+                // Said at once, because the next one may take minutes; of the last it is the error.
+                let said = with_place(spec, &error);
+                if at + 1 < specs.len() {
+                    ui.note(format_args!("{said}; trying the next"));
+                }
+                failed.push((said, error));
             }
         }
     }
-    let what = format!("none of the {} can be had, see above", failed.len());
-    Err(Fault::new(failed.join(", "), what).into())
+    match failed.pop() {
+        Some((_, error)) if failed.is_empty() => Err(error),
+        Some((said, error)) => {
+            let earlier: String = failed.iter().map(|(said, _)| format!("{said}; ")).collect();
+            let fault = Fault::new("none can be had", format_args!("{earlier}{said}"));
+            let hint = error.downcast_ref().and_then(Fault::way_out);
+            Err(hint.map_or_else(|| fault.clone(), |hint| fault.clone().hint(hint)).into())
+        }
+        None => Err(Fault::new("SPEC", "expected at least one, got none").into()),
+    }
+}
+
+/// An error with its SPEC in front, unless that is its place already.
+fn with_place(spec: &Spec, error: &Error) -> String {
+    let (spec, error) = (spec.to_string(), format!("{error:#}"));
+    if error.starts_with(&spec) { error } else { format!("{spec}: {error}") }
 }
 
 fn fetch(spec: &Spec, args: &Args, ui: &Ui) -> Result<Distribution> {

@@ -1,0 +1,208 @@
+//! Installed Pythons, real ones: those on `PATH`, and those of pyenv. At least one must have a static
+//! library (Debian: `libpython3.X-dev`), or these tests fail.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Place, stderr};
+use pyox_schema::{Digest, Distribution, Document, Linkage};
+
+/// All Pythons that can be found here, each once.
+fn pythons() -> BTreeSet<PathBuf> {
+    let mut folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap()).collect();
+    let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let pyenv = pyenv.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".pyenv")));
+    let versions = pyenv.and_then(|root| fs::read_dir(root.join("versions")).ok());
+    folders.extend(versions.into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
+    let names = ["python3", "python3.11", "python3.12", "python3.13", "python3.14"];
+    let files = folders.iter().flat_map(|folder| names.map(|name| folder.join(name)));
+    // A shim is no Python by itself.
+    files.filter_map(|file| file.canonicalize().ok()).filter(|file| !is_script(file)).collect()
+}
+
+fn is_script(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"#!"))
+}
+
+/// What a Python prints for a program.
+fn say(python: &Path, program: &str) -> String {
+    let output = Command::new(python).args(["-I", "-S", "-c", program]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The Pythons that can be embedded, with their documents. Others must be refused clearly.
+fn documents() -> Vec<(PathBuf, Distribution)> {
+    let place = Place::new();
+    let mut documents = Vec::new();
+    for python in pythons() {
+        let output = place.run(&[&format!("host:{}", python.display())]);
+        if output.status.success() {
+            assert_eq!(stderr(&output), "");
+            documents.push((python, Distribution::from_json(&output.stdout).unwrap()));
+        } else {
+            let said = stderr(&output);
+            let reasons = ["expected CPython 3.11 to 3.14", "expected its static library"];
+            assert!(reasons.iter().any(|reason| said.contains(reason)), "{said}");
+        }
+    }
+    assert!(!documents.is_empty(), "no Python here has a static library: see CONTRIBUTING.md");
+    documents
+}
+
+#[test]
+fn the_document_is_what_the_python_says_of_itself() {
+    for (python, document) in documents() {
+        let facts = &document.python;
+        assert_eq!(
+            facts.version,
+            say(&python, "import platform; print(platform.python_version())")
+        );
+        assert_eq!(document.path(&document.paths.executable), python);
+        assert!(document.path(&document.paths.stdlib).join("os.py").is_file());
+        let magic = "import importlib.util as u; print(u.MAGIC_NUMBER.hex())";
+        assert_eq!(facts.bytecode_magic, say(&python, magic));
+
+        let names = |linkage| {
+            let all = document.extensions.iter().filter(move |e| e.linkage == linkage);
+            all.map(|e| e.name.clone()).collect::<BTreeSet<_>>()
+        };
+        let said = say(&python, "import sys; print(*sys.builtin_module_names)");
+        assert_eq!(names(Linkage::Builtin), said.split(' ').map(str::to_owned).collect());
+        // What its own finder finds in its folder of extension modules.
+        let program = "import pkgutil, sys; print(*(m.name for m in pkgutil.iter_modules(\
+                       [p for p in sys.path if p.endswith('lib-dynload')])))";
+        let said = say(&python, program);
+        assert_eq!(names(Linkage::File), said.split_whitespace().map(str::to_owned).collect());
+
+        for file in document.files().values() {
+            let bytes = fs::read(document.path(&file.path)).unwrap();
+            assert_eq!((bytes.len() as u64, Digest::of(&bytes)), (file.size, file.sha256));
+        }
+        // Flags and paths of the machine that built it are not taken over.
+        assert!(document.link.libraries.iter().all(|library| !library.name.contains('/')));
+        assert!(document.link.arguments.iter().all(|argument| argument == "-no-pie"));
+    }
+}
+
+/// The document's own words are enough to link an interpreter that has all its built-in modules.
+#[test]
+fn an_executable_links_by_the_document() {
+    let place = Place::new();
+    let source = place.path("main.c");
+    let program =
+        "#include <Python.h>\nint main(int argc, char **argv) { return Py_BytesMain(argc, argv); }";
+    fs::write(&source, program).unwrap();
+    for (python, document) in documents() {
+        let Some(include) = &document.paths.include else { continue };
+        let executable = place.path("main");
+        let mut linker = Command::new(&document.link.driver);
+        linker.arg("-I").arg(document.path(include)).arg(&source).arg("-o").arg(&executable);
+        linker
+            .arg("-rdynamic")
+            .args(&document.link.arguments)
+            .arg(document.path(&document.link.libpython.path));
+        linker.args(document.link.libraries.iter().map(|library| format!("-l{}", library.name)));
+        let output = linker.output().unwrap();
+        assert!(output.status.success(), "{}: {}", python.display(), stderr(&output));
+
+        let builtins = document.extensions.iter().filter(|e| e.linkage == Linkage::Builtin);
+        let imports: Vec<_> = builtins.map(|extension| extension.name.as_str()).collect();
+        let output = Command::new(&executable)
+            .args(["-S", "-c", &format!("import {}", imports.join(", "))])
+            .env("PYTHONHOME", document.path("."))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}: {}", python.display(), stderr(&output));
+    }
+}
+
+#[test]
+fn the_same_python_gives_the_same_bytes_and_is_remembered() {
+    let place = Place::new();
+    let (python, document) = documents().swap_remove(0);
+    let spec = format!("host:{}", python.display());
+    assert_eq!(place.run(&[&spec]).stdout, place.run(&[&spec]).stdout);
+    let remembered = place.path("cache/documents").join(format!("{}.json", document.digest()));
+    assert_eq!(fs::read(remembered).unwrap(), place.run(&[&spec]).stdout);
+}
+
+#[test]
+fn host_is_the_first_on_path_that_can_be_embedded() {
+    let place = Place::new();
+    let (python, document) = documents().swap_remove(0);
+    place.script("first/python3", "#!/bin/sh\necho no such version >&2\nexit 127\n");
+    place.script("second/python3.11", &format!("#!/bin/sh\nexec {} \"$@\"\n", python.display()));
+    let path = format!("{}:{}", place.path("first").display(), place.path("second").display());
+    let path = format!("{path}:/usr/bin:/bin");
+    // `/usr/bin/python3` may be one too, and stands before `python3.11` by its name.
+    let output = place.command(&["host"]).env("PATH", &path).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("note: passed over") && said.contains("no such version"), "{said}");
+    assert!(said.contains("note: host: CPython "), "{said}");
+
+    fs::remove_file(place.path("first/python3")).unwrap();
+    let path = place.path("second");
+    let cc =
+        env::split_paths(&env::var_os("PATH").unwrap()).find(|f| f.join("cc").exists()).unwrap();
+    std::os::unix::fs::symlink(cc.join("cc"), path.join("cc")).unwrap();
+    let output = place.command(&["host"]).env("PATH", &path).output().unwrap();
+    assert_eq!(Distribution::from_json(&output.stdout).unwrap().python, document.python);
+
+    let output = place.command(&["host"]).env("PATH", place.path("first")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("error: host: expected a python3 on PATH, found none"));
+}
+
+/// A program that answers as a Python of another kind would.
+fn pretender(place: &Place, facts: &str) -> String {
+    let script = format!("#!/bin/sh\ncat >/dev/null\ncat <<'END'\n{facts}\nEND\n");
+    format!("host:{}", place.script("python", &script).display())
+}
+
+#[test]
+fn pythons_that_cannot_be_embedded_are_refused_by_name() {
+    let place = Place::new();
+    let short = |name: &str, minor: u8| {
+        format!(r#"{{"implementation":"{name}","version":"3.{minor}.1","version_info":[3,{minor}]"#)
+    };
+    let full = |debug: bool, free: bool, prefix: &str| {
+        format!(
+            r#"{},"details":{{"prefix":"{prefix}","executable":"/x","tag":"cp313","soabi":"",
+            "magic":"f30d0d0a","suffixes":[".so"],"platform":"linux-x86_64","debug":{debug},
+            "free_threaded":{free},"stdlib":"/x","dynload":null,"include":null,
+            "library":"libpython3.13.a","libraries":[],"link":[],"builtins":[],"module_link":{{}}}}}}"#,
+            short("cpython", 13)
+        )
+    };
+    for (facts, expected) in [
+        (short("pypy", 11) + "}", "expected CPython, got pypy 3.11.1"),
+        (short("cpython", 10) + "}", "expected CPython 3.11 to 3.14, got 3.10.1"),
+        (short("cpython", 15) + "}", "expected CPython 3.11 to 3.14, got 3.15.1"),
+        (full(true, false, "/x"), "expected a release build of CPython, got a debug build"),
+        (full(false, true, "/x"), "expected a release build of CPython, got a free-threaded build"),
+        (full(false, false, "/usr"), "hint: install it: apt install libpython3.13-dev"),
+        (full(false, false, "/x"), "PYTHON_CONFIGURE_OPTS=--with-static-libpython"),
+        (
+            full(false, false, "/x"),
+            "expected its static library libpython3.13.a, but there is none",
+        ),
+        ("hello".to_owned(), "expected a Python, but it does not answer as one"),
+    ] {
+        let said = place.refuse(&[&pretender(&place, &facts)]);
+        assert!(said.contains(expected), "{said}");
+    }
+    for (path, expected) in [
+        ("host:/no/such/python3", "error: /no/such/python3: no such file or directory"),
+        ("host:/bin/false", "error: /bin/false: expected a Python, but it failed"),
+    ] {
+        let said = place.refuse(&[path]);
+        assert!(said.contains(expected), "{said}");
+    }
+}
