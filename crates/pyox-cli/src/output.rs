@@ -25,13 +25,11 @@ pub fn text(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
 
 /// Writes bytes that no terminal should get to stdout, or to a file where one is named.
 pub fn binary(path: Option<&Path>, what: &str, bytes: &[u8]) -> Result<()> {
-    match to_file(path) {
-        Some(path) => atomically(path, PLAIN, |file| file.write_all(bytes)),
-        None => {
-            refuse_terminal(path, what)?;
-            stdout(bytes)
-        }
+    if let Some(path) = to_file(path) {
+        return atomically(path, PLAIN, |file| file.write_all(bytes));
     }
+    refuse_terminal(path, what)?;
+    stdout(bytes)
 }
 
 /// Refuses to send `what` to a terminal; asked early, it saves the user the work in between.
@@ -47,12 +45,19 @@ pub fn refuse_terminal(path: Option<&Path>, what: &str) -> Result<()> {
 /// Makes a file with the bytes that `write` writes: at once and whole, or not at all.
 ///
 /// The bytes go to a file without a name in the same folder, which the kernel forgets when the process
-/// dies, and which gets its name when it is complete.
+/// dies, and which gets its name when it is complete. What is there and no plain file, such as a
+/// named pipe or `/dev/null`, is written to and not replaced.
 pub fn atomically(
     path: &Path,
     mode: u32,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let file = File::options().write(true).open(path).fault_at(path)?;
+        let mut writer = BufWriter::with_capacity(1 << 16, &file);
+        write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
+        return Ok(());
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -111,12 +116,10 @@ fn to_file(path: Option<&Path>) -> Option<&Path> {
 
 fn stdout(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    // A broken pipe must stay an `io::Error`: `run` knows it.
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            anyhow::Error::new(error)
-        } else {
-            Fault::new("stdout", error).into()
-        }
-    })
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    match written {
+        // It must stay an `io::Error`: `run` knows it.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(error.into()),
+        written => Ok(written.fault("stdout")?),
+    }
 }
