@@ -54,6 +54,9 @@ pub(crate) struct Resource {
     /// In a blob: how many bytes its file and its bytecode take there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stored: Option<u64>,
+    /// Whether it is an extension module that is itself a package.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) package: bool,
     /// Locations of the shared libraries that must be loaded before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) needs: Vec<String>,
@@ -134,6 +137,7 @@ impl Resource {
             size: None,
             code: None,
             stored: None,
+            package: false,
             needs: Vec::new(),
             reason: None,
             bytes: Bytes::Nowhere,
@@ -273,6 +277,7 @@ fn of_manifest(manifest: &Manifest) -> Parts {
         Resource {
             location: resource.location.clone(),
             size: resource.payload.as_ref().map(|payload| payload.size),
+            package: resource.package,
             needs: resource.needs.clone(),
             reason: Some(resource.reason.clone()),
             bytes,
@@ -380,6 +385,7 @@ fn of_module(
         size: file.map(|file| file.len),
         code,
         stored: Some(stored),
+        package: kind == Kind::ExtensionModule && module.is_package,
         needs: file.map(|file| needs(blob, file)).transpose()?.unwrap_or_default(),
         bytes: Bytes::InBlob { module: Some(number), file: module.file },
         ..Resource::new(kind, module.name, blob.project(module.project)?.name)

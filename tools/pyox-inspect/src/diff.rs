@@ -208,6 +208,9 @@ fn differing(
     if from.project != to.project {
         what.push("project");
     }
+    if from.package != to.package {
+        what.push("package");
+    }
     if from.needs != to.needs {
         what.push("needs");
     }
