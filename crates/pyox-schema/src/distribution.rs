@@ -75,7 +75,9 @@ pub struct Paths {
 /// The standard library's identity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stdlib {
-    /// SHA-256 over `path NUL sha256 LF` of each of its files, sorted by path.
+    /// SHA-256 over `path NUL sha256 LF` of each of its files, sorted by path. Not among them are
+    /// `__pycache__`, `site-packages`, `dist-packages`, `lib-dynload`, the top-level `config-*`
+    /// folders, and links to what is outside of it; a link to a file inside counts as that file.
     pub sha256: Digest,
     /// How many files that were.
     pub files: u64,

@@ -195,6 +195,16 @@ fn what_the_types_write_is_valid() {
     }
 }
 
+/// Names that no import statement could write, and that real projects have.
+#[test]
+fn names_that_only_calls_can_import_are_valid() {
+    let mut document = written(&manifest(Run::Repl));
+    for name in ["85cae5375ceb5d1ca6c6__mypyc", "_sysconfigdata__linux_x86_64-linux-gnu"] {
+        document["resources"][0]["name"] = json!(name);
+        assert_valid(&schema("manifest"), &document);
+    }
+}
+
 #[test]
 fn unknown_keys_are_valid() {
     let mut document = written(&manifest(Run::Repl));
@@ -294,6 +304,7 @@ fn wrong_manifests_are_refused() {
         ("/run", json!({ "mode": "repl", "module": "app" })),
         ("/run", json!({ "mode": "module", "module": "app", "x": 1 })),
         ("/run/module", json!("app:main")),
+        ("/run", json!({ "mode": "entry-point", "module": "app", "function": "1st" })),
         ("/preconfig/utf8_mode", json!(1.5)),
         ("/preconfig/utf8-mode", json!(1)),
         ("/config/argv", json!([1])),
@@ -301,7 +312,7 @@ fn wrong_manifests_are_refused() {
         ("/bytecode/optimize", json!(3)),
         ("/projects/0/name", json!("Ruamel.Yaml")),
         ("/resources/0/kind", json!("source")),
-        ("/resources/0/name", json!("app.1st")),
+        ("/resources/0/name", json!("app.one-two")),
         ("/resources/0/name", json!("app/größe")),
         ("/resources/0/name", json!("app..x")),
         ("/resources/0/location", json!("/app/x.py")),
