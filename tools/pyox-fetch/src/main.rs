@@ -74,6 +74,12 @@ fn run(args: &Args, ui: &Ui) -> Result<Answer> {
     let specs = args.specs.iter().map(|spec| Spec::parse(spec)).collect::<Result<Vec<_>, _>>()?;
     check_options(&specs, args)?;
     let distribution = first(&specs, args, ui)?;
+    if distribution.root.to_str().is_none() {
+        // JSON is Unicode, and a document that is not exact is worth nothing.
+        return Err(Fault::at(&distribution.root, "expected a path in UTF-8")
+            .hint("set PYOX_CACHE_DIR to a folder with such a path")
+            .into());
+    }
     cache::remember(&distribution)?;
     output::text(args.output.as_deref(), &distribution.to_json())?;
     Ok(Answer::Done)
@@ -94,7 +100,8 @@ fn check_options(specs: &[Spec], args: &Args) -> Result<(), Fault> {
 
 /// The first distribution that can be had.
 fn first(specs: &[Spec], args: &Args, ui: &Ui) -> Result<Distribution> {
-    let mut failed: Vec<(String, Error)> = Vec::new();
+    let mut reasons = Vec::new();
+    let mut last = None;
     for (at, spec) in specs.iter().enumerate() {
         match fetch(spec, args, ui) {
             Ok(distribution) => {
@@ -105,24 +112,26 @@ fn first(specs: &[Spec], args: &Args, ui: &Ui) -> Result<Distribution> {
                 return Ok(distribution);
             }
             Err(error) => {
-                // Said at once, because the next one may take minutes; of the last it is the error.
-                let said = with_place(spec, &error);
+                let reason = with_place(spec, &error);
+                // Said at once, because the next one may take minutes.
                 if at + 1 < specs.len() {
-                    ui.note(format_args!("{said}; trying the next"));
+                    ui.note(format_args!("{reason}; trying the next"));
                 }
-                failed.push((said, error));
+                reasons.push(reason);
+                last = Some(error);
             }
         }
     }
-    match failed.pop() {
-        Some((_, error)) if failed.is_empty() => Err(error),
-        Some((said, error)) => {
-            let earlier: String = failed.iter().map(|(said, _)| format!("{said}; ")).collect();
-            let fault = Fault::new("none can be had", format_args!("{earlier}{said}"));
-            let hint = error.downcast_ref().and_then(Fault::way_out);
-            Err(hint.map_or_else(|| fault.clone(), |hint| fault.clone().hint(hint)).into())
+    match last {
+        Some(error) if specs.len() == 1 => Err(error),
+        last => {
+            let fault = Fault::new("none can be had", reasons.join("; "));
+            let last: Option<&Fault> = last.as_ref().and_then(Error::downcast_ref);
+            Err(match last.and_then(Fault::way_out) {
+                Some(hint) => fault.hint(hint).into(),
+                None => fault.into(),
+            })
         }
-        None => Err(Fault::new("SPEC", "expected at least one, got none").into()),
     }
 }
 

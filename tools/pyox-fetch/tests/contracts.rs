@@ -78,8 +78,8 @@ fn the_document_goes_to_stdout_or_to_a_file_and_nothing_else_does() {
     let place = place();
     let piped = place.run(&["./a.tar.zst"]);
     assert_eq!((piped.status.code(), stderr(&piped)), (Some(0), String::new()));
-    let filed = place.run(&["./a.tar.zst", "-o", "dist.json"]);
-    assert_eq!((filed.status.code(), &filed.stdout[..]), (Some(0), &b""[..]));
+    let written = place.run(&["./a.tar.zst", "-o", "dist.json"]);
+    assert_eq!((written.status.code(), &written.stdout[..]), (Some(0), &b""[..]));
     assert_eq!(fs::read(place.path("dist.json")).unwrap(), piped.stdout);
 
     let failed = place.run(&["./none.tar.zst", "-o", "dist.json"]);
@@ -119,4 +119,14 @@ fn a_cache_that_cannot_be_written_is_named() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("file/cache/distributions: not a directory"));
+}
+
+#[test]
+fn a_path_that_json_cannot_hold_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = place();
+    let cache = place.folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let output = place.command(&["./a.tar.zst"]).env("PYOX_CACHE_DIR", cache).output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]));
+    assert!(stderr(&output).contains("expected a path in UTF-8"), "{}", stderr(&output));
 }

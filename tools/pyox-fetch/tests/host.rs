@@ -8,6 +8,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use common::{Place, stderr};
 use pyox_schema::{Digest, Distribution, Document, Linkage};
@@ -36,8 +37,14 @@ fn say(python: &Path, program: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// The Pythons that can be embedded, with their documents. Others must be refused clearly.
-fn documents() -> Vec<(PathBuf, Distribution)> {
+/// The Pythons that can be embedded, with their documents; found once for all tests.
+fn documents() -> &'static [(PathBuf, Distribution)] {
+    static DOCUMENTS: LazyLock<Vec<(PathBuf, Distribution)>> = LazyLock::new(describe_all);
+    &DOCUMENTS
+}
+
+/// Describes all Pythons here. Those that cannot be embedded must be refused clearly.
+fn describe_all() -> Vec<(PathBuf, Distribution)> {
     let place = Place::new();
     let mut documents = Vec::new();
     for python in pythons() {
@@ -59,25 +66,22 @@ fn documents() -> Vec<(PathBuf, Distribution)> {
 fn the_document_is_what_the_python_says_of_itself() {
     for (python, document) in documents() {
         let facts = &document.python;
-        assert_eq!(
-            facts.version,
-            say(&python, "import platform; print(platform.python_version())")
-        );
-        assert_eq!(document.path(&document.paths.executable), python);
+        assert_eq!(facts.version, say(python, "import platform; print(platform.python_version())"));
+        assert_eq!(document.path(&document.paths.executable), *python);
         assert!(document.path(&document.paths.stdlib).join("os.py").is_file());
         let magic = "import importlib.util as u; print(u.MAGIC_NUMBER.hex())";
-        assert_eq!(facts.bytecode_magic, say(&python, magic));
+        assert_eq!(facts.bytecode_magic, say(python, magic));
 
         let names = |linkage| {
             let all = document.extensions.iter().filter(move |e| e.linkage == linkage);
             all.map(|e| e.name.clone()).collect::<BTreeSet<_>>()
         };
-        let said = say(&python, "import sys; print(*sys.builtin_module_names)");
+        let said = say(python, "import sys; print(*sys.builtin_module_names)");
         assert_eq!(names(Linkage::Builtin), said.split(' ').map(str::to_owned).collect());
         // What its own finder finds in its folder of extension modules.
         let program = "import pkgutil, sys; print(*(m.name for m in pkgutil.iter_modules(\
                        [p for p in sys.path if p.endswith('lib-dynload')])))";
-        let said = say(&python, program);
+        let said = say(python, program);
         assert_eq!(names(Linkage::File), said.split_whitespace().map(str::to_owned).collect());
 
         for file in document.files().values() {
@@ -125,7 +129,7 @@ fn an_executable_links_by_the_document() {
 #[test]
 fn the_same_python_gives_the_same_bytes_and_is_remembered() {
     let place = Place::new();
-    let (python, document) = documents().swap_remove(0);
+    let (python, document) = &documents()[0];
     let spec = format!("host:{}", python.display());
     assert_eq!(place.run(&[&spec]).stdout, place.run(&[&spec]).stdout);
     let remembered = place.path("cache/documents").join(format!("{}.json", document.digest()));
@@ -135,7 +139,7 @@ fn the_same_python_gives_the_same_bytes_and_is_remembered() {
 #[test]
 fn host_is_the_first_on_path_that_can_be_embedded() {
     let place = Place::new();
-    let (python, document) = documents().swap_remove(0);
+    let (python, document) = &documents()[0];
     place.script("first/python3", "#!/bin/sh\necho no such version >&2\nexit 127\n");
     place.script("second/python3.11", &format!("#!/bin/sh\nexec {} \"$@\"\n", python.display()));
     let path = format!("{}:{}", place.path("first").display(), place.path("second").display());

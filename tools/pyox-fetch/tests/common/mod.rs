@@ -182,11 +182,16 @@ pub(crate) fn library() -> Vec<u8> {
     bytes
 }
 
+/// The target of the machine that runs the tests, as far as this document goes.
+pub(crate) fn target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
 /// The document of [`Tar::distribution`].
 pub(crate) fn python_json() -> Value {
     json!({
         "version": "8",
-        "target_triple": "x86_64-unknown-linux-gnu",
+        "target_triple": target(),
         "optimizations": "noopt",
         "build_options": "noopt",
         "python_tag": "cp313",
