@@ -1,23 +1,30 @@
 //! A canonical form for marshalled code objects.
 //!
-//! What `marshal.dumps` writes depends on the process: an object gets `FLAG_REF` where its reference
-//! count happens to be above one, whether the stream refers to it again or not, and that shifts the
-//! numbers of all references behind it and the order of a frozen set's elements. Here a stream is read
-//! into a graph and written again: only objects that occur more than once carry `FLAG_REF`, references
-//! are numbered anew, and sets are sorted by their elements' own bytes. Which objects are one and
-//! the same stays as it was. The result is a little shorter, and loading it keeps fewer references.
+//! What `marshal.dumps` writes depends on what the process did before. An object gets `FLAG_REF` where its
+//! reference count happens to be above one, whether the stream refers to it again or not, and that
+//! shifts the numbers of all references behind it and the order of a frozen set's elements. A class's
+//! qualified name is one object with the constant that the class body loads, and both are interned, unless
+//! some module before had a class of that name. So a stream is read into a graph in which equal
+//! constants are one object, strings are interned where one of their equals was, and the graph is
+//! written anew: `FLAG_REF` where an object occurs more than once, references numbered in order, sets
+//! sorted by their elements' own bytes.
+//!
+//! What was the same object stays the same object; that equal constants become one too is what the compiler
+//! does within a module whenever it can. Code objects are never merged. The result is shorter, and
+//! loading it makes fewer objects.
 //!
 //! It knows what the compilers of CPython 3.11 to 3.14 write into a code object, and nothing else: an
-//! unknown type is an error, never a guess. The cost is linear, about 300 MB/s.
+//! unknown type is an error, never a guess. The cost is linear in the stream's length.
 
+use std::collections::HashMap;
 use std::fmt;
 
 /// Goes into the keys of what is cached: to be raised when the result changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
-/// CPython's own limit (`MAX_MARSHAL_STACK_DEPTH`).
-const MAX_DEPTH: usize = 2000;
 const FLAG_REF: u8 = 0x80;
+/// A code object ends with linetable and exceptiontable, behind its first line's number.
+const CODE_TABLES: usize = 2;
 
 /// Why a stream is not a marshalled code object of a version that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,33 +42,40 @@ pub enum Error {
     },
     /// A reference to an object that does not exist, or is not complete yet.
     BadReference(u32),
-    /// Nested too deeply.
-    TooDeep,
 }
 
 /// The canonical form of a marshalled object.
 pub fn canonical(stream: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut reader = Reader { stream, at: 0, graph: Graph::default(), references: Vec::new() };
-    let root = reader.object(0)?;
+    let graph = Graph { objects: Vec::new(), constants: HashMap::new() };
+    let mut reader = Reader { stream, at: 0, graph, references: Vec::new() };
+    let root = reader.read()?;
     match stream.len() - reader.at {
         0 => Ok(reader.graph.write(stream, root)),
         rest => Err(Error::Trailing(rest)),
     }
 }
 
+/// An object's number in the graph.
 type Id = usize;
 
-/// The objects of a stream. Whole numbers and the like are slices of the stream.
-#[derive(Default)]
-struct Graph {
+/// The objects of a stream. What they hold besides other objects are slices of the stream.
+struct Graph<'a> {
     objects: Vec<Object>,
+    constants: HashMap<Key<'a>, Id>,
+}
+
+/// What makes constants equal: their type and what they hold. One key is for one object, since what
+/// constants hold is one object for equal constants already.
+#[derive(PartialEq, Eq, Hash)]
+struct Key<'a> {
+    code: u8,
+    bytes: &'a [u8],
+    objects: Vec<Id>,
 }
 
 struct Object {
     /// The type code, without `FLAG_REF`.
     code: u8,
-    /// How often it occurs; more than once needs `FLAG_REF`.
-    uses: u32,
     /// What it consists of, in its order.
     parts: Vec<Part>,
 }
@@ -73,63 +87,126 @@ enum Part {
     Object(Id),
 }
 
+impl Part {
+    fn object(&self) -> Option<Id> {
+        match *self {
+            Self::Object(id) => Some(id),
+            Self::Bytes(..) => None,
+        }
+    }
+}
+
 struct Reader<'a> {
     stream: &'a [u8],
     at: usize,
-    graph: Graph,
+    graph: Graph<'a>,
     /// What each reference number stands for; none while the object is being read.
     references: Vec<Option<Id>>,
 }
 
-impl Reader<'_> {
-    fn object(&mut self, depth: usize) -> Result<Id, Error> {
-        if depth > MAX_DEPTH {
-            return Err(Error::TooDeep);
+/// An object that is being read.
+struct Open {
+    code: u8,
+    /// Its reference number, where it has `FLAG_REF`.
+    number: Option<usize>,
+    parts: Vec<Part>,
+    /// How many objects in it are still to come.
+    left: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads one object with all that it holds, keeping its own stack: sources can nest deeply.
+    fn read(&mut self) -> Result<Id, Error> {
+        let mut stack: Vec<Open> = Vec::new();
+        loop {
+            let mut done = match self.begin()? {
+                Begun::Reference(id) => id,
+                Begun::Object(open) if open.left > 0 => {
+                    stack.push(open);
+                    continue;
+                }
+                Begun::Object(open) => self.finish(open),
+            };
+            loop {
+                let Some(mut open) = stack.pop() else { return Ok(done) };
+                open.parts.push(Part::Object(done));
+                open.left -= 1;
+                if open.code == b'c' && open.left == CODE_TABLES {
+                    // firstlineno
+                    open.parts.push(self.bytes(4)?);
+                }
+                if open.left > 0 {
+                    stack.push(open);
+                    break;
+                }
+                done = self.finish(open);
+            }
         }
+    }
+
+    fn finish(&mut self, open: Open) -> Id {
+        let number = open.number;
+        let id = if open.code == b'c' {
+            self.graph.add(Object { code: open.code, parts: open.parts })
+        } else {
+            self.constant(open)
+        };
+        if let Some(number) = number {
+            self.references[number] = Some(id);
+        }
+        id
+    }
+
+    /// The object for a constant: the one that was there before, where there was an equal one.
+    fn constant(&mut self, open: Open) -> Id {
+        let Open { code, parts, .. } = open;
+        let key = self.key(code, &parts);
+        if let Some(&id) = self.graph.constants.get(&key) {
+            if is_interned(code) {
+                self.graph.objects[id].code = code;
+            }
+            return id;
+        }
+        let id = self.graph.add(Object { code, parts });
+        self.graph.constants.insert(key, id);
+        id
+    }
+
+    fn key(&self, code: u8, parts: &[Part]) -> Key<'a> {
+        // A constant's bytes are all in front of the objects in it.
+        let bytes = match parts.first() {
+            Some(&Part::Bytes(from, to)) => &self.stream[from..to],
+            _ => &[],
+        };
+        let mut objects: Vec<Id> = parts.iter().filter_map(Part::object).collect();
+        if code == b'>' {
+            objects.sort_unstable();
+        }
+        Key { code: plain(code), bytes, objects }
+    }
+
+    /// Reads an object up to the first object in it.
+    fn begin(&mut self) -> Result<Begun, Error> {
         let start = self.at;
-        let tagged = self.bytes(1)?;
-        let byte = self.stream[tagged.0];
+        let byte = self.byte()?;
         let code = byte & !FLAG_REF;
         if code == b'r' {
-            return self.reference();
+            return self.reference().map(Begun::Reference);
         }
         // Numbers go to objects in the order in which they begin, not in which they end.
         let number = (byte & FLAG_REF != 0).then(|| {
             self.references.push(None);
             self.references.len() - 1
         });
-        let parts = self.parts(code, start, depth)?;
-        let id = self.graph.objects.len();
-        self.graph.objects.push(Object { code, uses: 1, parts });
-        if let Some(number) = number {
-            self.references[number] = Some(id);
-        }
-        Ok(id)
-    }
-
-    fn reference(&mut self) -> Result<Id, Error> {
-        let number = self.u32()?;
-        let id = self
-            .references
-            .get(number as usize)
-            .copied()
-            .flatten()
-            .ok_or(Error::BadReference(number))?;
-        self.graph.objects[id].uses += 1;
-        Ok(id)
-    }
-
-    /// What follows a type code.
-    fn parts(&mut self, code: u8, start: usize, depth: usize) -> Result<Vec<Part>, Error> {
         let from = self.at;
+        let mut left = 0;
         match code {
-            // None, True, False, Ellipsis, StopIteration.
-            b'N' | b'T' | b'F' | b'.' | b'S' => return Ok(Vec::new()),
+            code if is_singleton(code) => {}
             b'i' => self.skip(4)?,
             // float, complex
             b'g' => self.skip(8)?,
             b'y' => self.skip(16)?,
-            // A long integer's sign is its length's.
+            // A long integer's sign is that of its length, which counts digits of 15 bits.
             b'l' => {
                 let digits = self.u32()?.cast_signed().unsigned_abs() as usize;
                 self.skip(digits.checked_mul(2).ok_or(Error::Truncated)?)?;
@@ -140,158 +217,156 @@ impl Reader<'_> {
                 self.skip(len)?;
             }
             b'z' | b'Z' => {
-                let len = self.bytes(1)?.0;
-                self.skip(self.stream[len].into())?;
+                let len = self.byte()?.into();
+                self.skip(len)?;
             }
-            b')' => {
-                let count = self.bytes(1)?;
-                return self.sequence(count, self.stream[count.0].into(), depth);
+            // tuple, by the size of its length; frozenset
+            b')' => left = self.byte()?.into(),
+            b'(' | b'>' => left = self.u32()? as usize,
+            // 3.14's slice: start, stop, step
+            b':' => left = 3,
+            // argcount, posonlyargcount, kwonlyargcount, stacksize, flags; then code, consts, names,
+            // localsplusnames, localspluskinds, filename, name, qualname; then the tables
+            b'c' => {
+                self.skip(20)?;
+                left = 8 + CODE_TABLES;
             }
-            b'(' | b'>' => {
-                let count = self.u32()? as usize;
-                return self.sequence((from, self.at), count, depth);
-            }
-            // 3.14: start, stop, step
-            b':' => return self.sequence((from, from), 3, depth),
-            b'c' => return self.code(depth),
             code => return Err(Error::UnknownType { code, at: start }),
         }
-        Ok(vec![Part::Bytes(from, self.at)])
+        // Each object takes a byte or more: a forged count reserves no more than the stream's length.
+        let mut parts = Vec::with_capacity(2 + left.min(self.stream.len() - self.at));
+        parts.push(Part::Bytes(from, self.at));
+        Ok(Begun::Object(Open { code, number, parts, left }))
     }
 
-    fn sequence(
-        &mut self,
-        count: (usize, usize),
-        len: usize,
-        depth: usize,
-    ) -> Result<Vec<Part>, Error> {
-        // Each element takes a byte or more: a forged count reserves no more than the stream's length.
-        let mut parts = Vec::with_capacity(1 + len.min(self.stream.len() - self.at));
-        parts.push(Part::Bytes(count.0, count.1));
-        for _ in 0..len {
-            parts.push(Part::Object(self.object(depth + 1)?));
-        }
-        Ok(parts)
+    fn reference(&mut self) -> Result<Id, Error> {
+        let number = self.u32()?;
+        let known = self.references.get(number as usize).copied().flatten();
+        known.ok_or(Error::BadReference(number))
     }
 
-    /// A code object, whose fields are the same from 3.11 to 3.14.
-    fn code(&mut self, depth: usize) -> Result<Vec<Part>, Error> {
-        let mut parts = Vec::with_capacity(12);
-        // argcount, posonlyargcount, kwonlyargcount, stacksize, flags
-        let (from, to) = self.bytes(20)?;
-        parts.push(Part::Bytes(from, to));
-        // code, consts, names, localsplusnames, localspluskinds, filename, name, qualname
-        for _ in 0..8 {
-            parts.push(Part::Object(self.object(depth + 1)?));
-        }
-        // firstlineno
-        let (from, to) = self.bytes(4)?;
-        parts.push(Part::Bytes(from, to));
-        // linetable, exceptiontable
-        for _ in 0..2 {
-            parts.push(Part::Object(self.object(depth + 1)?));
-        }
-        Ok(parts)
+    fn bytes(&mut self, len: usize) -> Result<Part, Error> {
+        let from = self.at;
+        let to = from.checked_add(len).filter(|to| *to <= self.stream.len());
+        self.at = to.ok_or(Error::Truncated)?;
+        Ok(Part::Bytes(from, self.at))
     }
 
     fn skip(&mut self, len: usize) -> Result<(), Error> {
         self.bytes(len).map(|_| ())
     }
 
-    fn bytes(&mut self, len: usize) -> Result<(usize, usize), Error> {
-        let from = self.at;
-        let to =
-            from.checked_add(len).filter(|to| *to <= self.stream.len()).ok_or(Error::Truncated)?;
-        self.at = to;
-        Ok((from, to))
+    fn byte(&mut self) -> Result<u8, Error> {
+        self.skip(1).map(|()| self.stream[self.at - 1])
     }
 
     fn u32(&mut self) -> Result<u32, Error> {
-        let (from, _) = self.bytes(4)?;
-        let b = self.stream;
-        Ok(u32::from_le_bytes([b[from], b[from + 1], b[from + 2], b[from + 3]]))
+        self.skip(4)?;
+        let b = &self.stream[self.at - 4..self.at];
+        Ok(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
     }
 }
 
-impl Graph {
+enum Begun {
+    Reference(Id),
+    Object(Open),
+}
+
+/// The type code of the same string without interning. What is left of the codes follows from the text.
+fn plain(code: u8) -> u8 {
+    match code {
+        b't' => b'u',
+        b'A' => b'a',
+        b'Z' => b'z',
+        code => code,
+    }
+}
+
+fn is_interned(code: u8) -> bool {
+    plain(code) != code
+}
+
+/// None, True, False, Ellipsis, StopIteration: nothing ever refers to them.
+fn is_singleton(code: u8) -> bool {
+    matches!(code, b'N' | b'T' | b'F' | b'.' | b'S')
+}
+
+impl Graph<'_> {
+    fn add(&mut self, object: Object) -> Id {
+        self.objects.push(object);
+        self.objects.len() - 1
+    }
+
     fn write(&self, stream: &[u8], root: Id) -> Vec<u8> {
-        let mut writer = Writer {
-            graph: self,
-            stream,
-            out: Vec::with_capacity(stream.len()),
-            numbers: vec![None; self.objects.len()],
-            next: 0,
-        };
-        writer.object(root);
-        writer.out
+        let shared = self.shared(root);
+        let mut out = Vec::with_capacity(stream.len());
+        // The reference numbers given so far.
+        let mut numbers: Vec<Option<u32>> = vec![None; self.objects.len()];
+        let mut next = 0;
+        let mut left = vec![Part::Object(root)];
+        while let Some(part) = left.pop() {
+            let id = match part {
+                Part::Object(id) => id,
+                Part::Bytes(from, to) => {
+                    out.extend_from_slice(&stream[from..to]);
+                    continue;
+                }
+            };
+            let object = &self.objects[id];
+            if let Some(number) = numbers[id] {
+                out.push(b'r');
+                out.extend_from_slice(&u32::to_le_bytes(number));
+                continue;
+            }
+            if shared[id] {
+                numbers[id] = Some(next);
+                next += 1;
+                out.push(object.code | FLAG_REF);
+            } else {
+                out.push(object.code);
+            }
+            let first = left.len();
+            left.extend(&object.parts);
+            if object.code == b'>' {
+                // The count stays in front.
+                left[first + 1..].sort_by_cached_key(|part| self.expanded(stream, *part));
+            }
+            left[first..].reverse();
+        }
+        out
     }
 
-    /// An object's bytes with nothing shared: what sets are sorted by.
-    fn expanded(&self, stream: &[u8], id: Id) -> Vec<u8> {
-        let object = &self.objects[id];
-        let mut parts: Vec<Vec<u8>> = object
-            .parts
-            .iter()
-            .map(|part| match *part {
-                Part::Bytes(from, to) => stream[from..to].to_vec(),
-                Part::Object(id) => self.expanded(stream, id),
-            })
-            .collect();
-        if object.code == b'>' {
-            parts[1..].sort_unstable();
+    /// Whether each object occurs more than once in what is written: those need `FLAG_REF`.
+    fn shared(&self, root: Id) -> Vec<bool> {
+        let mut seen = vec![false; self.objects.len()];
+        let mut shared = vec![false; self.objects.len()];
+        let mut left = vec![root];
+        while let Some(id) = left.pop() {
+            let object = &self.objects[id];
+            if seen[id] {
+                shared[id] = !is_singleton(object.code);
+                continue;
+            }
+            seen[id] = true;
+            left.extend(object.parts.iter().filter_map(Part::object));
         }
-        parts.insert(0, vec![object.code]);
-        parts.concat()
-    }
-}
-
-struct Writer<'a> {
-    graph: &'a Graph,
-    stream: &'a [u8],
-    out: Vec<u8>,
-    /// The reference numbers given so far.
-    numbers: Vec<Option<u32>>,
-    next: u32,
-}
-
-impl Writer<'_> {
-    fn object(&mut self, id: Id) {
-        let object = &self.graph.objects[id];
-        if let Some(number) = self.numbers[id] {
-            self.out.push(b'r');
-            self.out.extend_from_slice(&number.to_le_bytes());
-            return;
-        }
-        // The singletons have no parts, and are never referred to.
-        if object.uses > 1 {
-            self.numbers[id] = Some(self.next);
-            self.next += 1;
-            self.out.push(object.code | FLAG_REF);
-        } else {
-            self.out.push(object.code);
-        }
-        if object.code == b'>' {
-            self.set(&object.parts);
-        } else {
-            object.parts.iter().for_each(|part| self.part(*part));
-        }
+        shared
     }
 
-    fn part(&mut self, part: Part) {
-        match part {
-            Part::Bytes(from, to) => self.out.extend_from_slice(&self.stream[from..to]),
-            Part::Object(id) => self.object(id),
+    /// A part's bytes with nothing shared: what sets are sorted by. No constant is a set in a set.
+    fn expanded(&self, stream: &[u8], part: Part) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut left = vec![part];
+        while let Some(part) = left.pop() {
+            match part {
+                Part::Bytes(from, to) => out.extend_from_slice(&stream[from..to]),
+                Part::Object(id) => {
+                    out.push(plain(self.objects[id].code));
+                    left.extend(self.objects[id].parts.iter().rev());
+                }
+            }
         }
-    }
-
-    fn set(&mut self, parts: &[Part]) {
-        let mut elements = parts.to_vec();
-        elements.sort_by_cached_key(|part| match *part {
-            // The count stays in front: no element's bytes are empty.
-            Part::Bytes(..) => Vec::new(),
-            Part::Object(id) => self.graph.expanded(self.stream, id),
-        });
-        elements.into_iter().for_each(|part| self.part(part));
+        out
     }
 }
 
@@ -308,9 +383,6 @@ impl fmt::Display for Error {
             }
             Self::BadReference(number) => {
                 write!(f, "the marshalled code object refers to {number}, which it does not hold")
-            }
-            Self::TooDeep => {
-                write!(f, "the marshalled code object is nested over {MAX_DEPTH} deep")
             }
         }
     }

@@ -66,7 +66,7 @@ fn a_payload_that_changed() {
         bytes[0] ^= 1;
         fs::write(path, bytes).expect("written");
     });
-    expect(&["app/core.py: size mismatch: manifest 42, file 1"], |fixture| {
+    expect(&["app/core.py: size mismatch: manifest 41, file 1"], |fixture| {
         fs::write(fixture.path("payloads/app/core.py"), "x").expect("written");
     });
     expect(&["app/core.py: ", "no such file"], |fixture| {
@@ -95,8 +95,7 @@ fn names_that_are_none() {
 
 #[test]
 fn locations_that_lead_elsewhere() {
-    for location in
-        ["/etc/passwd", "../x.py", "app/../../x.py", "app//x.py", "./x.py", "", "a\\b", "a\0b"]
+    for location in ["/etc/passwd", "../x.py", "app/../../x.py", "app//x.py", "./x.py", "", "a\0b"]
     {
         expect(&["app.core: location: "], |fixture| {
             fixture.find("app.core")["location"] = json!(location);
@@ -158,6 +157,9 @@ fn what_a_resource_needs() {
     expect(&["ns.a.b: its package ns.a is not in the manifest"], |f| {
         f.add(namespace("ns"));
         f.add(namespace("ns.a.b"));
+    });
+    expect(&["app.core.x: expected app.core to be a package, got a module"], |f| {
+        f.add(namespace("app.core.x"));
     });
     expect(&["encodings: the package is missing"], |f| {
         f.find("encodings")["name"] = json!("codings")

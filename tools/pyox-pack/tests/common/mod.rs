@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use pyox_schema::{Digest, Distribution, Document};
 use serde_json::{Value, json};
@@ -21,8 +22,13 @@ pub struct Fixture {
     pub manifest: Value,
 }
 
-/// Facts about `python3` on `PATH`, and the distribution document for it.
+/// The distribution document for `python3` on `PATH`.
 pub fn distribution() -> Distribution {
+    static DISTRIBUTION: LazyLock<Distribution> = LazyLock::new(ask_python);
+    DISTRIBUTION.clone()
+}
+
+fn ask_python() -> Distribution {
     const FACTS: &str = "import sys, importlib.util as u; \
         print(sys.executable, sys.version.split()[0], *sys.version_info[:2], u.MAGIC_NUMBER.hex())";
     let output =
