@@ -155,8 +155,8 @@ fn each_flipped_byte_is_noticed() {
     }
 }
 
-/// Whatever stands in header, table, records and indexes: an error or an answer. The checksums of header and
-/// table are made right again, so that what is behind them is reached.
+/// Whatever stands in header, table, records and indexes: an error or an answer. The checksums of
+/// header and table are made right again, so that what is behind them is reached.
 #[test]
 fn forged_numbers_are_errors_and_no_panics() {
     let bytes = written(&example());

@@ -44,9 +44,9 @@ pub fn refuse_terminal(path: Option<&Path>, what: &str) -> Result<()> {
 
 /// Makes a file with the bytes that `write` writes: at once and whole, or not at all.
 ///
-/// The bytes go to a file without a name in the same folder, which the kernel forgets when the process
-/// dies, and which gets its name when it is complete. What is there and no plain file, such as a
-/// named pipe or `/dev/null`, is written to and not replaced.
+/// The bytes go to a file without a name in the same folder, which the kernel forgets when the
+/// process dies, and which gets its name when it is complete. What is there and no plain file, such
+/// as a named pipe or `/dev/null`, is written to and not replaced.
 pub fn atomically(
     path: &Path,
     mode: u32,

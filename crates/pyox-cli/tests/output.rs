@@ -1,6 +1,7 @@
 //! Files appear whole or not at all.
 //!
-//! All of it is one test, because the umask belongs to the process and the library sets it for a moment to read it.
+//! All of it is one test, because the umask belongs to the process and the library sets it for a
+//! moment to read it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -1,4 +1,5 @@
-//! The two ends of a pipe, with a tool between them: the example `echo`, which cargo builds for the tests.
+//! The two ends of a pipe, with a tool between them: the example `echo`, which cargo builds for the
+//! tests.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -1,7 +1,8 @@
 //! Validates documents against a JSON Schema: `validate SCHEMA FILE…`, where `-` is stdin.
 //!
-//! For tests of whole pipelines and for hand-written documents. The validator is a library that nobody here
-//! wrote. Exit status: 0 all are valid; 1 one is not, and why is on stderr; 2 one cannot be read.
+//! For tests of whole pipelines and for hand-written documents. The validator is a library that
+//! nobody here wrote. Exit status: 0 all are valid; 1 one is not, and why is on stderr; 2 one
+//! cannot be read.
 
 use std::io::Read;
 use std::process::ExitCode;

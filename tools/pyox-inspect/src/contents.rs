@@ -1,8 +1,8 @@
 //! One view of everything that holds resources, so that each question is answered once.
 //!
-//! A manifest lists resources as the import system knows them; a blob keeps modules and files
-//! apart and joins them by number; a distribution and a link plan name the files that are linked. Here all are a
-//! list of [`Resource`], sorted by kind and name.
+//! A manifest lists resources as the import system knows them; a blob keeps modules and files apart
+//! and joins them by number; a distribution and a link plan name the files that are linked. Here
+//! all are a list of [`Resource`], sorted by kind and name.
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! `--diff A B`: what is only in one of two inputs, and what changed.
 //!
-//! Manifests, blobs and executables can be compared with each other: a file's bytes by their SHA-256,
-//! bytecode where both have it. So a blob equals the manifest that it was packed from.
+//! Manifests, blobs and executables can be compared with each other: a file's bytes by their
+//! SHA-256, bytecode where both have it. So a blob equals the manifest that it was packed from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -155,8 +155,8 @@ fn value(value: &Value) -> String {
     if value.is_null() { "(none)".to_owned() } else { config::plain(value) }
 }
 
-/// Keyed by kind, name and how many of that name came before: two resources of one name are an error
-/// elsewhere, but none may be lost here.
+/// Keyed by kind, name and how many of that name came before: two resources of one name are an
+/// error elsewhere, but none may be lost here.
 fn by_name<'c>(contents: &'c Contents<'_>) -> BTreeMap<(Kind, &'c str, usize), &'c Resource> {
     let mut seen = BTreeMap::new();
     let mut all = BTreeMap::new();

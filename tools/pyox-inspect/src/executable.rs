@@ -1,8 +1,8 @@
 //! The blob in an executable.
 //!
-//! It is a section of its own. A file that lost its section headers still has it in a loadable segment,
-//! where it is found by its magic number at a multiple of its alignment, and by opening it: the run-time
-//! code holds the same eight bytes, but no header around them.
+//! It is a section of its own. A file that lost its section headers still has it in a loadable
+//! segment, where it is found by its magic number at a multiple of its alignment, and by opening
+//! it: the run-time code holds the same eight bytes, but no header around them.
 
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{Endianness, FileKind, elf};

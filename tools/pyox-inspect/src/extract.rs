@@ -1,8 +1,8 @@
 //! `cat` and `extract`: the bytes themselves.
 //!
 //! Names come from the input and are not trusted: a path that is absolute or climbs is refused, and
-//! every folder on the way is opened from the one above it without following a link, so that nothing is written outside
-//! the folder that the user named, whatever lies in it already.
+//! every folder on the way is opened from the one above it without following a link, so that
+//! nothing is written outside the folder that the user named, whatever lies in it already.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -120,8 +120,8 @@ pub(crate) fn run(
     for (path, resource) in &plan {
         let bytes = match contents.file(resource)? {
             Some(bytes) => bytes,
-            // A `.pyc` file: magic number, flags, and room for a time and a length that nobody reads
-            // where the source is missing.
+            // A `.pyc` file: magic number, flags, and room for a time and a length that nobody
+            // reads where the source is missing.
             None => [&magic[..], &[0; 12], contents.code(resource)?.unwrap_or_default()].concat(),
         };
         write(&root, path, &bytes, force).fault_at(&directory.join(path))?;

@@ -2,8 +2,8 @@
 //!
 //! The input is recognised by its content, so there is one tool and one set of questions for a
 //! distribution document, a manifest, a link plan, a blob and a finished executable. All of them
-//! become the same [`contents::Contents`], and every question is answered once, for all. The input is read
-//! into memory whole; nothing in it is run or trusted.
+//! become the same [`contents::Contents`], and every question is answered once, for all. The input
+//! is read into memory whole; nothing in it is run or trusted.
 
 mod check;
 mod config;
@@ -28,6 +28,11 @@ use crate::subject::Input;
 
 const TOOL: &str = "pyox-inspect";
 
+const USAGE: &str = "\
+pyox-inspect [OPTIONS] [FILE]
+       pyox-inspect [OPTIONS] --diff A B
+       pyox-inspect [OPTIONS] COMMAND [FILE] …";
+
 const EXAMPLES: &str = "\
 FILE is a distribution document, a manifest, a link plan, a blob or an executable; without one, or
 with `-`, it is read from stdin. A file that is named like a command is written `./list`.
@@ -47,7 +52,7 @@ Exit status: 0 done; 1 damaged (--check) or different (--diff); 2 the input cann
 
 /// Looks into distributions, manifests, link plans, blobs and executables
 #[derive(Debug, Parser)]
-#[command(name = TOOL, version, after_help = EXAMPLES)]
+#[command(name = TOOL, version, override_usage = USAGE, after_help = EXAMPLES)]
 struct Args {
     /// What to look into
     file: Option<PathBuf>,

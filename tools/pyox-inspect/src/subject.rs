@@ -12,6 +12,8 @@ use crate::executable::{self, Executable};
 pub(crate) struct Input {
     /// Its path, or `stdin`.
     pub(crate) name: String,
+    /// The folder that it lies in; empty for stdin.
+    folder: PathBuf,
     /// All of its bytes.
     pub(crate) bytes: Vec<u8>,
 }
@@ -34,7 +36,8 @@ impl Input {
     /// Reads a file, or stdin.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self> {
         let bytes = input::read(path, "a document, a blob or an executable")?;
-        Ok(Self { name: input::name(path), bytes })
+        let folder = path.and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+        Ok(Self { name: input::name(path), folder, bytes })
     }
 
     /// Recognises the input.
@@ -75,7 +78,10 @@ impl Input {
         } else if is(Manifest::SCHEMA) {
             Ok(Subject::Manifest(Box::new(self.read_as()?)))
         } else if is(LinkPlan::SCHEMA) {
-            Ok(Subject::LinkPlan(Box::new(self.read_as()?)))
+            let mut plan: LinkPlan = self.read_as()?;
+            // A plan among its artifacts has a root relative to itself.
+            plan.root = self.folder.join(plan.root);
+            Ok(Subject::LinkPlan(Box::new(plan)))
         } else {
             let what = format!("schema: expected one of pyox's documents, got `{schema}`");
             Err(Fault::new(&self.name, what).into())

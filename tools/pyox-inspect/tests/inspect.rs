@@ -714,9 +714,15 @@ fn distributions_and_link_plans_are_looked_into() {
         assert_eq!(place.answer(&["cat", input, "lib/libpython3.13.a"]), "archive");
         place.answer(&["--check", input]);
     }
+    // Among its artifacts, a plan's root is relative to the plan.
+    let mut moved = plan;
+    moved["root"] = ".".into();
+    place.put("python/plan.json", moved.to_string());
+    place.answer(&["--check", "python/plan.json"]);
     fs::write(&libpython, "ARCHIVE").unwrap();
     fs::remove_file(place.path("python/bin/python3.13")).unwrap();
     place.answer_with(1, &["--check", "plan.json"]);
+    place.answer_with(1, &["--check", "python/plan.json"]);
     let text = place.answer_with(1, &["--check", "dist.json"]);
     assert!(text.contains("damaged: bin/python3.13: no such file or directory"), "{text}");
     assert!(text.contains("damaged: lib/libpython3.13.a: "), "{text}");

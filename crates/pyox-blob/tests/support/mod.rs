@@ -1,7 +1,7 @@
 //! A small writer of blobs, for the tests that want one of a certain shape, or a damaged one.
 //!
-//! It shares the layout's constants with the reader, and nothing with the packer. Records are sorted here;
-//! everything else is taken as it is given, right or wrong.
+//! It shares the layout's constants with the reader, and nothing with the packer. Records are
+//! sorted here; everything else is taken as it is given, right or wrong.
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
