@@ -80,7 +80,7 @@ impl Input {
         } else if is(LinkPlan::SCHEMA) {
             let mut plan: LinkPlan = self.read_as()?;
             // A plan among its artifacts has a root relative to itself.
-            plan.root = self.folder.join(plan.root);
+            plan.root = self.folder.join(plan.root).components().collect();
             Ok(Subject::LinkPlan(Box::new(plan)))
         } else {
             let what = format!("schema: expected one of pyox's documents, got `{schema}`");
