@@ -123,6 +123,8 @@ impl PythonConfig {
         for (name, value) in defaults {
             *config.integer(name).ok_or_else(|| unknown("PyConfig", name))? = value;
         }
+        // The name of library folders below a prefix, which `sysconfig` wants to know.
+        config.set_string("platlibdir", "lib")?;
         config.set_argv(&self.c_argv()?)?;
         let folder = self.executable.parent().unwrap_or(Path::new("/"));
         for field in ffi::PathField::ALL {

@@ -13,6 +13,7 @@ impl MainPythonInterpreter {
     /// Starts the interpreter, with the importer in place. This thread is then attached to it.
     pub fn new(config: PythonConfig) -> Result<Self, Error> {
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
+        ffi::use_large_pages();
         importer::freeze_startup(&config)?;
         let attached = ffi::initialize(&config.to_config()?)?;
         check_bytecode(attached, &config)?;

@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use pyox_blob::config::Run;
 
+use crate::PythonConfig;
 use crate::ffi::{self, Attached, Exception, Object, Result};
 use crate::importer;
-use crate::PythonConfig;
 
 /// The exit status when the streams cannot be flushed at the end, as in `python`.
 const FLUSH_FAILED: i32 = 120;

@@ -10,18 +10,20 @@
 
 #![allow(unsafe_code)]
 
+mod arenas;
 mod function;
 mod library;
 mod object;
 mod section;
 mod start;
 
+pub(crate) use arenas::use_large_pages;
 pub(crate) use function::{Arguments, Function};
 pub(crate) use library::open_library;
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use section::{embedded, executable};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
-    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, interactive, locale_is_utf8, pre_initialize,
-    print_exception, run_main,
+    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, interactive, locale_is_utf8,
+    pre_initialize, print_exception, run_main,
 };

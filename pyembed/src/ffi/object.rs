@@ -129,7 +129,12 @@ impl<'py> Attached<'py> {
 
     pub(crate) fn string(self, text: &str) -> Result<Object<'py>> {
         // SAFETY: pointer and length are those of a `str`, which CPython copies.
-        unsafe { self.owned(c::PyUnicode_FromStringAndSize(text.as_ptr().cast(), length(text.as_bytes()))) }
+        unsafe {
+            self.owned(c::PyUnicode_FromStringAndSize(
+                text.as_ptr().cast(),
+                length(text.as_bytes()),
+            ))
+        }
     }
 
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<Object<'py>> {
@@ -192,7 +197,10 @@ impl<'py> Attached<'py> {
         unsafe {
             let object = c::PySys_GetObject(name.as_ptr());
             if object.is_null() {
-                return Err(self.raise(Exception::RuntimeError, &format!("lost sys.{}", name.to_string_lossy())));
+                return Err(self.raise(
+                    Exception::RuntimeError,
+                    &format!("lost sys.{}", name.to_string_lossy()),
+                ));
             }
             self.borrowed(object)
         }
@@ -206,13 +214,17 @@ impl<'py> Attached<'py> {
     /// The object that a marshal stream describes. The bytes are read where they lie.
     pub(crate) fn unmarshal(self, bytes: &[u8]) -> Result<Object<'py>> {
         // SAFETY: pointer and length are those of a slice; CPython checks the stream against them.
-        unsafe { self.owned(c::PyMarshal_ReadObjectFromString(bytes.as_ptr().cast(), length(bytes))) }
+        unsafe {
+            self.owned(c::PyMarshal_ReadObjectFromString(bytes.as_ptr().cast(), length(bytes)))
+        }
     }
 
     /// Compiles source, as `compile(source, filename, "exec")` does.
     pub(crate) fn compile(self, source: &CStr, filename: &CStr) -> Result<Object<'py>> {
         // SAFETY: both are C strings.
-        unsafe { self.owned(c::Py_CompileString(source.as_ptr(), filename.as_ptr(), c::Py_file_input)) }
+        unsafe {
+            self.owned(c::Py_CompileString(source.as_ptr(), filename.as_ptr(), c::Py_file_input))
+        }
     }
 
     /// Sets an exception.
@@ -324,10 +336,6 @@ impl<'py> Object<'py> {
         kept
     }
 
-    pub(crate) fn attached(&self) -> Attached<'py> {
-        self.attached
-    }
-
     pub(crate) fn is_none(&self) -> bool {
         // SAFETY: compares addresses.
         unsafe { self.as_ptr() == c::Py_None() }
@@ -350,6 +358,12 @@ impl<'py> Object<'py> {
         })
     }
 
+    /// The first item of a tuple.
+    pub(crate) fn first(&self) -> Result<Object<'py>> {
+        // SAFETY: CPython checks type and length; the result is borrowed.
+        unsafe { self.attached.borrowed(c::PyTuple_GetItem(self.as_ptr(), 0)) }
+    }
+
     /// The value of a key in a dictionary.
     pub(crate) fn item(&self, key: &Object<'py>) -> Result<Option<Object<'py>>> {
         // SAFETY: both are alive; the result is borrowed, and null with or without an exception.
@@ -364,9 +378,8 @@ impl<'py> Object<'py> {
 
     pub(crate) fn set_item(&self, key: &CStr, value: &Object<'py>) -> Result<()> {
         // SAFETY: all is alive, and `self` is checked to be a dictionary by CPython.
-        self.attached.check(unsafe {
-            c::PyDict_SetItemString(self.as_ptr(), key.as_ptr(), value.as_ptr())
-        })
+        self.attached
+            .check(unsafe { c::PyDict_SetItemString(self.as_ptr(), key.as_ptr(), value.as_ptr()) })
     }
 
     /// Puts an item in front of all others of a list.
@@ -402,9 +415,15 @@ impl<'py> Object<'py> {
         // evaluation would not check: we do. `globals` is checked too.
         unsafe {
             if c::PyCode_Check(self.as_ptr()) == 0 || c::PyDict_Check(globals.as_ptr()) == 0 {
-                return Err(self.attached.raise(Exception::TypeError, "expected a code object and a dictionary"));
+                return Err(self
+                    .attached
+                    .raise(Exception::TypeError, "expected a code object and a dictionary"));
             }
-            self.attached.owned(c::PyEval_EvalCode(self.as_ptr(), globals.as_ptr(), globals.as_ptr()))
+            self.attached.owned(c::PyEval_EvalCode(
+                self.as_ptr(),
+                globals.as_ptr(),
+                globals.as_ptr(),
+            ))
         }
     }
 

@@ -101,7 +101,8 @@ impl Config {
         let value = wide(value);
         // SAFETY: `field` is a field of this configuration, and the string ends with a zero. The
         // configuration takes a copy.
-        check(unsafe { c::PyConfig_SetString(&raw mut self.0, field, value.as_ptr()) }).map(|()| true)
+        check(unsafe { c::PyConfig_SetString(&raw mut self.0, field, value.as_ptr()) })
+            .map(|()| true)
     }
 
     /// Sets the `PyWideStringList` field of that name; false where there is none.
@@ -184,7 +185,9 @@ pub(crate) fn pre_initialize(config: &PreConfig, argv: &[CString]) -> Result<(),
     let mut pointers: Vec<*mut c_char> = argv.iter().map(|a| a.as_ptr().cast_mut()).collect();
     let len = pointers.len().cast_signed();
     // SAFETY: `len` C strings, which CPython reads and does not keep.
-    check(unsafe { c::Py_PreInitializeFromBytesArgs(&raw const config.0, len, pointers.as_mut_ptr()) })
+    check(unsafe {
+        c::Py_PreInitializeFromBytesArgs(&raw const config.0, len, pointers.as_mut_ptr())
+    })
 }
 
 /// Whether text of the platform is UTF-8, so that start-up needs no other codec.

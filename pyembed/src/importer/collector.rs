@@ -6,81 +6,110 @@
 //! as a running program does sees a collection; afterwards the survivors go to the oldest
 //! generation without having been looked at. They stay collectable.
 
-use std::ffi::CStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::ffi::{Attached, Object, Result};
+use crate::ffi::{Attached, Kept, Object, Result};
 
 /// Allocations between two collections while an import runs.
 const RAISED: i64 = 100_000;
 
 /// How many imports are under way, in all threads.
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
-/// Whether what start-up made is still set aside, see [`super::startup::settle`].
-static SETTLED: AtomicBool = AtomicBool::new(true);
+/// Whether only [`settle`] has set objects aside so far.
+static SETTLED: AtomicBool = AtomicBool::new(false);
+
+static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+
+/// Functions of the module `gc`.
+struct Functions {
+    get_threshold: Kept,
+    set_threshold: Kept,
+    get_count: Kept,
+    get_freeze_count: Kept,
+    freeze: Kept,
+    unfreeze: Kept,
+}
+
+/// Looks the collector's functions up.
+pub(super) fn install(attached: Attached<'_>) -> Result<()> {
+    let gc = attached.import(c"gc")?;
+    let functions = Functions {
+        get_threshold: gc.attribute(c"get_threshold")?.keep(),
+        set_threshold: gc.attribute(c"set_threshold")?.keep(),
+        get_count: gc.attribute(c"get_count")?.keep(),
+        get_freeze_count: gc.attribute(c"get_freeze_count")?.keep(),
+        freeze: gc.attribute(c"freeze")?.keep(),
+        unfreeze: gc.attribute(c"unfreeze")?.keep(),
+    };
+    FUNCTIONS.get_or_init(|| functions);
+    Ok(())
+}
+
+/// Moves what start-up made out of the collector's sight: it lives as long as the process, and the
+/// collections while the interpreter ends need not look at it.
+pub(crate) fn settle(attached: Attached<'_>) -> Result<()> {
+    if let Some(gc) = FUNCTIONS.get() {
+        gc.freeze.get(attached).call([])?;
+        SETTLED.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
 
 /// Runs `body`, an import, with the collector's threshold raised.
 pub(super) fn deferred<'py>(
     attached: Attached<'py>,
     body: impl FnOnce() -> Result<Object<'py>>,
 ) -> Result<Object<'py>> {
-    if DEPTH.fetch_add(1, Ordering::Relaxed) > 0 {
-        let result = body();
-        DEPTH.fetch_sub(1, Ordering::Relaxed);
-        return result;
-    }
-    let before = raise_threshold(attached);
+    let Some(gc) = FUNCTIONS.get().filter(|_| DEPTH.load(Ordering::Relaxed) == 0) else {
+        return body();
+    };
+    DEPTH.store(1, Ordering::Relaxed);
+    let before = gc.raise(attached);
     let result = body();
-    DEPTH.fetch_sub(1, Ordering::Relaxed);
-    match (before, &result) {
-        (Ok(Some(before)), Ok(_)) => restore_threshold(attached, &before)?,
+    DEPTH.store(0, Ordering::Relaxed);
+    match (before?, &result) {
+        (Some(before), Ok(_)) => gc.restore(attached, before)?,
         // The exception that is on its way matters more than a threshold.
-        (Ok(Some(before)), Err(_)) => attached.aside(|| restore_threshold(attached, &before)),
-        _ => {}
+        (Some(before), Err(_)) => attached.aside(|| gc.restore(attached, before)),
+        (None, _) => {}
     }
     result
 }
 
-/// Raises the threshold, and gives what it was; nothing where the collector is off.
-fn raise_threshold(attached: Attached<'_>) -> Result<Option<Object<'_>>> {
-    let gc = attached.import(c"gc")?;
-    let before = gc.call_method(c"get_threshold", [])?;
-    let youngest = first(&before)?;
-    if youngest == 0 || youngest >= RAISED {
-        return Ok(None);
+impl Functions {
+    /// Raises the threshold, and gives what it was; nothing where the collector is off.
+    fn raise(&self, attached: Attached<'_>) -> Result<Option<i64>> {
+        let before = youngest(&self.get_threshold.get(attached).call([])?)?;
+        if before == 0 || before >= RAISED {
+            return Ok(None);
+        }
+        self.set_threshold.get(attached).call([&attached.integer(RAISED)?])?;
+        Ok(Some(before))
     }
-    gc.call_method(c"set_threshold", [&attached.integer(RAISED)?])?;
-    Ok(Some(before))
-}
 
-fn restore_threshold<'py>(attached: Attached<'py>, before: &Object<'py>) -> Result<()> {
-    let gc = attached.import(c"gc")?;
-    if first(&gc.call_method(c"get_threshold", [])?)? != RAISED {
-        // The application has set one of its own meanwhile.
-        return Ok(());
+    fn restore(&self, attached: Attached<'_>, before: i64) -> Result<()> {
+        if youngest(&self.get_threshold.get(attached).call([])?)? != RAISED {
+            // The application has set one of its own meanwhile.
+            return Ok(());
+        }
+        self.set_threshold.get(attached).call([&attached.integer(before)?])?;
+        if youngest(&self.get_count.get(attached).call([])?)? <= before {
+            return Ok(());
+        }
+        // Freezing and thawing moves all generations into the oldest at no cost. What an application
+        // has frozen itself must not be thawed.
+        let ours = SETTLED.swap(false, Ordering::Relaxed)
+            || self.get_freeze_count.get(attached).call([])?.as_integer()? == 0;
+        if ours {
+            self.freeze.get(attached).call([])?;
+            self.unfreeze.get(attached).call([])?;
+        }
+        Ok(())
     }
-    let youngest = first(before)?;
-    gc.call_method(c"set_threshold", [&attached.integer(youngest)?])?;
-    if first(&gc.call_method(c"get_count", [])?)? <= youngest {
-        return Ok(());
-    }
-    // Freezing and thawing moves all generations into the oldest at no cost. An application that
-    // has frozen objects itself must not see them thawed.
-    let untouched = SETTLED.swap(false, Ordering::Relaxed)
-        || count(&gc, c"get_freeze_count")? == 0;
-    if untouched {
-        gc.call_method(c"freeze", [])?;
-        gc.call_method(c"unfreeze", [])?;
-    }
-    Ok(())
-}
-
-fn count(gc: &Object<'_>, method: &CStr) -> Result<i64> {
-    gc.call_method(method, [])?.as_integer()
 }
 
 /// The youngest generation's number in a tuple of three.
-fn first(generations: &Object<'_>) -> Result<i64> {
-    let zero = generations.attached().integer(0)?;
-    generations.call_method(c"__getitem__", [&zero])?.as_integer()
+fn youngest(generations: &Object<'_>) -> Result<i64> {
+    generations.first()?.as_integer()
 }

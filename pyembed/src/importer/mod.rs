@@ -23,8 +23,9 @@ use pyox_blob::Blob;
 use crate::PythonConfig;
 use crate::ffi::{self, Attached, Exception, Function, Kept, Object, Raised, Result};
 
+pub(crate) use collector::settle;
 pub(crate) use modules::{is_package, prepare_main};
-pub(crate) use startup::{freeze_startup, settle};
+pub(crate) use startup::freeze_startup;
 
 /// What the importer works with; set once, when it is installed.
 struct State {
@@ -97,6 +98,7 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     }
     attached.sys(c"meta_path")?.insert_first(&class)?;
     attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
+    collector::install(attached)?;
     startup::adopt(attached)
 }
 
@@ -127,7 +129,10 @@ impl State {
     }
 
     /// A file's bytes, decoded.
-    fn read(&self, file: &pyox_blob::File<'static>) -> Result<Cow<'static, [u8]>, pyox_blob::Error> {
+    fn read(
+        &self,
+        file: &pyox_blob::File<'static>,
+    ) -> Result<Cow<'static, [u8]>, pyox_blob::Error> {
         use pyox_blob::layout::Codec;
         let stored = self.blob.stored(file)?;
         match file.codec {
@@ -151,7 +156,8 @@ fn support<'py>(attached: Attached<'py>, name: &CStr) -> Result<Object<'py>> {
         return namespace.get(attached).call_method(c"__getitem__", [&text(attached, name)?]);
     }
     let source = CStr::from_bytes_with_nul(SOURCE.as_bytes()).map_err(|_| Raised)?;
-    let module = attached.import(c"types")?.call_method(c"ModuleType", [&attached.string("pyembed")?])?;
+    let module =
+        attached.import(c"types")?.call_method(c"ModuleType", [&attached.string("pyembed")?])?;
     let namespace = module.namespace()?;
     namespace.set_item(c"Importer", &State::get().class.get(attached))?;
     namespace.set_item(c"ROOT", &attached.string(&State::get().root)?)?;

@@ -119,7 +119,9 @@ pub(super) static GET_FILENAME: Function = Function {
         let module = named(attached, &arguments)?;
         match location_of(&module) {
             Some(location) => attached.string(&State::get().file_name(&location)),
-            None => Err(attached.raise_import_error("a namespace package has no file", module.name)),
+            None => {
+                Err(attached.raise_import_error("a namespace package has no file", module.name))
+            }
         }
     },
 };
@@ -200,7 +202,9 @@ fn location_of(module: &Module<'static>) -> Option<String> {
     match (recorded, module.kind) {
         (Some(file), _) => Some(file.path.to_owned()),
         (None, ModuleKind::Module) => Some(format!("{}.py", module.name.replace('.', "/"))),
-        (None, ModuleKind::Package) => Some(format!("{}/__init__.py", module.name.replace('.', "/"))),
+        (None, ModuleKind::Package) => {
+            Some(format!("{}/__init__.py", module.name.replace('.', "/")))
+        }
         (None, _) => None,
     }
 }
@@ -230,7 +234,11 @@ pub(crate) fn prepare_main<'py>(
         return Err(attached.raise(Exception::ImportError, &what));
     }
     let spec = spec_of(attached, &module)?;
-    let package = if module.is_package { name } else { name.rsplit_once('.').map_or("", |(parent, _)| parent) };
+    let package = if module.is_package {
+        name
+    } else {
+        name.rsplit_once('.').map_or("", |(parent, _)| parent)
+    };
     main.set_attribute(c"__loader__", &spec.attribute(c"loader")?)?;
     main.set_attribute(c"__file__", &spec.attribute(c"origin")?)?;
     main.set_attribute(c"__cached__", &attached.none())?;

@@ -26,9 +26,9 @@ pub(super) fn create<'py>(
     spec: &Object<'py>,
 ) -> Result<Object<'py>> {
     let state = State::get();
-    let number = module.file.ok_or_else(|| {
-        attached.raise_import_error("its shared object is missing", module.name)
-    })?;
+    let number = module
+        .file
+        .ok_or_else(|| attached.raise_import_error("its shared object is missing", module.name))?;
     let file = State::checked(attached, module.name, state.blob.file_at(number))?;
     for need in State::checked(attached, module.name, state.blob.needs(&file))? {
         load_library(attached, module.name, need)?;
@@ -79,7 +79,8 @@ fn in_memory(attached: Attached<'_>, module: &str, number: u32) -> Result<(File,
     let file = State::checked(attached, module, state.blob.file_at(number))?;
     let bytes = State::checked(attached, module, state.read(&file))?;
     let name = file.path.rsplit('/').next().unwrap_or(file.path);
-    let memory = memfd_create(name, MemfdFlags::CLOEXEC).map(File::from).map_err(std::io::Error::from);
+    let memory =
+        memfd_create(name, MemfdFlags::CLOEXEC).map(File::from).map_err(std::io::Error::from);
     let memory = memory.and_then(|mut memory| memory.write_all(&bytes).map(|()| memory));
     match memory {
         Ok(memory) => {

@@ -26,9 +26,7 @@ pub(super) static GET_RESOURCE_READER: Function = Function {
     name: c"get_resource_reader",
     parameters: &["fullname"],
     required: 1,
-    body: |attached, arguments| {
-        support(attached, c"ResourceReader")?.call([arguments.required(0)])
-    },
+    body: |attached, arguments| support(attached, c"ResourceReader")?.call([arguments.required(0)]),
 };
 
 /// `find_distributions(context=None)`: for `importlib.metadata`.

@@ -70,9 +70,3 @@ fn set_attributes(module: &Object<'_>, spec: &Object<'_>) -> Result<()> {
     let path = spec.attribute(c"submodule_search_locations")?;
     if path.is_none() { Ok(()) } else { module.set_attribute(c"__path__", &path) }
 }
-
-/// Moves what start-up made out of the garbage collector's sight: it lives as long as the process, and
-/// the collections while the interpreter ends need not look at it.
-pub(crate) fn settle(attached: Attached<'_>) -> Result<()> {
-    attached.import(c"gc")?.call_method(c"freeze", []).map(|_| ())
-}

@@ -24,11 +24,15 @@ use pyox_schema::{Digest, LinkMode};
 
 /// Joins a blob and a distribution's interpreter into one executable.
 #[derive(Debug, Parser)]
-#[command(name = "pyox-link", version, after_help = "\
+#[command(
+    name = "pyox-link",
+    version,
+    after_help = "\
 Examples:
   pyox-link app.blob -o app
   pyox-link app.blob -d dist.json --static -o app
-  pyox-link app.blob --emit artifacts build/")]
+  pyox-link app.blob --emit artifacts build/"
+)]
 struct Cli {
     /// The blob; stdin without one
     blob: Option<PathBuf>,

@@ -60,7 +60,8 @@ fn link(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
         }
     }
     // A folder with a random name, but the linker sees only what is in it.
-    let folder = tempfile::Builder::new().prefix("pyox-link-").tempdir().fault("temporary folder")?;
+    let folder =
+        tempfile::Builder::new().prefix("pyox-link-").tempdir().fault("temporary folder")?;
     let mut command = Command::new(&plan.driver);
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
     ui.detail(format_args!("{command:?}"));
@@ -71,7 +72,8 @@ fn link(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
     let path = folder.path().join("runner");
     let runner = fs::read(&path).fault_at(&path)?;
     if !crate::join::is_runner(&runner) {
-        let what = format!("{} gave the section {} no segment of its own", plan.driver, plan.section);
+        let what =
+            format!("{} gave the section {} no segment of its own", plan.driver, plan.section);
         return Err(Fault::new("runner", what).hint("GNU ld and mold are known to do it").into());
     }
     Ok(runner)
@@ -133,7 +135,9 @@ fn run(command: &mut Command, driver: &str) -> Result<Output> {
 fn linker_failed(plan: &LinkPlan, result: &Output) -> Fault {
     let text = String::from_utf8_lossy(&result.stderr);
     let relevant = text.lines().filter(|line| {
-        line.contains("undefined reference") || line.contains("cannot find") || line.contains("error")
+        line.contains("undefined reference")
+            || line.contains("cannot find")
+            || line.contains("error")
     });
     let lines: Vec<_> = relevant.take(SHOWN_LINES).map(str::trim).collect();
     let what = match lines.as_slice() {

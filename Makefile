@@ -1,0 +1,109 @@
+# pyox: the pipeline as Make rules, and the project's own tasks.
+#
+#   make demo       package a real application and run it
+#   make test       everything that must hold
+#   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
+#   make install    the tools and their run-time libraries, below PREFIX
+#
+# The distribution of the demo, as pyox-fetch takes it: the first that can be had.
+DIST ?= cpython@3.13 host
+PREFIX ?= /usr/local
+CARGO ?= cargo
+PYTHON ?= python3
+
+TOOLS := pyox-fetch pyox-collect pyox-pack pyox-link pyox-inspect
+# Minor versions of Python that the run-time library is compiled for.
+TAGS := cp311 cp312 cp313 cp314
+BIN := target/release
+B := build
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: all tools runtime demo test test-rust test-python bench bench-quick lint install system clean
+.DELETE_ON_ERROR:
+
+all: tools runtime
+
+# --- what pyox is made of ---------------------------------------------------
+
+tools: | system
+	$(CARGO) build --release
+
+# One library for each minor version, because CPython's structures differ. None of them needs a Python.
+runtime: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
+
+RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob -type f -not -name '*.md')
+
+target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
+	PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \
+	    $(CARGO) build --package pyembed-runner --profile runtime
+	mkdir -p $(@D) && cp target/runtime/libpyembed_runner.a $@
+
+# Cargo builds one after another; the libraries share its folder.
+.NOTPARALLEL: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
+
+# No path of the building machine gets into an executable.
+REMAP = --remap-path-prefix=$(CURDIR)=pyox --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+
+# --- the pipeline -----------------------------------------------------------
+
+$(B)/dist.json: | tools
+	mkdir -p $(@D)
+	pyox-fetch $(DIST) -o $@
+
+$(B)/todo.json: $(B)/dist.json $(shell find examples/todo -type f)
+	pyox-collect -d $< -r examples/todo/requirements.txt examples/todo/todo --run-module todo -o $@
+
+$(B)/%.blob: $(B)/%.json
+	pyox-pack $< -o $@
+
+$(B)/%: $(B)/%.blob | runtime
+	pyox-link $< -o $@
+
+.PRECIOUS: $(B)/%.json $(B)/%.blob
+
+demo: tools runtime $(B)/todo
+	@examples/demo $(B)/todo $(B)/dist.json
+
+# --- what must hold ---------------------------------------------------------
+
+test: lint test-rust test-python
+
+test-rust: tools
+	$(CARGO) test --workspace --exclude pyembed --exclude pyembed-runner
+
+VENV := $(B)/venv
+
+$(VENV)/ready: tests/requirements.txt | system
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement tests/requirements.txt
+	touch $@
+
+test-python: tools runtime $(VENV)/ready
+	$(VENV)/bin/python -m pytest tests
+
+lint: | system
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+
+bench-quick: tools runtime
+	$(PYTHON) benches/run.py --quick
+
+bench: tools runtime
+	$(PYTHON) benches/run.py
+
+# --- the machine ------------------------------------------------------------
+
+# Debian's packages that a build of CPython, the hosts and the tests need.
+system:
+	@scripts/system
+
+install: tools runtime
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(TOOLS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
+	for tag in $(TAGS); do \
+	    install -D -m 644 target/runtime/$$tag/libpyembed_runner.a \
+	        $(DESTDIR)$(PREFIX)/lib/pyox/runtime/$$tag/libpyembed_runner.a || exit 1; \
+	done
+
+clean:
+	rm -rf $(B) target

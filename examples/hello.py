@@ -1,0 +1,3 @@
+"""The smallest application."""
+
+print("Hello, world")
