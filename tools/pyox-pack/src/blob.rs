@@ -179,7 +179,7 @@ pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
 
     // Records, now that their payloads have a place.
     small[1].2 =
-        module_records(&modules, &module_names, &names, table.place(&code, Section::Code))?;
+        module_records(&modules, &module_names, &names, &table.place(&code, Section::Code))?;
     let places = Places {
         data: table.place(&data, Section::Data),
         cold: table.place(&cold, Section::Cold),
@@ -357,7 +357,7 @@ fn module_records(
     modules: &[Module],
     module_names: &[[u8; 8]],
     names: &Names,
-    places: HashMap<usize, u64>,
+    places: &HashMap<usize, u64>,
 ) -> Result<Vec<u8>, Fault> {
     use layout::module as at;
     let mut records = Vec::with_capacity(modules.len() * MODULE_SIZE);
@@ -460,7 +460,9 @@ fn code_order(modules: &[Module], numbers: &HashMap<&str, u32>) -> Vec<usize> {
     let first: Vec<usize> =
         FIRST.iter().filter_map(|name| numbers.get(name)).map(|number| *number as usize).collect();
     let mut is_first = vec![false; modules.len()];
-    first.iter().for_each(|number| is_first[*number] = true);
+    for number in &first {
+        is_first[*number] = true;
+    }
     first.iter().copied().chain((0..modules.len()).filter(|n| !is_first[*n])).collect()
 }
 

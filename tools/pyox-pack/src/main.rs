@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use pyox_cli::{Answer, Common, Result, Ui, input, output};
 use pyox_pack::{Options, pack, parallel};
+use pyox_schema::Manifest;
 
 /// Compile and pack a manifest's resources into a blob
 #[derive(Parser)]
@@ -37,13 +38,13 @@ fn main() -> ExitCode {
 fn run(args: &Args, ui: &Ui) -> Result<Answer> {
     let output = args.output.as_deref();
     output::refuse_terminal(output, "a blob")?;
-    let manifest = input::document(args.manifest.as_deref())?;
+    let manifest: Manifest = input::document(args.manifest.as_deref())?;
     let options = Options {
         distribution: args.distribution.as_deref(),
         jobs: args.jobs.unwrap_or_else(parallel::available),
         compress: !args.no_compress,
     };
-    let blob = pack(manifest, &options, ui)?;
+    let blob = pack(&manifest, &options, ui)?;
     output::binary(output, "a blob", &blob)?;
     Ok(Answer::Done)
 }

@@ -286,7 +286,7 @@ fn is_interned(code: u8) -> bool {
     plain(code) != code
 }
 
-/// None, True, False, Ellipsis, StopIteration: nothing ever refers to them.
+/// `None`, `True`, `False`, `Ellipsis`, `StopIteration`: nothing ever refers to them.
 fn is_singleton(code: u8) -> bool {
     matches!(code, b'N' | b'T' | b'F' | b'.' | b'S')
 }

@@ -39,38 +39,38 @@ struct Packed {
 }
 
 /// Packs a manifest's resources into a blob.
-pub fn pack(manifest: Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> {
-    validate::manifest(&manifest)?;
+pub fn pack(manifest: &Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> {
+    validate::manifest(manifest)?;
     let distribution = cache::distribution(options.distribution, &manifest.distribution.sha256)?;
-    let magic = validate::distribution(&manifest, &distribution)?;
+    let magic = validate::distribution(manifest, &distribution)?;
     let optimize = manifest.bytecode.optimize;
     let compiler = Compiler::new(&distribution, magic, optimize, Store::open("bytecode")?);
     let shrinker = Shrinker::new(if options.compress { Some(Store::open("zstd")?) } else { None });
 
     let progress = ui.progress(manifest.resources.len() as u64, "packing");
     let each = |worker: &mut Option<Worker>, resource: &Resource| {
-        let packed = pack_one(resource, manifest.bytecode.sources, &compiler, worker, &shrinker);
+        let result = pack_one(resource, manifest.bytecode.sources, &compiler, worker, &shrinker);
         progress.inc(1);
-        packed
+        result
     };
-    let packed = parallel::map(options.jobs, &manifest.resources, || None, each);
+    let results = parallel::map(options.jobs, &manifest.resources, || None, each);
     progress.finish_and_clear();
 
-    let config = config(&manifest, &distribution, magic);
-    let projects = manifest.projects.into_iter().map(|project| blob::Project {
-        name: project.name,
-        version: project.version.unwrap_or_default(),
+    let config = config(manifest, &distribution, magic);
+    let projects = manifest.projects.iter().map(|project| blob::Project {
+        name: project.name.clone(),
+        version: project.version.clone().unwrap_or_default(),
     });
     let mut contents =
         Contents { config, projects: projects.collect(), modules: Vec::new(), files: Vec::new() };
-    for packed in packed {
-        let packed = packed?;
+    for result in results {
+        let packed = result?;
         packed.warning.iter().for_each(|warning| ui.warn(warning));
         contents.modules.extend(packed.module);
         contents.files.extend(packed.file);
     }
-    let (compiled, workers) = compiler.counts();
-    ui.detail(format_args!("compiled {compiled} sources with {workers} interpreters"));
+    let (sources, workers) = compiler.counts();
+    ui.detail(format_args!("compiled {sources} sources with {workers} interpreters"));
     for trouble in [compiler.trouble(), shrinker.trouble()].into_iter().flatten() {
         ui.warn(format_args!("{trouble}: what was made is not kept for the next run"));
     }

@@ -143,10 +143,10 @@ fn two_of_one_name() {
 fn what_a_resource_needs() {
     expect(&["unknown variant `modul`"], |f| f.find("app.core")["kind"] = json!("modul"));
     expect(&["app.core: a module needs a payload"], |f| {
-        f.find("app.core")["payload"] = Value::Null
+        f.find("app.core")["payload"] = Value::Null;
     });
     expect(&["app.core: a module needs a location"], |f| {
-        f.find("app.core")["location"] = Value::Null
+        f.find("app.core")["location"] = Value::Null;
     });
     expect(&["app.core: its project nobody is not in the manifest"], |f| {
         f.find("app.core")["project"] = json!("nobody");
@@ -162,7 +162,7 @@ fn what_a_resource_needs() {
         f.add(namespace("app.core.x"));
     });
     expect(&["encodings: the package is missing"], |f| {
-        f.find("encodings")["name"] = json!("codings")
+        f.find("encodings")["name"] = json!("codings");
     });
     expect(&["bytecode: optimize: expected 0, 1 or 2, got 3"], |f| {
         f.manifest["bytecode"] = json!({"optimize": 3});
@@ -223,8 +223,8 @@ fn with_interpreter(script: &str) -> Fixture {
     fs::write(&path, script).expect("written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
     let mut distribution = common::distribution();
-    distribution.root = fixture.folder.path().to_owned();
-    distribution.paths.executable = "python3".to_owned();
+    distribution.root = fixture.path("");
+    distribution.paths.executable = String::from("python3");
     fs::write(fixture.path("dist.json"), distribution.to_json()).expect("written");
     fixture.manifest["distribution"]["sha256"] = json!(distribution.digest());
     fixture
@@ -248,10 +248,9 @@ fn an_interpreter_that_fails() {
 #[test]
 fn an_interpreter_that_dies_in_the_middle() {
     let magic = common::distribution().python.bytecode_magic;
-    let octal: String = (0..4)
-        .map(|i| u8::from_str_radix(&magic[2 * i..][..2], 16).expect("digits"))
-        .map(|byte| format!("\\{byte:03o}"))
-        .collect();
+    // To `printf`, in octal.
+    let digits = u32::from_str_radix(&magic, 16).expect("hexadecimal").to_be_bytes();
+    let octal = digits.map(|byte| format!("\\{byte:03o}")).concat();
     let script = format!("#!/bin/sh\nprintf '{octal}'\nread x\nkill -9 $$\n");
     says(
         &with_interpreter(&script).refusal(),
@@ -270,4 +269,36 @@ fn a_full_disk() {
     says(&refused(&output, &fixture.path("out.blob")), &["stdout: ", "space"]);
     let output = fixture.pack(&["-o", "no/such/folder/out.blob"]);
     says(&refused(&output, &fixture.path("no")), &["no/such/folder/out.blob: no such file"]);
+}
+
+#[test]
+fn an_interrupted_run_leaves_nothing() {
+    // An interpreter that never answers: the run is certainly in the middle of its work.
+    let fixture = with_interpreter("#!/bin/sh\n: > started\nexec cat > consumed\n");
+    let manifest = fixture.path("manifest.json");
+    fs::write(&manifest, fixture.manifest.to_string()).expect("written");
+    let mut command = fixture.command(&manifest, &["-j1", "-o", "out.blob"]);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("runs");
+    while !fixture.path("started").exists() {
+        assert!(child.try_wait().expect("known").is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let mut left: Vec<_> = fs::read_dir(fixture.folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    left.sort();
+    assert_eq!(
+        left,
+        ["cache", "consumed", "dist.json", "manifest.json", "payloads", "python3", "started"]
+    );
+
+    // The next run, with an interpreter that works, and the cache as it was left.
+    let real = common::distribution();
+    let real = real.path(&real.paths.executable);
+    let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", real.display());
+    fs::write(fixture.path("python3"), script).expect("written");
+    assert!(!fixture.blob(&[]).is_empty());
 }

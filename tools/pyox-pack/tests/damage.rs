@@ -158,7 +158,8 @@ fn forged_numbers_with_right_checksums_lead_nowhere() {
     let blob = Blob::open(&bytes).expect("opens");
     let sections: Vec<_> = blob.sections().collect();
     for (number, section) in sections.iter().enumerate() {
-        let range = section.offset as usize..(section.offset + section.len) as usize;
+        let start = usize::try_from(section.offset).expect("small");
+        let range = start..start + usize::try_from(section.len).expect("small");
         for at in range.clone().step_by(4).filter(|at| at + 4 <= range.end) {
             for value in [0, 1, 0x7fff_ffff, u32::MAX] {
                 let mut forged = bytes.clone();
