@@ -12,7 +12,7 @@ use pyox_cli::{Fault, HintExt, Result};
 use pyox_schema::{Project, ResourceKind};
 
 use crate::candidate::{Candidate, Found, Layer, Owner, is_identifier, normalise};
-use crate::stdlib::utf8;
+use crate::stdlib::{is_bytecode, utf8};
 use crate::tree::{File, Tree};
 
 /// What an APP on the command line is.
@@ -196,7 +196,7 @@ fn walk(root: &Path, prefix: &str, owner: &Arc<Owner>, found: &mut Found) -> Res
             } else if !metadata.is_file() {
                 let what = "expected a file or a folder, got neither";
                 return Err(Fault::at(&path, what).into());
-            } else if file_name.ends_with(".pyc") {
+            } else if is_bytecode(&file_name) {
                 left.insert((location, "bytecode; pyox-pack compiles the sources"));
             } else {
                 files.push(File { location, path, owner: Arc::clone(owner), expected: None });

@@ -67,37 +67,36 @@ impl Choice<'_> {
 
     fn entry_point(&self, names: &BTreeMap<&str, &Candidate>, text: &str) -> Result<Run> {
         let place = format!("--entry-point {text}");
-        let (module, function) = match text.split_once(':') {
-            Some((module, function)) => (module.trim(), function.trim()),
-            None => match self.scripts().find(|(_, script)| script.name == text) {
-                Some((_, script)) => (script.module.as_str(), script.function.as_str()),
-                None => {
-                    let hint =
-                        match self.scripts().map(|(_, s)| s.name.as_str()).collect::<Vec<_>>() {
-                            known if known.is_empty() => {
-                                "name a function, as MODULE:FUNCTION".to_owned()
-                            }
-                            known => format!("console scripts here: {}", known.join(", ")),
-                        };
-                    let what = "expected MODULE:FUNCTION or a console script's name, got neither";
-                    return Err(Fault::new(place, what).hint(hint).into());
-                }
-            },
+        let script = self.scripts().find(|(_, script)| script.name == text);
+        let (module, function) = match (text.split_once(':'), script) {
+            (Some((module, function)), _) => (module.trim(), function.trim()),
+            (None, Some((_, script))) => (script.module.as_str(), script.function.as_str()),
+            (None, None) => {
+                let known: Vec<_> =
+                    self.scripts().map(|(_, script)| script.name.as_str()).collect();
+                let hint = if known.is_empty() {
+                    "name a function, as MODULE:FUNCTION".to_owned()
+                } else {
+                    format!("console scripts here: {}", known.join(", "))
+                };
+                let what = "expected MODULE:FUNCTION or a console script's name, got neither";
+                return Err(Fault::new(place, what).hint(hint).into());
+            }
         };
         check_function(names, module, function).map_err(|what| Fault::new(place, what))?;
         Ok(Run::EntryPoint { module: module.to_owned(), function: function.to_owned() })
     }
 
     fn default(&self, names: &BTreeMap<&str, &Candidate>) -> Result<Run> {
-        let named: Vec<&Installed> = self.installed.iter().filter(|i| i.requested).collect();
-        match (self.apps.first(), named.as_slice()) {
+        let requested: Vec<&Installed> = self.installed.iter().filter(|i| i.requested).collect();
+        match (self.apps.first(), requested.as_slice()) {
             (Some(App::Script(_)), _) => return Ok(Run::Script),
             (Some(App::Folder(_)), _) if names.contains_key("__main__") => return Ok(Run::Script),
             (Some(App::Package(_, name)), _) if runnable(names, name).is_ok() => {
                 return Ok(Run::Module { module: name.clone() });
             }
             (None, []) => return Ok(Run::Repl),
-            (None, [one]) | (Some(App::Wheel(_)), [one]) => {
+            (None | Some(App::Wheel(_)), [one]) => {
                 if let Some(script) = only_script(one) {
                     return self
                         .entry_point(names, &format!("{}:{}", script.module, script.function));
@@ -119,6 +118,9 @@ impl Choice<'_> {
             ways.push(format!("--run-module {package}"));
         }
         ways.truncate(8);
+        if ways.is_empty() {
+            ways.push("--run-module MODULE".to_owned());
+        }
         ways.push("--repl".to_owned());
         let what = "expected one thing to run, found none or several";
         Err(Fault::new("application", what)

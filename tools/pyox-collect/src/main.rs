@@ -14,6 +14,7 @@ mod libraries;
 mod path_order;
 mod payloads;
 mod projects;
+mod record;
 mod settings;
 mod stdlib;
 mod tree;
@@ -67,10 +68,10 @@ struct Args {
     /// Leave out a module or package and all below it
     #[arg(long, value_name = "NAME")]
     exclude: Vec<String>,
-    /// Set a field of PyConfig
+    /// Set a field of `PyConfig`
     #[arg(long, value_name = "KEY=VALUE")]
     config: Vec<String>,
-    /// Set a field of PyPreConfig
+    /// Set a field of `PyPreConfig`
     #[arg(long, value_name = "KEY=VALUE")]
     preconfig: Vec<String>,
     /// Compile as `python -O` (1) or `python -OO` (2) do
@@ -145,7 +146,7 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
         installed = wheel::installed(&folder)?;
         key = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let reason = |name: &str| request.reason(name);
-        found.append(wheel::find(&folder, &installed, suffixes, reason)?);
+        found.append(wheel::find(&folder, &installed, suffixes, reason, ui)?);
     }
     exclusions.apply(&mut found);
     path_order::apply(&mut found)?;

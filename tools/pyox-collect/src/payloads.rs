@@ -108,14 +108,13 @@ impl Reader {
             Layer::Builtin | Layer::Stdlib => &self.stdlib,
             Layer::Projects => &self.projects,
         };
-        let facts = match known.get(path, native) {
-            Some(facts) => facts,
-            None => {
-                let before = fs::metadata(path).fault_at(path)?;
-                let facts = read_file(path, native)?;
-                known.put(path, &before, &facts);
-                facts
-            }
+        let facts = if let Some(facts) = known.get(path, native) {
+            facts
+        } else {
+            let before = fs::metadata(path).fault_at(path)?;
+            let facts = read_file(path, native)?;
+            known.put(path, &before, &facts);
+            facts
         };
         if let Some(expected) = &candidate.expected
             && !expected.sha256.contains(&facts.sha256)

@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 use pyox_cli::{Fault, HintExt, Result, Ui, cache};
 use pyox_schema::{Digest, Distribution};
 
+use crate::stdlib::has_suffix;
 use crate::wheel;
 
 /// What is to be installed.
@@ -110,10 +111,11 @@ impl Request {
         command
             .args(arguments)
             .args(["install", "--no-compile", "--no-input", "--disable-pip-version-check"])
-            .args(["--no-warn-script-location", "--no-color", "--quiet", "--target"])
+            .args(["--no-warn-script-location", "--no-color", "--progress-bar", "off", "--target"])
             .arg(target)
             .stdin(Stdio::null())
             // pip's settings are the user's, the interpreter's are not wanted.
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("PYTHONHOME")
             .env_remove("PYTHONPATH")
             .env("PIP_ROOT_USER_ACTION", "ignore");
@@ -131,8 +133,10 @@ impl Request {
         bar.finish_and_clear();
         let output = output.fault(program.display())?;
         if ui.is_verbose() {
-            for line in String::from_utf8_lossy(&output.stderr).lines() {
-                ui.detail(format_args!("pip: {line}"));
+            for bytes in [&output.stdout, &output.stderr] {
+                for line in String::from_utf8_lossy(bytes).lines() {
+                    ui.detail(format_args!("pip: {line}"));
+                }
             }
         }
         if output.status.success() {
@@ -140,51 +144,62 @@ impl Request {
             return Ok(fs::create_dir_all(target).fault_at(target)?);
         }
         let fault = Fault::new("pip", explanation(&output));
-        Err(match pip.foreign {
-            true => {
-                fault.hint("the distribution has no pip of its own, so that only wheels will do")
-            }
-            false => fault.hint("-v shows all that pip says"),
-        }
-        .into())
+        let hint = if pip.foreign {
+            "the distribution has no pip of its own, so that only wheels will do"
+        } else {
+            "-v shows all that pip says"
+        };
+        Err(fault.hint(hint).into())
     }
 }
 
-/// What pip says is wrong, as one line.
+/// What pip says is wrong, as one line: its errors, and on a conflict who asked for what.
 fn explanation(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = text
+    let (errors, told) =
+        (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    let is_noise = |line: &&str| {
+        line.is_empty()
+            || line.starts_with("WARNING:")
+            || line.starts_with("[notice]")
+            || line.contains("ResolutionImpossible")
+    };
+    let lines: Vec<&str> = errors
         .lines()
         .map(str::trim)
         .skip_while(|line| !line.starts_with("ERROR:"))
-        .filter(|line| !line.is_empty())
-        .filter(|line| !line.starts_with("WARNING:") && !line.starts_with("[notice]"))
-        .filter(|line| !line.contains("ResolutionImpossible"))
-        // Advice for users of pip: `To fix this you could try to: 1. …`.
-        .take_while(|line| !line.starts_with("To fix this you could try"))
-        .map(|line| line.trim_start_matches("ERROR:").trim())
+        .chain(
+            told.lines()
+                .map(str::trim)
+                .skip_while(|line| !line.starts_with("The conflict is caused by"))
+                // Behind it comes advice for users of pip.
+                .take_while(|line| !line.starts_with("To fix this")),
+        )
+        .filter(|line| !is_noise(line))
+        .map(|line| line.trim_start_matches("ERROR:").trim().trim_end_matches(['.', ':', ';']))
         .collect();
     if lines.is_empty() {
-        let last =
-            text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
-        return format!("{}: {}", output.status, last.trim());
+        let last = errors.lines().rev().find(|line| !line.trim().is_empty());
+        return format!("{}: {}", output.status, last.unwrap_or("it says nothing").trim());
     }
-    lines.join("; ").trim_end_matches('.').to_owned()
+    lines.join("; ")
 }
 
 /// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
 fn find_pip(distribution: &Distribution) -> Result<Pip> {
     let python = distribution.path(&distribution.paths.executable);
-    let own =
-        |module: OsString| Pip { command: vec![python.clone().into(), module], foreign: false };
+    // `-B`: a distribution in the cache stays as it was made.
+    let own = |module: OsString| Pip {
+        command: vec![python.clone().into(), "-B".into(), module],
+        foreign: false,
+    };
     let version = |command: &[OsString]| {
         let (program, arguments) = command.split_first()?;
         let mut command = Command::new(program);
         command.args(arguments).arg("--version").stdin(Stdio::null());
         command.output().ok().filter(|output| output.status.success())
     };
-    let isolated: Vec<OsString> =
-        vec![python.clone().into(), "-I".into(), "-m".into(), "pip".into()];
+    let mut isolated: Vec<OsString> = ["-IB", "-m", "pip"].map(OsString::from).to_vec();
+    isolated.insert(0, python.clone().into());
     if version(&isolated).is_some() {
         return Ok(Pip { command: isolated, foreign: false });
     }
@@ -228,9 +243,10 @@ fn foreign_tags(distribution: &Distribution) -> Vec<String> {
         option("--abi", abi);
     }
     let machine = distribution.target.split('-').next().unwrap_or_default();
-    let (family, newest) = match distribution.target.ends_with("musl") {
-        true => ("musllinux_1", 2),
-        false => ("manylinux_2", 36),
+    let (family, newest) = if distribution.target.ends_with("musl") {
+        ("musllinux_1", 2)
+    } else {
+        ("manylinux_2", 36)
     };
     // The newest first, as pip ranks them.
     for minor in (1..=newest).rev().filter(|&minor| newest < 10 || minor >= 5) {
@@ -261,20 +277,16 @@ fn requirements_key(path: &Path, text: &mut String, around: &mut Vec<PathBuf>) -
             .iter()
             .find_map(|option| line.strip_prefix(option))
             .map(|rest| rest.trim_start_matches('=').trim());
-        match included {
-            Some(name) => {
-                let other = path.parent().unwrap_or(Path::new("")).join(name);
-                // What is not there, or an address, is for pip to say.
-                if other.is_file() && !around.contains(&other) {
-                    requirements_key(&other, text, around)?;
-                }
+        if let Some(name) = included {
+            let other = path.parent().unwrap_or(Path::new("")).join(name);
+            // What is not there, or an address, is for pip to say.
+            if other.is_file() && !around.contains(&other) {
+                requirements_key(&other, text, around)?;
             }
-            None => {
-                let line =
-                    line.strip_prefix("--editable").or(line.strip_prefix("-e")).unwrap_or(line);
-                let _ =
-                    writeln!(text, "{}", stamp_of_path_in(line.trim_start_matches('=').trim())?);
-            }
+        } else {
+            let line = line.strip_prefix("--editable").or(line.strip_prefix("-e")).unwrap_or(line);
+            let line = line.trim_start_matches('=').trim();
+            let _ = writeln!(text, "{}", stamp_of_path_in(line)?);
         }
     }
     Ok(())
@@ -287,11 +299,8 @@ fn stamp_of_path_in(requirement: &str) -> Result<String> {
     let path = Path::new(path.split('[').next().unwrap_or(path));
     let looks_like_one = requirement.contains('/')
         || requirement.starts_with('.')
-        || name_of(path).ends_with(".whl");
-    match looks_like_one && path.exists() {
-        true => stamp(path),
-        false => Ok(String::new()),
-    }
+        || has_suffix(name_of(path), "whl");
+    if looks_like_one && path.exists() { stamp(path) } else { Ok(String::new()) }
 }
 
 /// Changes when a file changes, or any file below a folder.

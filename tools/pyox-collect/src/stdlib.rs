@@ -225,8 +225,13 @@ impl Search<'_> {
 }
 
 /// Compiled sources that lie beside them, as old installations have it.
-fn is_bytecode(file_name: &str) -> bool {
-    Path::new(file_name).extension().is_some_and(|extension| extension == "pyc")
+pub(crate) fn is_bytecode(file_name: &str) -> bool {
+    has_suffix(file_name, "pyc")
+}
+
+/// Whether a file's name ends in a dot and that suffix.
+pub(crate) fn has_suffix(file_name: &str, suffix: &str) -> bool {
+    Path::new(file_name).extension().is_some_and(|extension| extension == suffix)
 }
 
 /// The last part of a path as text.

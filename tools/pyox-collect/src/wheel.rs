@@ -10,12 +10,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use pyox_cli::{Fault, HintExt, Result, output};
+use pyox_cli::{Fault, HintExt, Result, Ui, output};
 use pyox_schema::{Digest, Project, ResourceKind};
 
 use crate::candidate::{Candidate, Expected, Found, Layer, Owner, normalise};
 use crate::payloads::Reader;
-use crate::stdlib::utf8;
+use crate::record::{self, Role, Row, digest_of, role};
+use crate::stdlib::{has_suffix, utf8};
 use crate::tree::{File, Tree};
 
 /// What pip writes for itself; it holds a path of the machine.
@@ -52,28 +53,6 @@ pub(crate) struct Script {
     pub(crate) extra: bool,
 }
 
-/// A line of `RECORD`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
-    path: String,
-    /// As it stands there: `sha256=` and the digest in URL-safe base64, or nothing.
-    hash: String,
-    size: String,
-}
-
-/// What becomes of a file that `RECORD` names.
-#[derive(Debug, PartialEq, Eq)]
-enum Role {
-    /// A file below `site-packages`.
-    Taken,
-    /// A file that the installation made and that is of no use elsewhere.
-    Bytecode,
-    /// The wrapper of a console script, by its name.
-    Script(String),
-    /// A file for another place of the installation, such as `share/man`.
-    Elsewhere(String),
-}
-
 /// Reads the projects that are installed in a folder, sorted by name.
 pub(crate) fn installed(folder: &Path) -> Result<Vec<Installed>> {
     let mut projects = Vec::new();
@@ -107,9 +86,10 @@ fn read(dist_info: &Path, folder: String) -> Result<Installed> {
             Fault::at(&dist_info.join("METADATA"), format_args!("expected a field `{wanted}`"))
         })
     };
-    let scripts = match dist_info.join("entry_points.txt").is_file() {
-        true => console_scripts(&text("entry_points.txt")?),
-        false => Vec::new(),
+    let scripts = if dist_info.join("entry_points.txt").is_file() {
+        console_scripts(&text("entry_points.txt")?)
+    } else {
+        Vec::new()
     };
     Ok(Installed {
         name: normalise(&one("Name")?),
@@ -117,7 +97,7 @@ fn read(dist_info: &Path, folder: String) -> Result<Installed> {
         requested: dist_info.join("REQUESTED").is_file(),
         requires: header("Requires-Dist").map(project_name).collect(),
         scripts,
-        record: rows(&text("RECORD")?),
+        record: record::parse(&text("RECORD")?, &folder)?,
         folder,
     })
 }
@@ -151,13 +131,10 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
         let path = folder.join(&project.folder).join("RECORD");
         let mut text = String::new();
         for row in &project.record {
-            if role(&row.path) == Role::Taken && !row.path.ends_with(ORIGIN) {
-                let quoted = match row.path.contains([',', '"']) {
-                    true => format!("\"{}\"", row.path.replace('"', "\"\"")),
-                    false => row.path.clone(),
-                };
+            let kept = matches!(role(&row.path), Role::Taken | Role::Elsewhere(_));
+            if kept && !row.path.ends_with(ORIGIN) {
                 // Writing to a string cannot fail.
-                let _ = writeln!(text, "{quoted},{},{}", row.hash, row.size);
+                let _ = writeln!(text, "{row}");
             }
         }
         output::text(Some(&path), text.as_bytes())?;
@@ -197,6 +174,7 @@ pub(crate) fn find(
     projects: &[Installed],
     suffixes: &[String],
     reason: impl Fn(&str) -> String,
+    ui: &Ui,
 ) -> Result<Found> {
     let mut found = Found::default();
     let mut roots: Vec<String> = Vec::new();
@@ -221,17 +199,16 @@ pub(crate) fn find(
             .push(Project { name: project.name.clone(), version: Some(project.version.clone()) });
         for row in &project.record {
             let path = row.path.as_str();
-            if path.split('/').any(|part| part.is_empty() || part == ".")
-                || path.trim_start_matches("../").split('/').any(|part| part == "..")
-            {
-                let place = format!("{}/RECORD", project.folder);
-                let what = format!("expected a path inside the installation, got `{path}`");
-                return Err(Fault::new(place, what).into());
-            }
             match role(path) {
                 Role::Taken if path.ends_with(ORIGIN) && path.starts_with(&project.folder) => {}
-                Role::Taken if path.ends_with(".pth") && !path.contains('/') => {
-                    path_file(folder, path, &project.name, &mut roots, &mut found)?;
+                Role::Taken if has_suffix(path, "pth") && !path.contains('/') => {
+                    if path_file(folder, path, &project.name, &mut roots, &mut found)? {
+                        ui.warn(format_args!(
+                            "{}: {path} leads outside the installation, and what is there is not taken",
+                            project.name
+                        ));
+                        ui.hint("install it without -e, or name the folder by --path");
+                    }
                 }
                 Role::Taken => {
                     owners.insert(path, Arc::clone(&owner));
@@ -240,7 +217,7 @@ pub(crate) fn find(
                     let reason = "bytecode; pyox-pack compiles the sources";
                     found.exclude("__pycache__/", &project.name, reason);
                 }
-                // Told below, as RECORD no longer has them.
+                // Told below, from the metadata.
                 Role::Script(_) => {}
                 Role::Elsewhere(path) => {
                     let reason = "installed beside site-packages, where no import looks";
@@ -280,19 +257,23 @@ pub(crate) fn find(
 }
 
 /// A `.pth` file: each line is a folder for `sys.path`, or a statement that `site` would run.
+///
+/// Answers whether modules are missed by it, as those of an editable install are.
 fn path_file(
     folder: &Path,
     name: &str,
     project: &str,
     roots: &mut Vec<String>,
     found: &mut Found,
-) -> Result<()> {
+) -> Result<bool> {
     let path = folder.join(name);
+    let mut missed = false;
     let bytes = fs::read(&path).fault_at(&path)?;
     let mut reasons = Vec::new();
     for line in String::from_utf8_lossy(&bytes).lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {
         } else if line.starts_with("import ") || line.starts_with("import\t") {
+            missed |= name.starts_with("__editable__");
             reasons
                 .push("a statement that `site` runs at start-up, which the executable leaves out");
         } else {
@@ -302,102 +283,19 @@ fn path_file(
                 roots.push(format!("{line}/"));
                 reasons.push("its folders are taken as entries of sys.path");
             } else {
+                missed = true;
                 reasons.push("a folder outside the installation; name it by --path");
             }
         }
     }
     reasons.dedup();
-    found.exclude(
-        name,
-        project,
-        match reasons.is_empty() {
-            true => "a path file that names nothing".to_owned(),
-            false => format!("a path file: {}", reasons.join("; ")),
-        },
-    );
-    Ok(())
-}
-
-/// What a path of `RECORD` is. pip installs scripts and data beside `site-packages`, so that their
-/// paths begin with `..`.
-fn role(path: &str) -> Role {
-    if let Some(rest) = path.strip_prefix("../") {
-        let rest = rest.trim_start_matches("../");
-        return match rest.strip_prefix("bin/") {
-            Some(script) => Role::Script(script.to_owned()),
-            None => Role::Elsewhere(rest.to_owned()),
-        };
-    }
-    if path.ends_with(".pyc") || path.split('/').any(|part| part == "__pycache__") {
-        return Role::Bytecode;
-    }
-    Role::Taken
-}
-
-/// The rows of a `RECORD`: comma-separated values, quoted where a path needs it.
-fn rows(text: &str) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let (path, rest) = match line.strip_prefix('"') {
-            Some(quoted) => {
-                let end = closing_quote(quoted);
-                (quoted[..end].replace("\"\"", "\""), quoted[end..].trim_start_matches('"'))
-            }
-            None => {
-                let end = line.find(',').unwrap_or(line.len());
-                (line[..end].to_owned(), &line[end..])
-            }
-        };
-        let mut fields = rest.trim_start_matches(',').splitn(2, ',');
-        let (hash, size) = match rest.starts_with(",,") {
-            true => (String::new(), rest[2..].to_owned()),
-            false => (
-                fields.next().unwrap_or_default().to_owned(),
-                fields.next().unwrap_or_default().to_owned(),
-            ),
-        };
-        rows.push(Row { path, hash, size });
-    }
-    rows
-}
-
-/// Where a quoted field ends, behind its opening quote.
-fn closing_quote(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] == b'"' {
-            if bytes.get(at + 1) != Some(&b'"') {
-                return at;
-            }
-            at += 1;
-        }
-        at += 1;
-    }
-    text.len()
-}
-
-/// The digest in `sha256=…`; none for nothing and for other algorithms.
-fn digest_of(hash: &str) -> Option<Digest> {
-    let mut bytes = Vec::with_capacity(33);
-    let (mut bits, mut count) = (0_u32, 0);
-    for letter in hash.strip_prefix("sha256=")?.trim_end_matches('=').bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).unwrap_or_default());
-        }
-    }
-    bytes.try_into().ok().map(Digest)
+    let reason = if reasons.is_empty() {
+        "a path file that names nothing".to_owned()
+    } else {
+        format!("a path file: {}", reasons.join("; "))
+    };
+    found.exclude(name, project, reason);
+    Ok(missed)
 }
 
 /// The console scripts that an `entry_points.txt` lists.
@@ -430,41 +328,6 @@ fn console_scripts(text: &str) -> Vec<Script> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_is_read_with_its_quotes() {
-        let row = |path: &str, hash: &str, size: &str| Row {
-            path: path.to_owned(),
-            hash: hash.to_owned(),
-            size: size.to_owned(),
-        };
-        assert_eq!(
-            rows("a/b.py,sha256=xyz,12\n\"c,\"\"d\"\".py\",sha256=x,3\r\na.dist-info/RECORD,,\n"),
-            [
-                row("a/b.py", "sha256=xyz", "12"),
-                row("c,\"d\".py", "sha256=x", "3"),
-                row("a.dist-info/RECORD", "", ""),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_digest_is_read_from_its_base64() {
-        // The digest of no bytes at all.
-        let empty = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
-        assert_eq!(digest_of(empty), Some(Digest::of(b"")));
-        assert_eq!(digest_of(""), None);
-        assert_eq!(digest_of("sha256=47DE"), None);
-        assert_eq!(digest_of("sha512=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"), None);
-    }
-
-    #[test]
-    fn scripts_and_data_are_told_from_modules() {
-        assert_eq!(role("../../bin/black"), Role::Script("black".to_owned()));
-        assert_eq!(role("../../share/man/x.1"), Role::Elsewhere("share/man/x.1".to_owned()));
-        assert_eq!(role("a/__pycache__/b.cpython-313.pyc"), Role::Bytecode);
-        assert_eq!(role("bin/tool.py"), Role::Taken);
-    }
 
     #[test]
     fn console_scripts_are_known_by_metadata() {
