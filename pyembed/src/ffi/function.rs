@@ -9,7 +9,7 @@ use std::ptr;
 
 use pyo3_ffi as c;
 
-use super::{Attached, Exception, Object, Result};
+use super::{Attached, Exception, Kept, Object, Raised, Result};
 
 /// The arguments of one call, in the order in which the function declares them.
 pub(crate) struct Arguments<'py> {
@@ -113,24 +113,129 @@ impl Function {
 impl Function {
     /// The Python object for it.
     pub(crate) fn object<'py>(&'static self, attached: Attached<'py>) -> Result<Object<'py>> {
-        // CPython keeps a pointer to the definition; functions are made once and stay.
-        let definition = Box::leak(Box::new(c::PyMethodDef {
-            ml_name: self.name.as_ptr(),
-            ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
-            ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
-            ml_doc: ptr::null(),
-        }));
-        // SAFETY: definition and function are static; the capsule, which becomes the `self` of the calls,
-        // holds the address of this function under a name that nobody else uses.
-        unsafe {
-            let this = ptr::from_ref(self).cast_mut().cast();
-            let capsule = attached.owned(c::PyCapsule_New(this, CAPSULE.as_ptr(), None))?;
-            attached.owned(c::PyCFunction_NewEx(definition, capsule.as_ptr(), ptr::null_mut()))
-        }
+        // SAFETY: this function is static, and the capsule holds its address under a name that nobody
+        // else uses.
+        unsafe { builtin(attached, self.name, CAPSULE, ptr::from_ref(self).cast(), entry) }
     }
 }
 
 const CAPSULE: &CStr = c"pyembed.Function";
+const FALLBACK: &CStr = c"pyembed.Fallback";
+
+/// A function in place of another: it calls that one, and something else where that fails in one way.
+pub(crate) struct Fallback {
+    /// Its name in Python.
+    pub(crate) name: &'static CStr,
+    /// Whether `False` counts as failing; otherwise it is `NotADirectoryError`.
+    pub(crate) on_false: bool,
+    /// What is called then, with the same arguments; `NotImplemented` leaves the outcome as it was.
+    pub(crate) handler: for<'py> fn(Attached<'py>, &CStr) -> Result<Object<'py>>,
+}
+
+/// What the capsule of a fallback points to.
+struct Bound {
+    fallback: &'static Fallback,
+    original: Kept,
+}
+
+impl Fallback {
+    /// The Python function that stands in for `original`.
+    pub(crate) fn object<'py>(&'static self, original: Object<'py>) -> Result<Object<'py>> {
+        let attached = original.attached();
+        let bound = Box::leak(Box::new(Bound { fallback: self, original: original.keep() }));
+        // SAFETY: `bound` is leaked, and the capsule holds its address under a name that nobody else uses.
+        unsafe { builtin(attached, self.name, FALLBACK, ptr::from_ref(bound).cast(), fall_back) }
+    }
+}
+
+impl Bound {
+    /// # Safety
+    /// The three must be what CPython passes to a `METH_FASTCALL | METH_KEYWORDS` function.
+    unsafe fn call(
+        &self,
+        args: *const *mut c::PyObject,
+        count: isize,
+        keywords: *mut c::PyObject,
+    ) -> *mut c::PyObject {
+        // SAFETY: CPython calls only from a thread that is attached, for as long as the call lasts; the
+        // arguments go on as they came.
+        unsafe {
+            let attached = Attached::assume();
+            let call = |function: &Object<'_>| {
+                c::PyObject_Vectorcall(function.as_ptr(), args, count.unsigned_abs(), keywords)
+            };
+            let outcome = call(&self.original.get(attached));
+            let failed = if self.fallback.on_false {
+                outcome == c::Py_False()
+            } else {
+                outcome.is_null() && attached.raised(Exception::NotADirectoryError)
+            };
+            if !failed {
+                return outcome;
+            }
+            // With an exception, `outcome` is null.
+            let exception = outcome.is_null().then(|| attached.take(Raised));
+            let other = (self.fallback.handler)(attached, self.fallback.name)
+                .map_or(ptr::null_mut(), |handler| call(&handler));
+            if other == c::Py_NotImplemented() {
+                c::Py_DECREF(other);
+                if let Some(exception) = exception {
+                    exception.restore();
+                }
+                return outcome;
+            }
+            c::Py_XDECREF(outcome);
+            other
+        }
+    }
+}
+
+/// Where CPython enters, for every fallback.
+unsafe extern "C" fn fall_back(
+    capsule: *mut c::PyObject,
+    args: *const *mut c::PyObject,
+    count: isize,
+    keywords: *mut c::PyObject,
+) -> *mut c::PyObject {
+    // SAFETY: the capsule is the one that `Fallback::object` made, of a leaked value; the rest is what
+    // CPython passes.
+    unsafe {
+        let bound: *const Bound = c::PyCapsule_GetPointer(capsule, FALLBACK.as_ptr()).cast();
+        let Some(bound) = bound.as_ref() else { return ptr::null_mut() };
+        let call = AssertUnwindSafe(|| bound.call(args, count, keywords));
+        catch_unwind(call).unwrap_or_else(|_| {
+            let name = bound.fallback.name.to_string_lossy();
+            Attached::assume()
+                .raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
+            ptr::null_mut()
+        })
+    }
+}
+
+/// A built-in function whose `self` is a capsule with a pointer of ours.
+///
+/// # Safety
+/// `this` must stay valid for good and be what `entry` takes the capsule of that name for.
+unsafe fn builtin<'py>(
+    attached: Attached<'py>,
+    name: &'static CStr,
+    capsule: &'static CStr,
+    this: *const std::ffi::c_void,
+    entry: c::PyCFunctionFastWithKeywords,
+) -> Result<Object<'py>> {
+    // CPython keeps a pointer to the definition; functions are made once and stay.
+    let definition = Box::leak(Box::new(c::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
+        ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
+        ml_doc: ptr::null(),
+    }));
+    // SAFETY: definition and name are static, the pointer is the caller's word.
+    unsafe {
+        let capsule = attached.owned(c::PyCapsule_New(this.cast_mut(), capsule.as_ptr(), None))?;
+        attached.owned(c::PyCFunction_NewEx(definition, capsule.as_ptr(), ptr::null_mut()))
+    }
+}
 
 /// Where CPython enters, for every function.
 unsafe extern "C" fn entry(

@@ -18,7 +18,7 @@ mod section;
 mod start;
 
 pub(crate) use arenas::use_large_pages;
-pub(crate) use function::{Arguments, Function};
+pub(crate) use function::{Arguments, Fallback, Function};
 pub(crate) use library::open_library;
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use section::{embedded, executable};

@@ -52,6 +52,7 @@ pub(crate) enum Exception {
     FileNotFoundError,
     ImportError,
     KeyboardInterrupt,
+    NotADirectoryError,
     RuntimeError,
     SystemError,
     SystemExit,
@@ -66,6 +67,7 @@ impl Exception {
                 Self::FileNotFoundError => c::PyExc_FileNotFoundError,
                 Self::ImportError => c::PyExc_ImportError,
                 Self::KeyboardInterrupt => c::PyExc_KeyboardInterrupt,
+                Self::NotADirectoryError => c::PyExc_NotADirectoryError,
                 Self::RuntimeError => c::PyExc_RuntimeError,
                 Self::SystemError => c::PyExc_SystemError,
                 Self::SystemExit => c::PyExc_SystemExit,
@@ -253,6 +255,14 @@ impl<'py> Attached<'py> {
         unsafe { c::PyErr_ExceptionMatches(exception.pointer()) != 0 }
     }
 
+    /// Does something whose failure does not matter.
+    pub(crate) fn quietly(self, body: impl FnOnce() -> Result<()>) {
+        if body().is_err() {
+            // SAFETY: we are attached.
+            unsafe { c::PyErr_Clear() };
+        }
+    }
+
     /// Does something while an exception is set, which it leaves as it is.
     pub(crate) fn aside(self, body: impl FnOnce() -> Result<()>) {
         let (mut class, mut value, mut trace) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
@@ -260,9 +270,7 @@ impl<'py> Attached<'py> {
         #[allow(deprecated)] // `PyErr_GetRaisedException` came with 3.12.
         unsafe {
             c::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut trace);
-            if body().is_err() {
-                c::PyErr_Clear();
-            }
+            self.quietly(body);
             c::PyErr_Restore(class, value, trace);
         }
     }
@@ -327,6 +335,10 @@ impl<'py> Object<'py> {
         let pointer = self.pointer.as_ptr();
         std::mem::forget(self);
         pointer
+    }
+
+    pub(super) fn attached(&self) -> Attached<'py> {
+        self.attached
     }
 
     /// Keeps the object for as long as the interpreter runs.

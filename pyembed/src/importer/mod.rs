@@ -9,6 +9,7 @@
 //! `/opt/app/json/decoder.py`. No such file exists; `get_data` and `open` of resources know it.
 
 mod collector;
+mod file_system;
 mod modules;
 mod native;
 mod resources;
@@ -99,6 +100,7 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     attached.sys(c"meta_path")?.insert_first(&class)?;
     attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
     collector::install(attached)?;
+    file_system::install(attached)?;
     startup::adopt(attached)
 }
 

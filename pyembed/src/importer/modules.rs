@@ -3,7 +3,7 @@
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
-use super::{State, collector, native};
+use super::{State, collector, file_system, native};
 use crate::ffi::{Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
@@ -64,6 +64,9 @@ pub(super) static EXEC_MODULE: Function = Function {
                         &namespace,
                     ])
                 })?;
+                if module.name == "os" {
+                    file_system::install_os(object)?;
+                }
                 Ok(attached.none())
             }
         }

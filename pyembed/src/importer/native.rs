@@ -37,11 +37,14 @@ pub(super) fn create<'py>(
     // `_imp.create_dynamic` opens what the origin names.
     let origin = spec.attribute(c"origin")?;
     spec.set_attribute(c"origin", &attached.string(&path)?)?;
-    let created = attached.import(c"_imp")?.call_method(c"create_dynamic", [spec]);
+    let create = attached.import(c"_imp")?.attribute(c"create_dynamic")?;
+    let created = state.call_trimmed.get(attached).call([&create, spec]);
     drop(memory);
     match created {
         Ok(created) => {
             spec.set_attribute(c"origin", &origin)?;
+            // Modules of the older kind have been told the path that was opened.
+            attached.quietly(|| created.set_attribute(c"__file__", &origin));
             Ok(created)
         }
         Err(raised) => {
@@ -53,7 +56,8 @@ pub(super) fn create<'py>(
 
 /// `exec_module` for an extension module.
 pub(super) fn execute<'py>(attached: Attached<'py>, module: &Object<'py>) -> Result<Object<'py>> {
-    attached.import(c"_imp")?.call_method(c"exec_dynamic", [module])?;
+    let execute = attached.import(c"_imp")?.attribute(c"exec_dynamic")?;
+    State::get().call_trimmed.get(attached).call([&execute, module])?;
     Ok(attached.none())
 }
 
