@@ -54,8 +54,8 @@ pub(crate) struct Facts {
 /// What the dynamic loader wants to know of a shared object, as [`Elf`] has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Native {
-    pub(crate) machine: u16,
-    pub(crate) is_64: bool,
+    /// As target triples name it; none for the rare ones.
+    pub(crate) architecture: Option<String>,
     pub(crate) soname: Option<String>,
     pub(crate) needed: Vec<String>,
     pub(crate) runpath: Vec<String>,
@@ -123,8 +123,7 @@ impl Stamp {
 impl From<Elf> for Native {
     fn from(elf: Elf) -> Self {
         Self {
-            machine: elf.machine,
-            is_64: elf.is_64,
+            architecture: elf.architecture().map(str::to_owned),
             soname: elf.soname,
             needed: elf.needed,
             runpath: elf.runpath,

@@ -42,7 +42,8 @@ use projects::Request;
 #[derive(Debug, Parser)]
 #[command(name = "pyox-collect", version, max_term_width = 100)]
 struct Args {
-    /// A script, a package's folder or a wheel; the first one runs unless an option says otherwise
+    /// A script, a package's folder or a wheel; the first one runs unless an option says otherwise.
+    /// Modules beside a script are not taken by themselves: name them too, or their folder by --path
     #[arg(value_name = "APP")]
     apps: Vec<PathBuf>,
     /// The distribution document (default: stdin)
@@ -158,6 +159,7 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
 
     let reader = Reader::new(&sha256, key.as_deref(), jobs)?;
     let mut reads = reader.read(&found.candidates)?;
+    payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
     libraries::follow(&mut found, &mut reads, &reader, &exclusions, ui)?;
     reader.save()?;
     exclusions.check(&found)?;

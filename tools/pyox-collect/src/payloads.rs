@@ -90,7 +90,7 @@ impl Reader {
             Some(facts) => facts.native,
             None => fs::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from),
         };
-        native.is_some_and(|native| (native.machine, native.is_64) == (user.machine, user.is_64))
+        native.is_some_and(|native| native.architecture == user.architecture)
     }
 
     /// Keeps what was read for the next run.
@@ -129,6 +129,24 @@ impl Reader {
         }
         Ok(Some(facts))
     }
+}
+
+/// Refuses extension modules for another machine than that of a target triple.
+pub(crate) fn check_architecture(
+    candidates: &[Candidate],
+    facts: &[Option<Facts>],
+    target: &str,
+) -> Result<()> {
+    let expected = target.split('-').next().unwrap_or_default();
+    for (candidate, facts) in candidates.iter().zip(facts) {
+        let found = facts.as_ref().and_then(|facts| facts.native.as_ref()?.architecture.as_deref());
+        let is_module = candidate.resource.kind == ResourceKind::ExtensionModule;
+        if let (true, Some(found)) = (is_module && found != Some(expected), found) {
+            let what = format!("expected an extension module for {expected}, got one for {found}");
+            return Err(Fault::new(candidate.place(), what).into());
+        }
+    }
+    Ok(())
 }
 
 fn read_file(path: &Path, native: bool) -> Result<Facts> {

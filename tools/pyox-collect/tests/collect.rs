@@ -149,6 +149,64 @@ fn a_wheel_is_taken_by_its_record() {
 }
 
 #[test]
+fn libraries_are_loaded_before_what_needs_them() {
+    let shop = Workshop::new();
+    let manifest = shop.collect(&[]);
+    let ssl = resource(&manifest, ResourceKind::ExtensionModule, "_ssl");
+    assert!(ssl.location.as_deref().is_some_and(|place| place.starts_with("lib-dynload/_ssl.")));
+    let at = |start: &str| ssl.needs.iter().position(|need| need.starts_with(start)).unwrap();
+    assert!(at(".libs/libcrypto.so") < at(".libs/libssl.so"), "{:?}", ssl.needs);
+    for user in &manifest.resources {
+        for (number, need) in user.needs.iter().enumerate() {
+            let library = resource(&manifest, ResourceKind::SharedLibrary, need);
+            assert!(library.needs.iter().all(|deeper| user.needs[..number].contains(deeper)));
+            assert!(!need.contains("/libc.so") && !need.contains("/libm.so"), "{need}");
+        }
+    }
+    let manifest = shop.collect(&["--exclude", "_ssl", "--exclude", "_hashlib"]);
+    assert!(manifest.resources.iter().all(|r| !r.name.starts_with(".libs/libssl")));
+}
+
+#[test]
+fn the_order_of_sys_path_decides_between_projects_and_the_rest() {
+    let shop = Workshop::new();
+    let one = [("ns/a.py", ""), ("json/__init__.py", "x = 1\n"), ("both.py", "x = 1\n")];
+    let one = shop.wheel("one-1", &one, "");
+    let two = shop.wheel("two-1", &[("ns/b.py", ""), ("both.py", "x = 2\n")], "");
+    shop.write("colorsys.py", "x = 1\n");
+    let manifest = shop.collect(&["colorsys.py", &one, &two, "--repl"]);
+    for (kind, name, project) in [
+        (ResourceKind::NamespacePackage, "ns", "one"),
+        (ResourceKind::Module, "ns.a", "one"),
+        (ResourceKind::Module, "ns.b", "two"),
+        (ResourceKind::Package, "json", "python"),
+        (ResourceKind::Module, "colorsys", "colorsys"),
+    ] {
+        assert_eq!(resource(&manifest, kind, name).project, project, "{name}");
+    }
+    assert!(excluded(&manifest, "json").contains("hidden by `json` of python"));
+    assert!(excluded(&manifest, "colorsys").contains("of colorsys"));
+    assert_eq!(importable(&manifest).filter(|name| *name == "both").count(), 1);
+}
+
+#[test]
+fn native_code_that_cannot_be_loaded_is_refused() {
+    let shop = Workshop::new();
+    let suffix = &shop.distribution.python.extension_suffixes[0];
+    let (file, place) =
+        (format!("app/fast{suffix}"), format!("fast{suffix}: expected a shared object"));
+    shop.write("app/__main__.py", "");
+    shop.write(&file, "no ELF file\n");
+    shop.refuses(&["app"], &place);
+    // An ELF header for a machine that this is not: e_machine is at 18.
+    let python = shop.distribution.path(&shop.distribution.paths.executable);
+    let mut bytes = fs::read(python).unwrap();
+    bytes[18] = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
+    fs::write(shop.path(&file), bytes).unwrap();
+    shop.refuses(&["app"], "expected an extension module for");
+}
+
+#[test]
 fn an_entry_point_is_found_by_its_name_or_refused_now() {
     let shop = Workshop::new();
     let wheel = shop.wheel(
