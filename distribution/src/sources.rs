@@ -140,6 +140,8 @@ fn download(url: &str, release: &Release, folder: &Path) -> Result<()> {
         }
         Error::new(format!("{url}: {cause}"))
     };
+    // An error says that a provider is set already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // Long enough for a slow line to send 30 MB, short enough to notice quickly that nobody is there.
     let client = reqwest::blocking::Client::builder()
         .connect_timeout(Duration::from_secs(5))

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use pyox_cli::{Fault, HintExt, Result, Ui, cache};
 use pyox_schema::Digest;
+use pyox_schema::digest::Hasher;
 use rustix::fs::{FlockOperation, flock};
-use sha2::{Digest as _, Sha256};
 
 use crate::unpack::{self, Limits};
 
@@ -44,10 +44,10 @@ pub(crate) fn obtain(archive: &Path, expected: Option<&Digest>, ui: &Ui) -> Resu
 
     let progress = ui.progress(size, "unpacking");
     let reader =
-        Hashing { inner: progress.wrap_read(rewound(&file, archive)?), hash: Sha256::new() };
+        Hashing { inner: progress.wrap_read(rewound(&file, archive)?), hash: Hasher::new() };
     let reader = unpack::unpack(archive, reader, partial.folder.path(), &Limits::of(size))?;
     progress.finish_and_clear();
-    if Digest(reader.hash.finalize().into()) != digest {
+    if reader.hash.finish() != digest {
         return Err(Fault::at(archive, "changed while it was unpacked").into());
     }
 
@@ -98,7 +98,7 @@ fn sweep(store: &Path) {
 /// Hashes what is read through it.
 struct Hashing<R> {
     inner: R,
-    hash: Sha256,
+    hash: Hasher,
 }
 
 impl<R: Read> Read for Hashing<R> {

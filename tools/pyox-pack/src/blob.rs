@@ -12,7 +12,7 @@ use pyox_blob::layout::{
     SECTION_SIZE, Section,
 };
 use pyox_cli::Fault;
-use sha2::{Digest as _, Sha256};
+use pyox_schema::Digest;
 
 /// Modules that every start of an interpreter imports, in about that order. Their code is put first,
 /// so that a start touches few pages; it is a hint for speed, and no reader may rely on it.
@@ -316,7 +316,7 @@ impl Table {
         let count = self.extents.len() as u32;
         put(head, header::SECTION_COUNT, &count.to_le_bytes());
         put(head, header::SIZE, &(self.size as u64).to_le_bytes());
-        put(head, header::DIGEST, &Sha256::digest(&*body));
+        put(head, header::DIGEST, &Digest::of(body).0);
         let table_crc = crc32fast::hash(&body[..self.extents.len() * SECTION_SIZE]);
         put(head, header::TABLE_CRC, &table_crc.to_le_bytes());
         let crc = crc32fast::hash(&head[..header::HEADER_CRC]);
