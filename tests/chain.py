@@ -1,0 +1,147 @@
+"""The chain of tools as the tests drive it: real programs, real distributions, real files.
+
+Nothing is replaced by a stand-in. What costs minutes (CPython from source) or seconds (a runner, bytecode)
+is in the user's cache after the first run, so that an application is packaged in a second.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STAGES = ("fetch", "collect", "pack", "link", "inspect")
+
+
+def clean_environment():
+    """This process's environment without what would change how Python or pyox behave."""
+    drop = ("PYTHON", "PYOX_", "LC_", "LANG", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
+    if "PYOX_CACHE_DIR" in os.environ:
+        kept["PYOX_CACHE_DIR"] = os.environ["PYOX_CACHE_DIR"]
+    return kept | {"LC_ALL": "C.UTF-8"}
+
+
+def run(*command, check=True, env=None, timeout=120, text=True, **options):
+    """Runs a command to its end; with `check` a failure shows what the command said."""
+    options.setdefault("stdin", None if "input" in options else subprocess.DEVNULL)
+    if "input" in options:
+        del options["stdin"]
+    streams = {} if "stdout" in options or "stderr" in options else {"capture_output": True}
+    done = subprocess.run(
+        [os.fspath(part) if not isinstance(part, bytes) else part for part in command],
+        env=clean_environment() if env is None else env,
+        timeout=timeout,
+        text=text,
+        errors="surrogateescape" if text else None,
+        **streams,
+        **options,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"{command} gave {done.returncode}:\n{done.stderr}\n{done.stdout}")
+    return done
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """A distribution that pyox-fetch has obtained, and the `python` that it was taken from."""
+
+    spec: str
+    document: Path
+
+    @functools.cached_property
+    def json(self):
+        return json.loads(self.document.read_text())
+
+    @property
+    def version(self):
+        return self.json["python"]["version"]
+
+    @property
+    def minor(self):
+        return tuple(self.json["python"]["version_info"])
+
+    @property
+    def python(self):
+        return Path(self.json["root"], self.json["paths"]["executable"])
+
+    @property
+    def stdlib(self):
+        return Path(self.json["root"], self.json["paths"]["stdlib"])
+
+    def run_python(self, *arguments, **options):
+        """The distribution's own interpreter, isolated as an executable of pyox is."""
+        return run(self.python, "-I", "-S", *arguments, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """The tools in one folder, used with one environment."""
+
+    folder: Path
+    environment: dict = dataclasses.field(default_factory=clean_environment)
+
+    def with_environment(self, **changes):
+        """The same tools, with other variables."""
+        return dataclasses.replace(self, environment=self.environment | changes)
+
+    def tool(self, stage):
+        return self.folder / f"pyox-{stage}"
+
+    def __call__(self, stage, *arguments, **options):
+        return run(self.tool(stage), *arguments, **({"env": self.environment} | options))
+
+    def fetch(self, spec, document, **options):
+        self("fetch", spec, "-o", document, **options)
+        return Distribution(spec, Path(document))
+
+    def manifest(self, folder, distribution, *collect, name="app", edit=None, cwd=None):
+        """Collects into `folder`; `edit` may change the manifest, as `jq` would."""
+        path = folder / f"{name}.json"
+        self("collect", "-d", distribution.document, *collect, "-o", path, cwd=cwd)
+        if edit is not None:
+            manifest = json.loads(path.read_text())
+            edit(manifest)
+            path.write_text(json.dumps(manifest))
+        return path
+
+    def blob(self, folder, distribution, *collect, name="app", edit=None, cwd=None):
+        manifest = self.manifest(folder, distribution, *collect, name=name, edit=edit, cwd=cwd)
+        path = folder / f"{name}.blob"
+        self("pack", manifest, "-d", distribution.document, "-o", path, cwd=cwd)
+        return path
+
+    def build(self, folder, distribution, *collect, name="app", link=(), edit=None, cwd=None):
+        """Collects, packs and links: an executable in `folder`."""
+        blob = self.blob(folder, distribution, *collect, name=name, edit=edit, cwd=cwd)
+        path = folder / name
+        self("link", blob, "-d", distribution.document, *link, "-o", path)
+        return path
+
+    def build_script(self, folder, distribution, source, *collect, name="app", **options):
+        """An executable of a script."""
+        script = write(folder / f"{name}.py", source)
+        return self.build(folder, distribution, script, *collect, name=name, **options)
+
+
+def write(path, source):
+    """Writes an indented source text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(source).lstrip("\n"))
+    return path
+
+
+def ask(executable, code, *arguments, **options):
+    """What the code, run by an executable of the `probe` application, prints as JSON."""
+    done = run(executable, textwrap.dedent(code), *arguments, **options)
+    return json.loads(done.stdout)
+
+
+def require(*tools):
+    """Fails when a tool of the platform is missing: a test must not pass because of that."""
+    for tool in tools:
+        assert shutil.which(tool), f"{tool} is not installed: run scripts/system"
