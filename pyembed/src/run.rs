@@ -14,10 +14,17 @@ const FLUSH_FAILED: i32 = 120;
 
 /// Runs what the configuration says and ends the interpreter.
 pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
-    if config.is_interpreter() {
+    let helper = multiprocessing_helper(config);
+    let is_repl = helper.is_none() && config.record.run == Run::Repl;
+    if is_repl || config.is_interpreter() {
+        // Without them the session goes on; CPython has nothing to report yet.
+        attached.quietly(|| site_builtins(attached));
         return ffi::run_main(attached);
     }
-    let outcome = importer::settle(attached).and_then(|()| execute(attached, config));
+    let outcome = importer::settle(attached).and_then(|()| match helper {
+        Some(helper) => run_helper(attached, &helper),
+        None => execute(attached, &config.record.run),
+    });
     let (status, interrupted) = match outcome {
         Ok(status) => (status, false),
         Err(_) => {
@@ -34,14 +41,16 @@ pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
     if flushed { status } else { FLUSH_FAILED }
 }
 
-fn execute(attached: Attached<'_>, config: &PythonConfig) -> Result<i32> {
-    if let Some(helper) = multiprocessing_helper(config) {
-        let argv = helper.argv.iter().map(|a| attached.string(&a.to_string_lossy()));
-        attached.set_sys(c"argv", &attached.list(argv.collect::<Result<Vec<_>>>()?)?)?;
-        return run_code(attached, helper.code.as_bytes());
-    }
-    match &config.record.run {
-        Run::Repl => Ok(ffi::interactive(attached)),
+fn run_helper(attached: Attached<'_>, helper: &Helper<'_>) -> Result<i32> {
+    let argv = helper.argv.iter().map(|a| attached.string(&a.to_string_lossy()));
+    attached.set_sys(c"argv", &attached.list(argv.collect::<Result<Vec<_>>>()?)?)?;
+    run_code(attached, helper.code.as_bytes())
+}
+
+fn execute(attached: Attached<'_>, run: &Run) -> Result<i32> {
+    match run {
+        // `main` has left that to CPython.
+        Run::Repl => Ok(0),
         Run::Code(code) => run_code(attached, code.as_bytes()),
         Run::Script => run_module(attached, "__main__", false),
         Run::Module(name) => {
@@ -92,6 +101,17 @@ fn run_in(main: &Object<'_>, code: &Object<'_>) -> Result<i32> {
 fn c_string(attached: Attached<'_>, bytes: &[u8]) -> Result<CString> {
     CString::new(bytes)
         .map_err(|_| attached.raise(Exception::RuntimeError, "the blob names a module with a NUL"))
+}
+
+/// `exit`, `quit` and `help`, which a session without `site` would lack.
+fn site_builtins(attached: Attached<'_>) -> Result<()> {
+    let builtins = attached.import(c"builtins")?;
+    let site = attached.import(c"_sitebuiltins")?;
+    let (quitter, end) = (site.attribute(c"Quitter")?, attached.string("Ctrl-D (i.e. EOF)")?);
+    for (name, text) in [(c"exit", "exit"), (c"quit", "quit")] {
+        builtins.set_attribute(name, &quitter.call([&attached.string(text)?, &end])?)?;
+    }
+    builtins.set_attribute(c"help", &site.attribute(c"_Helper")?.call([])?)
 }
 
 /// A process that `multiprocessing` starts for its own needs.

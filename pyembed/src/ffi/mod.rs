@@ -24,6 +24,6 @@ pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use section::{embedded, executable};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
-    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, interactive, locale_is_utf8,
-    pre_initialize, print_exception, run_main,
+    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_is_utf8, pre_initialize,
+    print_exception, run_main,
 };

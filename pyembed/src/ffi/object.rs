@@ -1,5 +1,8 @@
 //! Owned references to Python objects, and what can be done with them.
 
+// `self` is the proof of being attached: what needs no more of it still must not be called without.
+#![allow(clippy::unused_self)]
+
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};

@@ -251,20 +251,11 @@ pub(crate) fn print_exception(_: Attached<'_>) {
     unsafe { c::PyErr_PrintEx(1) };
 }
 
-/// Goes on as the `python` command would, with the configuration's command line; the interpreter is
-/// finalised when it returns.
+/// Goes on as the `python` command would, with the configuration's command line: without one, that is the
+/// interactive interpreter, or a program from stdin. The interpreter is finalised when it returns.
 pub(crate) fn run_main(_: Attached<'_>) -> i32 {
     // SAFETY: the interpreter is initialised.
     unsafe { c::Py_RunMain() }
-}
-
-/// Reads statements from stdin until its end, with prompts.
-pub(crate) fn interactive(_: Attached<'_>) -> i32 {
-    // SAFETY: the interpreter is initialised; CPython does not close the stream.
-    unsafe {
-        let stdin = libc::fdopen(0, c"r".as_ptr());
-        c::PyRun_AnyFile(stdin.cast(), c"<stdin>".as_ptr())
-    }
 }
 
 /// Ends the process as Ctrl-C ends one that does not handle it.

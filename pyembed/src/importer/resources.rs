@@ -50,12 +50,11 @@ pub(super) static PATH_HOOK: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let path = arguments.required(0);
-        match path.as_str().ok().and_then(|path| State::get().location(path)) {
-            Some(_) => support(attached, c"PathEntryFinder")?.call([path]),
-            None => {
-                let what = "not a path of this executable";
-                Err(attached.raise(Exception::ImportError, what))
-            }
+        if path.as_str().is_ok_and(|path| State::get().location(path).is_some()) {
+            support(attached, c"PathEntryFinder")?.call([path])
+        } else {
+            let what = "not a path of this executable";
+            Err(attached.raise(Exception::ImportError, what))
         }
     },
 };

@@ -160,6 +160,10 @@ class FileSystem:
         return io.open(path, *args, **kwargs, opener=cls._descriptor)
 
     @classmethod
+    def open_code(cls, path):
+        return cls.open(path, "rb")
+
+    @classmethod
     def _is_foreign(cls, path):
         try:
             return cls._location(path)[0] is None
