@@ -1,6 +1,6 @@
 //! What runs as `__main__`, and how the process ends.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use pyox_blob::config::Run;
@@ -25,13 +25,12 @@ pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
         Some(helper) => run_helper(attached, &helper),
         None => execute(attached, &config.record.run),
     });
-    let (status, interrupted) = match outcome {
-        Ok(status) => (status, false),
-        Err(_) => {
-            let interrupted = attached.raised(Exception::KeyboardInterrupt);
-            importer::print_exception(attached);
-            (1, interrupted)
-        }
+    let (status, interrupted) = if let Ok(status) = outcome {
+        (status, false)
+    } else {
+        let interrupted = attached.raised(Exception::KeyboardInterrupt);
+        importer::print_exception(attached);
+        (1, interrupted)
     };
     let flushed = ffi::finalize(attached);
     if interrupted {
@@ -128,7 +127,7 @@ fn multiprocessing_helper(config: &PythonConfig) -> Option<Helper<'_>> {
         b"from multiprocessing.resource_tracker import main;main(",
         b"from multiprocessing.forkserver import main; main(",
     ];
-    let mut arguments = config.argv.iter().map(|argument| argument.as_os_str()).skip(1);
+    let mut arguments = config.argv.iter().map(OsString::as_os_str).skip(1);
     loop {
         let option = arguments.next()?;
         match option.as_bytes() {

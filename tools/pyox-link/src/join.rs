@@ -50,17 +50,16 @@ pub(crate) fn executable(runner: &[u8], blob: &[u8], path: Option<&Path>) -> Res
     len_field.write(&mut head, place.section + 32);
     let padding = vec![0; usize::try_from(offset)? - runner.len()];
 
-    match path.filter(|path| path.as_os_str() != "-") {
-        Some(path) => output::atomically(path, output::EXECUTABLE, |file| {
+    if let Some(path) = path.filter(|path| path.as_os_str() != "-") {
+        output::atomically(path, output::EXECUTABLE, |file| {
             file.write_all(&head)?;
             file.write_all(&padding)?;
             file.write_all(blob)
-        }),
-        None => {
-            head.extend(padding);
-            head.extend(blob);
-            output::binary(None, "an executable", &head)
-        }
+        })
+    } else {
+        head.extend(padding);
+        head.extend(blob);
+        output::binary(None, "an executable", &head)
     }
 }
 
