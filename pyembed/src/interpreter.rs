@@ -12,6 +12,7 @@ pub struct MainPythonInterpreter {
 impl MainPythonInterpreter {
     /// Starts the interpreter, with the importer in place. This thread is then attached to it.
     pub fn new(config: PythonConfig) -> Result<Self, Error> {
+        check_version(&config)?;
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
         ffi::use_large_pages();
         importer::freeze_startup(&config)?;
@@ -32,7 +33,20 @@ impl MainPythonInterpreter {
     }
 }
 
-/// Bytecode of another Python would be undefined behaviour, so it never runs.
+/// Bytecode of another Python would be undefined behaviour, so it never runs: not even the modules that
+/// the start itself imports, before the interpreter can tell its magic number.
+fn check_version(config: &PythonConfig) -> Result<(), Error> {
+    let ((major, minor), found) = (config.record.python, ffi::python_version());
+    if found.starts_with(&format!("{major}.{minor}.")) {
+        return Ok(());
+    }
+    Err(Error::Python {
+        expected: format!("Python {major}.{minor}"),
+        found: format!("Python {found}"),
+    })
+}
+
+/// Bytecode changes within a minor version only before its release.
 fn check_bytecode(attached: ffi::Attached<'_>, config: &PythonConfig) -> Result<(), Error> {
     let (expected, found) = (config.record.bytecode_magic, ffi::bytecode_magic(attached));
     if expected == found {

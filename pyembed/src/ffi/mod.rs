@@ -25,5 +25,5 @@ pub(crate) use section::{embedded, executable};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
     bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_is_utf8, pre_initialize,
-    print_exception, run_main,
+    print_exception, python_version, run_main,
 };

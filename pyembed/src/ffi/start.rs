@@ -267,6 +267,13 @@ pub(crate) fn die_of_interrupt() {
     }
 }
 
+/// The version of the Python that is linked in, such as `3.13.5`; there need be no interpreter yet.
+pub(crate) fn python_version() -> &'static str {
+    // SAFETY: a static string, the version and more behind a space.
+    let text = unsafe { CStr::from_ptr(c::Py_GetVersion()) };
+    text.to_str().ok().and_then(|text| text.split(' ').next()).unwrap_or_default()
+}
+
 /// The magic number of the bytecode that this interpreter runs.
 pub(crate) fn bytecode_magic(_: Attached<'_>) -> u32 {
     // SAFETY: the interpreter is initialised. The number has 32 bits on every platform.
