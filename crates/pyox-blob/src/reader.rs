@@ -223,6 +223,12 @@ impl<'a> Blob<'a> {
         self.find(&self.files, path).map_or(Ok(None), |number| self.file_at(number).map(Some))
     }
 
+    /// The number of the file record of that path.
+    pub fn file_number(&self, path: &str) -> Result<Option<u32>, Error> {
+        self.find(&self.files, path)
+            .map_or(Ok(None), |number| self.file_at(number).map(|_| Some(number)))
+    }
+
     /// How many files there are.
     #[must_use]
     pub fn file_count(&self) -> usize {
@@ -266,6 +272,36 @@ impl<'a> Blob<'a> {
     /// A file's bytes as they are stored, checked. [`File::codec`] says how to decode them.
     pub fn stored(&self, file: &File<'a>) -> Result<&'a [u8], Error> {
         self.payload(&file.stored, || format!("file {}", file.path))
+    }
+
+    /// A file's bytes as they are stored, in pieces of `size` bytes, for who copies a large file and does
+    /// not want to have all of it in memory twice. The checksum is known behind the last piece: an
+    /// error then says that the bytes before are not to be used.
+    pub fn stored_pieces(
+        &self,
+        file: &File<'a>,
+        size: usize,
+    ) -> Result<impl Iterator<Item = Result<&'a [u8], Error>> + use<'a>, Error> {
+        let Payload { offset, len, crc } = file.stored;
+        let path = file.path;
+        let bytes = slice(self.bytes, offset, len).ok_or_else(|| {
+            malformed(format!("file {path}: {len} bytes at {offset} lie outside"))
+        })?;
+        let mut hasher = crc32fast::Hasher::new();
+        let mut pieces = bytes.chunks(size.max(1));
+        let mut ended = false;
+        Ok(std::iter::from_fn(move || {
+            if let Some(piece) = pieces.next() {
+                hasher.update(piece);
+                return Some(Ok(piece));
+            }
+            if std::mem::replace(&mut ended, true) {
+                return None;
+            }
+            let found = hasher.clone().finalize();
+            let place = format!("file {path}");
+            (found != crc).then_some(Err(Error::Checksum { place, expected: crc, found }))
+        }))
     }
 
     /// The numbers of the files that must be loaded before this one, in their order.

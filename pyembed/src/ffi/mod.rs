@@ -21,7 +21,7 @@ pub(crate) use arenas::use_large_pages;
 pub(crate) use function::{Arguments, Fallback, Function};
 pub(crate) use library::open_library;
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
-pub(crate) use section::{embedded, executable};
+pub(crate) use section::{embedded, executable, let_go};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
     bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_is_utf8, pre_initialize,

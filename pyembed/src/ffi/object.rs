@@ -340,7 +340,7 @@ impl<'py> Object<'py> {
         pointer
     }
 
-    pub(super) fn attached(&self) -> Attached<'py> {
+    pub(crate) fn attached(&self) -> Attached<'py> {
         self.attached
     }
 

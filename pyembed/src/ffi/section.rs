@@ -8,6 +8,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
+use std::sync::OnceLock;
 
 use pyox_blob::layout::PAGE;
 
@@ -28,8 +29,16 @@ unsafe extern "C" {
     safe static pyox_blob: [u8; 0];
 }
 
+/// The section's bytes, once they were asked for.
+static EMBEDDED: OnceLock<&'static [u8]> = OnceLock::new();
+
 /// The bytes of the section; none where they cannot be read.
 pub(crate) fn embedded() -> Option<&'static [u8]> {
+    let bytes = find()?;
+    Some(EMBEDDED.get_or_init(|| bytes))
+}
+
+fn find() -> Option<&'static [u8]> {
     let start = (&raw const pyox_blob).addr();
     let mut search = Search { start, len: 0 };
     // SAFETY: the callback gets the pointer to `search`, which outlives the call.
@@ -84,6 +93,26 @@ unsafe extern "C" fn visit(
             1
         }
         None => 0,
+    }
+}
+
+/// Lets go of the pages that bytes of the section lie in; they come back from the executable when they are
+/// read again. Bytes from elsewhere are left alone.
+pub(crate) fn let_go(bytes: &'static [u8]) {
+    let Some(section) = EMBEDDED.get() else { return };
+    let (range, bytes) = (section.as_ptr_range(), bytes.as_ptr_range());
+    let start = bytes.start.addr().next_multiple_of(PAGE);
+    let end = bytes.end.addr() / PAGE * PAGE;
+    if range.start <= bytes.start && bytes.end <= range.end && start < end {
+        // SAFETY: whole pages of the section, a private mapping of a file that is not written to while it
+        // runs: the same bytes come back.
+        unsafe {
+            libc::madvise(
+                ptr::with_exposed_provenance_mut(start),
+                end - start,
+                libc::MADV_DONTNEED,
+            );
+        }
     }
 }
 

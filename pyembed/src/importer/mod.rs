@@ -10,6 +10,7 @@
 
 mod collector;
 mod file_system;
+mod images;
 mod modules;
 mod native;
 mod resources;
@@ -128,6 +129,16 @@ impl State {
         result: Result<T, pyox_blob::Error>,
     ) -> Result<T> {
         result.map_err(|error| attached.raise_import_error(&error.to_string(), name))
+    }
+
+    /// The file record of that number.
+    fn file(
+        &self,
+        attached: Attached<'_>,
+        name: &str,
+        number: u32,
+    ) -> Result<pyox_blob::File<'static>> {
+        Self::checked(attached, name, self.blob.file_at(number))
     }
 
     /// A file's bytes, decoded.

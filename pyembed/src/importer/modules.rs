@@ -64,8 +64,10 @@ pub(super) static EXEC_MODULE: Function = Function {
                         &namespace,
                     ])
                 })?;
-                if module.name == "os" {
-                    file_system::install_os(object)?;
+                match module.name {
+                    "os" => file_system::install_os(object)?,
+                    "ctypes" => native::install_ctypes(object)?,
+                    _ => {}
                 }
                 Ok(attached.none())
             }

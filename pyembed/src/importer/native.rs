@@ -1,23 +1,60 @@
-//! Extension modules: shared objects that the loader takes from memory.
+//! Extension modules and shared libraries, from memory.
 //!
-//! The bytes go into an anonymous file (memfd), which `dlopen` opens by its name under
-//! `/proc/self/fd`. Libraries that an extension needs are loaded before it, each once; the loader then
-//! finds them by their SONAMEs. No disk is written, and the descriptor is closed again.
+//! An extension module is made by Python's own loader, which is told the path that [`images`] gives for its
+//! shared object. Libraries that it needs are loaded before it, each once; the dynamic loader then finds
+//! them by their SONAMEs.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::AsRawFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
 
-use pyox_blob::Module;
-use rustix::fs::{MemfdFlags, memfd_create};
+use pyox_blob::{File, Module};
 
-use super::State;
-use crate::ffi::{Attached, Object, Result, open_library};
+use super::{State, images};
+use crate::ffi::{Attached, Function, Kept, Object, Result, open_library};
 
-/// Numbers of the file records that have been loaded, and how many files that were in all.
-static LOADED: Mutex<Option<HashSet<u32>>> = Mutex::new(None);
+/// `_ctypes.dlopen`, before it was replaced.
+static DLOPEN: OnceLock<Kept> = OnceLock::new();
+
+/// `_dlopen(name, mode=0)` of ctypes: a library by its path below the executable comes from memory.
+pub(super) static CTYPES_DLOPEN: Function = Function {
+    name: c"dlopen",
+    parameters: &["name", "mode"],
+    required: 1,
+    body: |attached, arguments| {
+        let state = State::get();
+        let name = arguments.required(0);
+        let mode = match arguments.optional(1) {
+            Some(mode) => mode.clone(),
+            None => attached.integer(0)?,
+        };
+        let Some(original) = DLOPEN.get() else { return Ok(attached.none()) };
+        let location = match name.as_str() {
+            Ok(name) => state.location(name),
+            // `None` stands for the executable itself; anything else is refused by the original.
+            Err(raised) => {
+                drop(attached.take(raised));
+                None
+            }
+        };
+        let Some(location) = location.filter(|location| !location.is_empty()) else {
+            return original.get(attached).call([name, &mode]);
+        };
+        let Some(number) = State::checked(attached, location, state.blob.file_number(location))?
+        else {
+            return original.get(attached).call([name, &mode]);
+        };
+        load_needs(attached, location, &state.file(attached, location, number)?)?;
+        let image = images::of(attached, location, number)?;
+        original.get(attached).call([&attached.string(image.path())?, &mode])
+    },
+};
+
+/// Lets ctypes load libraries from memory; to be called once its module has run.
+pub(super) fn install_ctypes(ctypes: &Object<'_>) -> Result<()> {
+    let attached = ctypes.attached();
+    let original = ctypes.attribute(c"_dlopen")?.keep();
+    DLOPEN.get_or_init(|| original);
+    ctypes.set_attribute(c"_dlopen", &CTYPES_DLOPEN.object(attached)?)
+}
 
 /// `create_module` for an extension module.
 pub(super) fn create<'py>(
@@ -29,17 +66,14 @@ pub(super) fn create<'py>(
     let number = module
         .file
         .ok_or_else(|| attached.raise_import_error("its shared object is missing", module.name))?;
-    let file = State::checked(attached, module.name, state.blob.file_at(number))?;
-    for need in State::checked(attached, module.name, state.blob.needs(&file))? {
-        load_library(attached, module.name, need)?;
-    }
-    let (memory, path) = in_memory(attached, module.name, number)?;
+    load_needs(attached, module.name, &state.file(attached, module.name, number)?)?;
+    let image = images::of(attached, module.name, number)?;
     // `_imp.create_dynamic` opens what the origin names.
     let origin = spec.attribute(c"origin")?;
-    spec.set_attribute(c"origin", &attached.string(&path)?)?;
+    spec.set_attribute(c"origin", &attached.string(image.path())?)?;
     let create = attached.import(c"_imp")?.attribute(c"create_dynamic")?;
     let created = state.call_trimmed.get(attached).call([&create, spec]);
-    drop(memory);
+    drop(image);
     match created {
         Ok(created) => {
             spec.set_attribute(c"origin", &origin)?;
@@ -61,53 +95,14 @@ pub(super) fn execute<'py>(attached: Attached<'py>, module: &Object<'py>) -> Res
     Ok(attached.none())
 }
 
-/// Loads a shared library, unless it has been.
-fn load_library(attached: Attached<'_>, module: &str, number: u32) -> Result<()> {
-    {
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if !loaded.get_or_insert_default().insert(number) {
-            return Ok(());
-        }
+/// Loads the libraries that a shared object needs, nearest to none first.
+fn load_needs(attached: Attached<'_>, module: &str, file: &File<'static>) -> Result<()> {
+    for need in State::checked(attached, module, State::get().blob.needs(file))? {
+        let image = images::of(attached, module, need)?;
+        open_library(image.path()).map_err(|error| {
+            let path = State::get().blob.file_at(need).map_or("a library", |file| file.path);
+            attached.raise_import_error(&format!("{path}: {error}"), module)
+        })?;
     }
-    let (_memory, path) = in_memory(attached, module, number)?;
-    open_library(&path).map_err(|error| {
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.get_or_insert_default().remove(&number);
-        attached.raise_import_error(&error, module)
-    })
-}
-
-/// A file's bytes as an anonymous file, and a path by which the loader opens it.
-fn in_memory(attached: Attached<'_>, module: &str, number: u32) -> Result<(File, String)> {
-    let state = State::get();
-    let file = State::checked(attached, module, state.blob.file_at(number))?;
-    let bytes = State::checked(attached, module, state.read(&file))?;
-    let name = file.path.rsplit('/').next().unwrap_or(file.path);
-    let memory =
-        memfd_create(name, MemfdFlags::CLOEXEC).map(File::from).map_err(std::io::Error::from);
-    let memory = memory.and_then(|mut memory| memory.write_all(&bytes).map(|()| memory));
-    match memory {
-        Ok(memory) => {
-            let path = descriptor_path(memory.as_raw_fd(), number);
-            Ok((memory, path))
-        }
-        Err(error) => {
-            let what = format!("{}: cannot be loaded from memory: {error}", file.path);
-            Err(attached.raise_import_error(&what, module))
-        }
-    }
-}
-
-/// The path of a descriptor, spelled differently for each file.
-///
-/// The loader takes two equal paths for one library, but a descriptor's number comes back once it is
-/// closed; so the record's number is written into the path, in zeroes and ones of its own kind.
-fn descriptor_path(descriptor: i32, number: u32) -> String {
-    let mut path = String::from("/proc/self/fd");
-    for bit in (0..u32::BITS - number.leading_zeros()).rev() {
-        path.push_str(if number >> bit & 1 == 1 { "/./" } else { "//" });
-    }
-    path.push('/');
-    path.push_str(&descriptor.to_string());
-    path
+    Ok(())
 }

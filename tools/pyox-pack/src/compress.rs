@@ -1,8 +1,10 @@
 //! Decides how each file is stored, and compresses what is worth it.
 //!
-//! Sources and native code are cold: a source is read for a traceback, a shared object is copied out of
-//! the blob once whatever its form. Both are compressed. Package data is used where it lies, so
-//! only what is large and shrinks well is compressed; metadata in between. Nothing is compressed that
+//! Sources are cold: they are read for tracebacks, and compressed. Package data is used where it lies, so
+//! only what is large and shrinks well is compressed; metadata in between. Native code is copied into
+//! memory at the first import that needs it, whatever its form, but unpacking it costs: numpy's import
+//! takes 1.4 times as long as from a disk, and as long as from a disk when it is stored. It is compressed
+//! only where that is asked for. Nothing is compressed that
 //! would not become a tenth smaller. Frames carry their content's length and no checksum, for the
 //! record has one. Results are kept: compressing the standard library's sources takes about a second.
 
@@ -20,26 +22,30 @@ struct Policy {
     level: i32,
 }
 
-fn policy(kind: FileKind) -> Policy {
+fn policy(kind: FileKind, native: bool) -> Option<Policy> {
     match kind {
-        FileKind::Source => Policy { from: 128, level: 9 },
-        FileKind::Metadata => Policy { from: 4 << 10, level: 9 },
-        FileKind::Data => Policy { from: 64 << 10, level: 9 },
-        // Large, and often changed by nobody: quick to pack matters more than the last percent.
-        FileKind::Extension | FileKind::Library => Policy { from: 4 << 10, level: 3 },
+        FileKind::Source => Some(Policy { from: 128, level: 9 }),
+        FileKind::Metadata => Some(Policy { from: 4 << 10, level: 9 }),
+        FileKind::Data => Some(Policy { from: 64 << 10, level: 9 }),
+        // Large: quick to pack matters more than the last percent.
+        FileKind::Extension | FileKind::Library => {
+            native.then_some(Policy { from: 4 << 10, level: 3 })
+        }
     }
 }
 
 /// Compresses the files of one blob.
 pub struct Shrinker {
     store: Option<Store>,
+    native: bool,
 }
 
 impl Shrinker {
-    /// One that keeps what it made in a store; without one it compresses nothing.
+    /// One that keeps what it made in a store; without one it compresses nothing. `native` says whether
+    /// it compresses shared objects.
     #[must_use]
-    pub fn new(store: Option<Store>) -> Self {
-        Self { store }
+    pub fn new(store: Option<Store>, native: bool) -> Self {
+        Self { store, native }
     }
 
     /// What went wrong with keeping results.
@@ -55,7 +61,9 @@ impl Shrinker {
         bytes: Vec<u8>,
         sha256: &Digest,
     ) -> Result<(Codec, Vec<u8>), Fault> {
-        let Policy { from, level } = policy(kind);
+        let Some(Policy { from, level }) = policy(kind, self.native) else {
+            return Ok((Codec::Stored, bytes));
+        };
         let Some(store) = self.store.as_ref().filter(|_| bytes.len() >= from) else {
             return Ok((Codec::Stored, bytes));
         };

@@ -25,8 +25,11 @@ struct Args {
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
     /// Store every file as it is: a larger blob, made sooner
-    #[arg(long)]
+    #[arg(long, conflicts_with = "compress_native")]
     no_compress: bool,
+    /// Compress extension modules and shared libraries too: a smaller blob, a slower first import
+    #[arg(long)]
+    compress_native: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -43,6 +46,7 @@ fn run(args: &Args, ui: &Ui) -> Result<Answer> {
         distribution: args.distribution.as_deref(),
         jobs: args.jobs.unwrap_or_else(parallel::available),
         compress: !args.no_compress,
+        compress_native: args.compress_native,
     };
     let blob = pack(&manifest, &options, ui)?;
     output::binary(output, "a blob", &blob)?;

@@ -28,6 +28,8 @@ pub struct Options<'a> {
     pub jobs: NonZero<usize>,
     /// Whether to compress what is worth it.
     pub compress: bool,
+    /// Whether native code is compressed as well.
+    pub compress_native: bool,
 }
 
 /// What one resource adds to the blob.
@@ -45,7 +47,8 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> 
     let magic = validate::distribution(manifest, &distribution)?;
     let optimize = manifest.bytecode.optimize;
     let compiler = Compiler::new(&distribution, magic, optimize, Store::open("bytecode")?);
-    let shrinker = Shrinker::new(if options.compress { Some(Store::open("zstd")?) } else { None });
+    let store = if options.compress { Some(Store::open("zstd")?) } else { None };
+    let shrinker = Shrinker::new(store, options.compress_native);
 
     let progress = ui.progress(manifest.resources.len() as u64, "packing");
     let each = |worker: &mut Option<Worker>, resource: &Resource| {

@@ -1,0 +1,190 @@
+//! Shared objects of the blob as files that the dynamic loader can open.
+//!
+//! The bytes go into an anonymous file in memory (memfd), opened by its name under `/proc/self/fd`; the
+//! descriptor is closed once it is loaded. Where that is forbidden or there is no `/proc`, they go into
+//! a private folder of the user's cache, by the blob's digest, which later runs find again.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyox_blob::layout::Codec;
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::State;
+use crate::ffi::{self, Attached, Result};
+
+/// How much is copied at a time; pages of the blob that were copied are let go of.
+const PIECE: usize = 1 << 20;
+
+/// A path that the dynamic loader can open, for as long as this lives.
+///
+/// Once the object is loaded the path alone suffices: the loader knows it by that.
+#[derive(Debug)]
+pub(super) struct Image {
+    path: String,
+    _memory: Option<File>,
+}
+
+impl Image {
+    /// The path.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Paths of what has been loaded, by the numbers of the file records.
+static PATHS: Mutex<Option<HashMap<u32, Arc<str>>>> = Mutex::new(None);
+
+/// The image of a file. `module` is who wants it, for the message.
+pub(super) fn of(attached: Attached<'_>, module: &str, number: u32) -> Result<Image> {
+    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    let paths = paths.get_or_insert_default();
+    if let Some(path) = paths.get(&number) {
+        return Ok(Image { path: path.to_string(), _memory: None });
+    }
+    let file = State::get().file(attached, module, number)?;
+    let image = in_memory(&file, number).or_else(|forbidden| {
+        in_cache(&file, number).map_err(|error| {
+            let what = format!(
+                "{}: cannot be loaded: from memory: {forbidden}; from the cache folder: {error}",
+                file.path
+            );
+            attached.raise_import_error(&what, module)
+        })
+    })?;
+    paths.insert(number, image.path.as_str().into());
+    Ok(image)
+}
+
+/// As an anonymous file.
+fn in_memory(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
+    let memory = File::from(memfd_create(name_of(file), MemfdFlags::CLOEXEC)?);
+    copy(file, &memory)?;
+    let path = descriptor_path(memory.as_raw_fd(), number);
+    // Without /proc there is no such path.
+    fs::metadata(&path)?;
+    Ok(Image { path, _memory: Some(memory) })
+}
+
+/// As a file of a private folder, which is made when it is missing and verified when it is not.
+fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
+    let folder = private_folder()?;
+    let path = folder.join(format!("{number}-{}", name_of(file)));
+    if !holds(&path, file) {
+        let temporary = folder.join(format!(".{number}-{}", std::process::id()));
+        let _ = fs::remove_file(&temporary);
+        let target = File::options().write(true).create_new(true).mode(0o500).open(&temporary)?;
+        copy(file, &target)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    }
+    let path = path.into_os_string().into_string();
+    let path = path.map_err(|_| io::Error::other("expected a cache folder in UTF-8"))?;
+    Ok(Image { path, _memory: None })
+}
+
+/// `pyembed/DIGEST` below the user's cache directory, or below `/tmp` without one; nobody else may enter.
+fn private_folder() -> io::Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let user = rustix::process::getuid().as_raw();
+    let base = variable("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")));
+    let digest = State::get().blob.digest();
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let candidates = [
+        base.map(|base| base.join("pyembed")),
+        Some(std::env::temp_dir().join(format!("pyembed-{user}"))),
+    ];
+    let mut last = io::Error::other("no folder to use");
+    for candidate in candidates.into_iter().flatten() {
+        let folder = candidate.join(&digest);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        match made.and_then(|()| check_private(&candidate, user)) {
+            Ok(()) => return Ok(folder),
+            Err(error) => {
+                last = io::Error::new(error.kind(), format!("{}: {error}", candidate.display()));
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Code is run from the folder: it must be the user's own, and closed to others.
+fn check_private(folder: &Path, user: u32) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(folder)?;
+    if !metadata.is_dir() || metadata.uid() != user {
+        return Err(io::Error::other("expected a folder that belongs to the user"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Whether a file holds the bytes that it should.
+fn holds(path: &Path, file: &pyox_blob::File<'static>) -> bool {
+    let compare = || -> Option<bool> {
+        let mut there = File::open(path).ok()?;
+        if there.metadata().ok()?.len() != file.len {
+            return Some(false);
+        }
+        let mut buffer = vec![0; PIECE];
+        let mut same = true;
+        each_piece(file, |piece| {
+            for part in piece.chunks(PIECE) {
+                let buffer = &mut buffer[..part.len()];
+                there.read_exact(buffer)?;
+                same &= buffer == part;
+            }
+            Ok(())
+        })
+        .ok()?;
+        Some(same)
+    };
+    compare() == Some(true)
+}
+
+fn copy(file: &pyox_blob::File<'static>, mut target: &File) -> io::Result<()> {
+    each_piece(file, |piece| target.write_all(piece))
+}
+
+/// Hands out a file's bytes, decoded, piece by piece; an error means that none of them may be used.
+fn each_piece(
+    file: &pyox_blob::File<'static>,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let state = State::get();
+    if file.codec != Codec::Stored {
+        return take(&state.read(file).map_err(io::Error::other)?);
+    }
+    for piece in state.blob.stored_pieces(file, PIECE).map_err(io::Error::other)? {
+        let piece = piece.map_err(io::Error::other)?;
+        take(piece)?;
+        ffi::let_go(piece);
+    }
+    Ok(())
+}
+
+fn name_of(file: &pyox_blob::File<'static>) -> &'static str {
+    file.path.rsplit('/').next().unwrap_or(file.path)
+}
+
+/// The path of a descriptor, spelled differently for each file.
+///
+/// The loader takes two equal paths for one library, but a descriptor's number comes back once it is
+/// closed; so the record's number is written into the path, in zeroes and ones of its own kind.
+fn descriptor_path(descriptor: i32, number: u32) -> String {
+    let mut path = String::from("/proc/self/fd");
+    for bit in (0..u32::BITS - number.leading_zeros()).rev() {
+        path.push_str(if number >> bit & 1 == 1 { "/./" } else { "//" });
+    }
+    path.push('/');
+    path.push_str(&descriptor.to_string());
+    path
+}
