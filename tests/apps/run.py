@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""The application matrix: real applications from PyPI, from one file, beside the same under `python`.
+
+For each application of `matrix.toml` and each distribution it
+
+1. makes a virtual environment of the distribution's own python, installs the pinned projects with pip and
+   runs the task there: what that prints, and its exit status, is what is expected;
+2. builds the executable with pyox and runs it in an empty working folder, with a scrubbed environment;
+3. runs both once more under strace: the executable must open nothing of the application, the virtual
+   environment, pyox's cache or the distribution, and must write nowhere that the other does not write;
+4. measures both in turn, and writes a row of the table.
+
+Versions are pinned by `locks/NAME.txt`, all that pip installed; one that is missing is written. Costs 10 to
+60 seconds for each row, and more for the first download. Exit status: 0 every row is as `matrix.toml`
+says, 1 one is not (also when one works that is said to fail), 2 an error.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import table
+import trace
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+FOLDER = ROOT / "build" / "apps"
+TABLE = ROOT / "docs" / "compatibility.md"
+TIME_LIMIT = 180
+PAIRS = 5
+
+
+class Failed(Exception):
+    """An application does not work; the reason, in one line."""
+
+
+class Application:
+    """One entry of the matrix."""
+
+    def __init__(self, name, entry):
+        self.name = name
+        self.requires = entry.pop("requires", [name])
+        # What runs: `script` (scripts/NAME.py), or an option of pyox-collect and its value.
+        self.script = entry.pop("script", None)
+        self.module = entry.pop("module", None)
+        self.entry_point = entry.pop("entry-point", None)
+        if not self.module and not self.entry_point:
+            self.script = HERE / "scripts" / (self.script or f"{name}.py")
+        self.packages = [HERE / "packages" / each for each in entry.pop("packages", [])]
+        self.files = [HERE / "files" / each for each in entry.pop("files", [])]
+        self.arguments = entry.pop("arguments", [])
+        self.input = entry.pop("input", "")
+        self.collect = entry.pop("collect", [])
+        self.mask = entry.pop("mask", None)
+        self.fails = entry.pop("fails", None)
+        self.pythons = entry.pop("pythons", None)
+        if entry:
+            raise SystemExit(f"matrix.toml: error: {name}: unknown keys: {', '.join(entry)}")
+
+    @property
+    def lock(self):
+        return HERE / "locks" / f"{self.name}.txt"
+
+    def collected(self):
+        """The arguments by which pyox-collect finds what runs."""
+        first = [self.script] if self.script else []
+        if self.module:
+            option = ["--run-module", self.module]
+        elif self.entry_point:
+            option = ["--entry-point", self.entry_point]
+        else:
+            option = ["--run-script", self.script]
+        return [*first, *self.packages, *option, *self.collect]
+
+    def in_venv(self, venv):
+        """The command that does the same in a virtual environment."""
+        python = venv / "bin" / "python"
+        if self.module:
+            command = [python, "-I", "-m", self.module]
+        elif self.entry_point:
+            command = [python, "-I", venv / "bin" / self.entry_point]
+        else:
+            command = [python, "-I", self.script]
+        return [*command, *self.arguments]
+
+
+class Distribution:
+    """A fetched distribution."""
+
+    def __init__(self, spec):
+        import json
+
+        self.spec = spec
+        name = re.sub(r"[^A-Za-z0-9.@]+", "-", spec).strip("-")
+        self.folder = FOLDER / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.document = self.folder / "dist.json"
+        tool("fetch", spec, "-o", self.document)
+        document = json.loads(self.document.read_text())
+        self.root = Path(document["root"])
+        self.version = document["python"]["version"]
+        self.minor = ".".join(self.version.split(".")[:2])
+        self.python = self.root / document["paths"]["executable"]
+
+
+def tool(stage, *arguments):
+    """Runs a tool; its first error line becomes the reason."""
+    command = [ROOT / "target" / "release" / f"pyox-{stage}", "-q", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed((done.stderr.strip().splitlines() or [f"pyox-{stage} said nothing"])[0])
+
+
+def pip(distribution, *arguments):
+    """Runs the distribution's pip."""
+    command = [distribution.python, "-I", "-m", "pip", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise Failed("pip: " + (errors or done.stderr.splitlines() or ["?"])[-1])
+    return done.stdout
+
+
+def prepare(application, distribution, folder):
+    """The requirements file, and the virtual environment with what it names."""
+    requirements = folder / "requirements.txt"
+    lines = [*application.requires]
+    if application.lock.exists():
+        lines.append(f"--constraint {application.lock}")
+    requirements.write_text("".join(f"{line}\n" for line in lines))
+    venv = folder / "venv"
+    make = [distribution.python, "-I", "-m", "venv", "--without-pip", venv]
+    subprocess.run(make, check=True)
+    python = venv / "bin" / "python"
+    if application.requires:
+        pip(distribution, "--python", python, "install", "-q", "-r", requirements)
+    frozen = pip(distribution, "--python", python, "freeze")
+    if not application.lock.exists():
+        application.lock.parent.mkdir(exist_ok=True)
+        application.lock.write_text(frozen)
+        requirements.write_text(requirements.read_text() + f"--constraint {application.lock}\n")
+    if application.packages:
+        site = venv / "lib" / f"python{distribution.minor}" / "site-packages"
+        folders = {str(package.parent) for package in application.packages}
+        (site / "matrix.pth").write_text("".join(f"{each}\n" for each in sorted(folders)))
+    return requirements, venv
+
+
+def build(application, distribution, folder, requirements):
+    """The executable, and how many seconds it took, download and installation included."""
+    manifest, blob, executable = folder / "app.json", folder / "app.blob", folder / "bin" / "app"
+    executable.parent.mkdir(exist_ok=True)
+    start = time.perf_counter()
+    collected = [*application.collected(), "-r", requirements]
+    tool("collect", "-d", distribution.document, *collected, "-o", manifest)
+    tool("pack", manifest, "-d", distribution.document, "-o", blob)
+    tool("link", blob, "-d", distribution.document, "--dynamic", "-o", executable)
+    return executable, time.perf_counter() - start
+
+
+class Run:
+    """One run of a command in an empty folder; its environment has nothing of the caller's."""
+
+    def __init__(self, application, command, folder, traced=False):
+        shutil.rmtree(folder, ignore_errors=True)
+        self.areas = {area: folder / area for area in ("work", "home", "tmp")}
+        for area in self.areas.values():
+            area.mkdir(parents=True)
+        for file in application.files:
+            copy = shutil.copytree if file.is_dir() else shutil.copy
+            copy(file, self.areas["work"] / file.name)
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.areas["home"]),
+            "TMPDIR": str(self.areas["tmp"]),
+            "LC_ALL": "C.UTF-8",
+            "TERM": "dumb",
+        }
+        command = [str(part) for part in command]
+        if traced:
+            command = [*trace.COMMAND, str(folder / "trace"), "--", *command]
+        start = time.perf_counter()
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.areas["work"],
+                env=environment,
+                input=application.input.encode(),
+                capture_output=True,
+                timeout=TIME_LIMIT * (3 if traced else 1),
+            )
+        except subprocess.TimeoutExpired as expired:
+            raise Failed(f"has not ended after {expired.timeout:.0f} s") from None
+        self.wall = time.perf_counter() - start
+        self.status = done.returncode
+        self.errors = done.stderr.decode(errors="replace")
+        self.output = done.stdout.decode(errors="replace").replace(str(folder), "FOLDER")
+        if application.mask:
+            self.output = re.sub(application.mask, "MASKED", self.output)
+        self.trace = folder / "trace"
+
+    def reason(self):
+        """The last line of what went wrong: an exception's message, as a rule."""
+        lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit status {self.status}, and nothing said"
+
+
+def first_difference(expected, output):
+    """A line that differs."""
+    lines = difflib.unified_diff(expected.splitlines(), output.splitlines(), n=0, lineterm="")
+    changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return " / ".join(changed[:2]) if changed else "line ends"
+
+
+def attempt(application, distribution, folder, row):
+    """Fills a row; a `Failed` says why the application does not work."""
+    requirements, venv = prepare(application, distribution, folder)
+    pins = dict(line.split("==") for line in application.lock.read_text().split() if "==" in line)
+    row.version = table.version_of(application.requires or [application.name], pins)
+    baseline = application.in_venv(venv)
+    expected = Run(application, baseline, folder / "run")
+    if expected.status != 0 and not expected.output:
+        raise Failed(f"fails in a virtual environment too: {expected.reason()}")
+
+    executable, row.build = build(application, distribution, folder, requirements)
+    row.size = executable.stat().st_size
+    command = [executable, *application.arguments]
+    run = Run(application, command, folder / "run")
+    (folder / "errors").write_text(run.errors)
+    if run.status != expected.status:
+        raise Failed(run.reason())
+    if run.output != expected.output:
+        raise Failed(f"other output: {first_difference(expected.output, run.output)}")
+
+    traced = Run(application, command, folder / "run", traced=True)
+    forbidden = [folder / "venv", distribution.root, ROOT / "tests", trace.cache_folder()]
+    touched = trace.Touched(traced, forbidden, own=executable)
+    usual = trace.Touched(Run(application, baseline, folder / "run", traced=True), [], own=executable)
+    extra = touched.written_areas() - usual.written_areas()
+    row.touched = touched.summary()
+    if touched.opened:
+        raise Failed(f"opens {len(touched.opened)} files of the application, such as {touched.opened[0]}")
+    if extra:
+        raise Failed(f"writes where `python` does not: {', '.join(sorted(extra))}")
+
+    ratios = []
+    for _ in range(PAIRS):
+        mine = Run(application, command, folder / "run").wall
+        ratios.append(mine / Run(application, baseline, folder / "run").wall)
+    row.ratio = statistics.median(ratios)
+
+
+def try_one(application, distribution, keep):
+    """The row of an application on a distribution."""
+    row = table.Row(application.name, distribution.version)
+    folder = distribution.folder / application.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        attempt(application, distribution, folder, row)
+    except Failed as failed:
+        row.result = str(failed).replace(str(folder), "…")
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return row
+
+
+def hosts():
+    """The installed Pythons that can be embedded, one of each minor version."""
+    found = {}
+    for path in sorted(Path.home().glob(".pyenv/versions/3.1[1-4]*/bin/python3")):
+        found[path.parts[-3].rsplit(".", 1)[0]] = f"host:{path}"
+    return [found[minor] for minor in sorted(found)][-2:] or ["host"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs the application matrix.")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="applications to try")
+    parser.add_argument("--dist", nargs="+", metavar="SPEC", help="as pyox-fetch takes it")
+    parser.add_argument("--table", type=Path, default=TABLE, help="the table to update")
+    parser.add_argument("--keep", action="store_true", help="keep what was built, below build/apps")
+    args = parser.parse_args()
+    matrix = tomllib.loads((HERE / "matrix.toml").read_text())
+    unknown = set(args.only or []) - set(matrix)
+    if unknown:
+        parser.error(f"not in matrix.toml: {', '.join(sorted(unknown))}")
+    try:
+        distributions = [Distribution(spec) for spec in args.dist or hosts()]
+    except Failed as failed:
+        sys.exit(f"run.py: error: {failed}") or 2
+    surprises = 0
+    for name, entry in matrix.items():
+        if args.only and name not in args.only:
+            continue
+        application = Application(name, entry)
+        for distribution in distributions:
+            if application.pythons and distribution.minor not in application.pythons:
+                continue
+            row = try_one(application, distribution, args.keep)
+            surprise = (row.result is None) == bool(application.fails)
+            surprises += surprise
+            if row.result is not None and application.fails and not surprise:
+                row.result = application.fails
+            print(row.line(), "  <- not as matrix.toml says" if surprise else "", flush=True)
+            table.update(args.table, row, list(matrix))
+    return 1 if surprises else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
