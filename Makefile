@@ -2,6 +2,7 @@
 #
 #   make demo       package a real application and run it
 #   make test       everything that must hold
+#   make test-apps  applications from PyPI, see tests/apps/run.py; `make test-apps APPS='numpy black'` for some
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make install    the tools and their run-time libraries, below PREFIX
 #
@@ -18,7 +19,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all tools runtime demo test test-rust test-python bench bench-quick lint install system clean
+.PHONY: all tools runtime demo test test-rust test-python test-apps bench bench-quick lint install system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -80,6 +81,9 @@ $(VENV)/ready: tests/requirements.txt | system
 
 test-python: tools runtime $(VENV)/ready
 	$(VENV)/bin/python -m pytest tests
+
+test-apps: tools runtime
+	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST))
 
 lint: | system
 	$(CARGO) fmt --all --check
