@@ -373,10 +373,10 @@ impl<'py> Object<'py> {
         })
     }
 
-    /// The first item of a tuple.
-    pub(crate) fn first(&self) -> Result<Object<'py>> {
+    /// An item of a tuple.
+    pub(crate) fn item_at(&self, place: usize) -> Result<Object<'py>> {
         // SAFETY: CPython checks type and length; the result is borrowed.
-        unsafe { self.attached.borrowed(c::PyTuple_GetItem(self.as_ptr(), 0)) }
+        unsafe { self.attached.borrowed(c::PyTuple_GetItem(self.as_ptr(), place.cast_signed())) }
     }
 
     /// The value of a key in a dictionary.

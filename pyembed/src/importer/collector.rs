@@ -111,5 +111,5 @@ impl Functions {
 
 /// The youngest generation's number in a tuple of three.
 fn youngest(generations: &Object<'_>) -> Result<i64> {
-    generations.first()?.as_integer()
+    generations.item_at(0)?.as_integer()
 }

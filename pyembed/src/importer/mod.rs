@@ -13,6 +13,7 @@ mod file_system;
 mod images;
 mod modules;
 mod native;
+mod patches;
 mod resources;
 mod startup;
 

@@ -3,7 +3,7 @@
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
-use super::{State, collector, file_system, native};
+use super::{State, collector, native, patches};
 use crate::ffi::{Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
@@ -64,11 +64,7 @@ pub(super) static EXEC_MODULE: Function = Function {
                         &namespace,
                     ])
                 })?;
-                match module.name {
-                    "os" => file_system::install_os(object)?,
-                    "ctypes" => native::install_ctypes(object)?,
-                    _ => {}
-                }
+                patches::apply(module.name, object)?;
                 Ok(attached.none())
             }
         }

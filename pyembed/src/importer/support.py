@@ -4,6 +4,7 @@ It is compiled when the first of them is used. `Importer` and `ROOT`, the execut
 its namespace before it runs. A location is a path below ROOT, with `/` between its parts.
 """
 
+import contextlib
 import errno
 import io
 import posixpath
@@ -89,6 +90,22 @@ def location_of(path):
     return str(path)[len(ROOT) + 1 :]
 
 
+def _anonymous_file(location):
+    """A descriptor of an anonymous file with the bytes of a file, at its beginning."""
+    import os
+
+    descriptor = os.memfd_create(posixpath.basename(location), os.MFD_CLOEXEC)
+    try:
+        data = memoryview(Importer._read(location))
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class FileSystem:
     """What functions of `os` and `open` do for paths below ROOT; NotImplemented for all others.
 
@@ -137,16 +154,7 @@ class FileSystem:
             cls._refuse(errno.EROFS, path)
         if kind == "folder":
             cls._refuse(errno.EISDIR, path)
-        descriptor = os.memfd_create(posixpath.basename(location), os.MFD_CLOEXEC)
-        try:
-            data = memoryview(Importer._read(location))
-            while data:
-                data = data[os.write(descriptor, data) :]
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+        return _anonymous_file(location)
 
     @classmethod
     def open(cls, path, *args, **kwargs):
@@ -279,10 +287,85 @@ class _Entry:
         return f"<DirEntry {self.name!r}>"
 
 
+@contextlib.contextmanager
+def _as_file(path):
+    """importlib.resources.as_file for a file in the executable: C code can open the path, too.
+
+    Nothing is written to a disk. The path names this process, so that its children can open it.
+    """
+    import os
+    import pathlib
+
+    if not path.is_file():
+        with _temporary_as_file(path) as folder:
+            yield folder
+        return
+    try:
+        descriptor = _anonymous_file(path._location)
+        name = pathlib.Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    except OSError:
+        # Forbidden: importlib makes a temporary file.
+        with _temporary_as_file(path) as file:
+            yield file
+        return
+    try:
+        yield name
+    finally:
+        os.close(descriptor)
+
+
+_temporary_as_file = None
+
+
+def _register_as_file():
+    """Tells importlib.resources, once it is there, how a file of ours becomes one of the system's."""
+    global _temporary_as_file
+    from importlib import resources
+
+    if _temporary_as_file is None:
+        _temporary_as_file = resources.as_file.dispatch(object)
+        resources.as_file.register(Path, _as_file)
+
+
+# Where distributions of Linux keep the certificates that they trust, as one file.
+CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Red Hat 7 and later
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, BSD
+)
+
+
+def trust_system_certificates(ssl):
+    """Lets `load_default_certs` find the system's certificates.
+
+    OpenSSL knows one folder, that of the system that it was built on, and it is not there.
+    """
+    import os
+
+    variables = ssl.get_default_verify_paths()
+    original = ssl.SSLContext.load_default_certs
+
+    def load_default_certs(self, purpose=ssl.Purpose.SERVER_AUTH):
+        original(self, purpose)
+        if variables.openssl_cafile_env in os.environ or variables.openssl_capath_env in os.environ:
+            return
+        for path in CERTIFICATES:
+            if os.path.isfile(path):
+                self.load_verify_locations(path)
+                return
+
+    load_default_certs.__qualname__ = original.__qualname__
+    load_default_certs.__doc__ = original.__doc__
+    ssl.SSLContext.load_default_certs = load_default_certs
+
+
 class ResourceReader:
     """The files of one package; importlib.resources.abc.TraversableResources in all but name."""
 
     def __init__(self, package):
+        _register_as_file()
         # A module reads what lies beside it.
         self._folder = Path(package.replace(".", "/"))
         if not Importer.is_package(package):
