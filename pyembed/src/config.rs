@@ -7,6 +7,7 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::config::{Run, Setting, Value};
@@ -82,8 +83,20 @@ impl PythonConfig {
     }
 
     /// Whether this process is to act as the `python` command, see [`pyox_blob::Config::interpreter`].
+    ///
+    /// It is where the environment says so, and where the application itself has started
+    /// `sys.executable` with what reads as arguments of `python`.
     pub(crate) fn is_interpreter(&self) -> bool {
-        self.record.interpreter && std::env::var_os("PYOX_INTERPRETER").is_some_and(|v| v == "1")
+        self.record.interpreter
+            && (std::env::var_os("PYOX_INTERPRETER").is_some_and(|value| value == "1")
+                || (self.has_python_arguments() && is_child_of_itself()))
+    }
+
+    /// Whether the command line begins with an option or a script.
+    fn has_python_arguments(&self) -> bool {
+        self.argv.get(1).is_some_and(|argument| {
+            argument.as_bytes().starts_with(b"-") || argument.as_bytes().ends_with(b".py")
+        })
     }
 
     /// Whether a field of `PyConfig` is set to something else than the default.
@@ -94,8 +107,9 @@ impl PythonConfig {
     /// `PyPreConfig` as `python -I` has it, and what is set.
     pub(crate) fn to_preconfig(&self) -> Result<ffi::PreConfig, Error> {
         let mut config = ffi::PreConfig::python();
-        let parse_argv = self.is_interpreter().into();
-        let defaults = [("isolated", 1), ("use_environment", 0), ("parse_argv", parse_argv)];
+        let interpreter = self.is_interpreter().into();
+        let defaults =
+            [("isolated", 1 - interpreter), ("use_environment", 0), ("parse_argv", interpreter)];
         for (name, value) in defaults {
             *config.integer(name).ok_or_else(|| unknown("PyPreConfig", name))? = value;
         }
@@ -109,13 +123,15 @@ impl PythonConfig {
     /// `PyConfig` as `python -I -S` has it, and what is set. The interpreter must be pre-initialised.
     pub(crate) fn to_config(&self) -> Result<ffi::Config, Error> {
         let mut config = ffi::Config::python();
+        let interpreter = self.is_interpreter().into();
         let defaults = [
-            ("isolated", 1),
+            // A `python` puts a script's folder into `sys.path`, an application does not.
+            ("isolated", 1 - interpreter),
+            ("safe_path", 1 - interpreter),
+            ("parse_argv", interpreter),
             ("use_environment", 0),
-            ("parse_argv", self.is_interpreter().into()),
             ("site_import", 0),
             ("user_site_directory", 0),
-            ("safe_path", 1),
             ("write_bytecode", 0),
             ("pathconfig_warnings", 0),
             ("module_search_paths_set", 1),
@@ -144,6 +160,16 @@ impl PythonConfig {
     pub(crate) fn c_argv(&self) -> Result<Vec<CString>, Error> {
         self.argv.iter().map(|argument| c_string(argument.as_bytes())).collect()
     }
+}
+
+/// Whether the parent process runs the same executable.
+fn is_child_of_itself() -> bool {
+    let file = |process: &str| {
+        let metadata = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let parent = std::os::unix::process::parent_id().to_string();
+    file("self").is_some_and(|own| file(&parent) == Some(own))
 }
 
 fn set(settings: &mut Vec<Setting>, name: String, value: Value) {

@@ -22,8 +22,8 @@ pub struct Config {
     pub preconfig: Vec<Setting>,
     /// Fields of `PyConfig` that differ from pyembed's defaults, by their names.
     pub config: Vec<Setting>,
-    /// Accept the interpreter's own command line (`-m`, `-c`, a script) when `PYOX_INTERPRETER`
-    /// is `1` in the environment.
+    /// Accept the interpreter's own command line (`-m`, `-c`, a script): when `PYOX_INTERPRETER` is
+    /// `1` in the environment, and from a process that runs the same executable.
     pub interpreter: bool,
 }
 

@@ -81,7 +81,8 @@ struct Args {
     /// Leave the sources out: tracebacks and `inspect` then show no source lines
     #[arg(long)]
     no_sources: bool,
-    /// Let the executable be a Python interpreter when `PYOX_INTERPRETER=1` is set
+    /// Let the executable be a Python interpreter too: for `sys.executable -m …` in the application,
+    /// and where `PYOX_INTERPRETER=1` is set
     #[arg(long)]
     interpreter: bool,
     /// Write the manifest to a file
