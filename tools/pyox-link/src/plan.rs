@@ -16,18 +16,22 @@ const SECTION_ADDRESS: u32 = 0x6000_0000;
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
 
 /// How many names a message lists.
-const SHOWN: usize = 5;
+const SHOWN: usize = 3;
 
-/// The paths of a blob's shared objects: with any of them, an executable must be dynamic.
+/// The paths of a blob's shared objects, extension modules first: with any of them, an executable must be
+/// dynamic.
 pub(crate) fn shared_objects<'a>(blob: &Blob<'a>) -> Result<Vec<&'a str>, pyox_blob::Error> {
-    let mut paths = Vec::new();
+    let (mut extensions, mut libraries) = (Vec::new(), Vec::new());
     for file in blob.files() {
         let file = file?;
-        if matches!(file.kind, FileKind::Extension | FileKind::Library) {
-            paths.push(file.path);
+        match file.kind {
+            FileKind::Extension => extensions.push(file.path),
+            FileKind::Library => libraries.push(file.path),
+            FileKind::Source | FileKind::Data | FileKind::Metadata => {}
         }
     }
-    Ok(paths)
+    extensions.append(&mut libraries);
+    Ok(extensions)
 }
 
 /// The plan for a runner; `runtime` is the run-time library, by an absolute path.
