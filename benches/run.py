@@ -187,7 +187,7 @@ def start(distribution, result, quick):
     result["modules of the standard library"] = count
     app = distribution.build("standard_library", program)
     command = [*distribution.python, str(program)]
-    rows.append(pair(result, "standard library", [app], command, 9 if quick else 21))
+    rows.append(pair(result, "standard library", [app], command, 15 if quick else 31))
     return rows
 
 
