@@ -5,6 +5,7 @@
 //! a private folder of the user's cache, by the blob's digest, which later runs find again.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -96,7 +97,11 @@ fn private_folder() -> io::Result<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")));
     let digest = State::get().blob.digest();
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     let candidates = [
         base.map(|base| base.join("pyembed")),
         Some(std::env::temp_dir().join(format!("pyembed-{user}"))),
