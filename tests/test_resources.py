@@ -1,0 +1,257 @@
+"""What is not code, and what is asked about code: files of packages, metadata, sources, listings.
+
+The probe (see `conftest.py`) holds `shelf`, a package with data; `space`, a namespace package; and
+`rich`, as pip installed it.
+"""
+
+from chain import ask
+
+
+def test_files_of_a_package(probe):
+    said = ask(
+        probe,
+        """
+        import json
+        from importlib import resources
+        root = resources.files("shelf")
+        nested = root / "folder" / "nested"
+        with resources.as_file(root / "note.txt") as path:
+            note = [path.read_text("utf-8"), path.suffix]
+        with (root / "note.txt").open(encoding="utf-8") as stream:
+            lines = list(stream)
+        def attempt(f):
+            try:
+                return str(f())
+            except Exception as error:
+                return type(error).__name__
+        print(json.dumps({
+            "note": (root / "note.txt").read_text("utf-8"), "as_file": note, "lines": lines,
+            "empty": len((root / "empty.bin").read_bytes()), "large": sum((root / "large.bin").read_bytes()),
+            "names": sorted(entry.name for entry in root.iterdir()),
+            "nested": [nested.is_dir(), nested.is_file(), [e.name for e in nested.iterdir()]],
+            "joined": root.joinpath("folder", "nested/leaf.txt").read_text(),
+            "missing": attempt((root / "absent.txt").read_text), "folder": attempt((root / "folder").read_bytes),
+            "written": attempt(lambda: (root / "note.txt").open("w")),
+            "inner": sorted(e.name for e in resources.files("shelf.inner").iterdir()),
+            "of_module": (resources.files("shelf.inner") / "deep.py").is_file(),
+        }))
+        """,
+    )
+    assert said["note"] == "a note, größer\n" and said["as_file"] == ["a note, größer\n", ".txt"]
+    assert said["lines"] == ["a note, größer\n"]
+    assert said["empty"] == 0 and said["large"] == 255 * 128 * 1024
+    assert {"__init__.py", "book.py", "note.txt", "empty.bin", "large.bin", "folder", "inner"} <= set(said["names"])
+    assert said["nested"] == [True, False, ["leaf.txt"]] and said["joined"] == "leaf\n"
+    assert said["missing"] == "FileNotFoundError" and said["folder"] in ("IsADirectoryError", "FileNotFoundError")
+    assert said["written"] not in ("None",) and "Error" in said["written"]
+    assert set(said["inner"]) >= {"__init__.py", "deep.py"} and said["of_module"]
+
+
+def test_a_folder_as_files(probe, distribution):
+    """`as_file` of a folder came with 3.12."""
+    if distribution.minor < (3, 12):
+        code = "import json; print(1)"
+        assert ask(probe, code) == 1
+        return
+    said = ask(
+        probe,
+        """
+        import json, os
+        from importlib import resources
+        with resources.as_file(resources.files("shelf") / "folder") as path:
+            found = [os.path.relpath(os.path.join(f, n), path) for f, _, names in os.walk(path) for n in names]
+        print(json.dumps([found, os.path.exists(path)]))
+        """,
+    )
+    assert said == [["nested/leaf.txt"], False]
+
+
+def test_the_older_functions_and_pkgutil(probe):
+    said = ask(
+        probe,
+        """
+        import json, pkgutil, warnings
+        warnings.simplefilter("ignore")
+        import shelf, shelf.inner
+        from importlib import resources
+        print(json.dumps({
+            "data": pkgutil.get_data("shelf", "folder/nested/leaf.txt").decode(),
+            "modules": sorted((m.name, m.ispkg) for m in pkgutil.iter_modules(shelf.__path__)),
+            "walk": sorted(m.name for m in pkgutil.walk_packages(shelf.__path__, "shelf.")),
+            "top": sorted(m.name for m in pkgutil.iter_modules() if m.name in ("shelf", "probe", "json", "rich")),
+            "name": pkgutil.resolve_name("shelf.book:read").__name__,
+            "loader": shelf.__loader__.get_data(shelf.__file__.replace("__init__.py", "note.txt")).decode(),
+            "binary": resources.read_binary("shelf", "empty.bin").decode() if hasattr(resources, "read_binary") else "",
+        }))
+        """,
+    )
+    assert said["data"] == "leaf\n" and said["loader"] == "a note, größer\n" and said["name"] == "read"
+    assert said["modules"] == [["__main__", False], ["book", False], ["inner", True]]
+    assert said["walk"] == ["shelf.__main__", "shelf.book", "shelf.inner", "shelf.inner.deep"]
+
+
+def test_the_namespace_package(probe):
+    said = ask(
+        probe,
+        """
+        import importlib, json, space, space.one, space.sub.two, sys
+        from importlib import resources
+        space.__path__.append("/nowhere") if hasattr(space.__path__, "append") else None
+        print(json.dumps({
+            "file": getattr(space, "__file__", None), "origin": space.__spec__.origin, "path": len(list(space.__path__)) >= 1,
+            "repr": repr(space)[:20], "values": [space.one.VALUE, space.sub.two.VALUE],
+            "data": (resources.files("space") / "data.txt").read_text(), "loader": type(space.__loader__).__name__,
+        }))
+        """,
+    )
+    assert said["file"] is None and said["origin"] is None and said["path"]
+    assert said["repr"] == "<module 'space' (nam" and said["values"] == [1, 2]
+    assert said["data"] == "of a namespace\n" and "Namespace" in said["loader"]
+
+
+def test_a_namespace_package_is_joined_with_the_file_systems(probe, tmp_path):
+    """PEP 420: a portion on `sys.path` adds to the packed one."""
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space/three.py").write_text("VALUE = 3\n")
+    code = "import json, sys; sys.path.append(sys.argv[1]); import space.one, space.three; print(json.dumps([space.one.VALUE, space.three.VALUE]))"
+    assert ask(probe, code, tmp_path) == [1, 3]
+
+
+def test_modules_of_the_file_system_are_found_behind_the_packed_ones(probe, tmp_path):
+    (tmp_path / "plugin.py").write_text("import shelf\nVALUE = shelf.__name__\n")
+    (tmp_path / "json.py").write_text("raise RuntimeError('the packed one comes first')\n")
+    code = "import sys; sys.path.append(sys.argv[1]); import json, plugin; print(json.dumps([plugin.VALUE, plugin.__file__]))"
+    assert ask(probe, code, tmp_path) == ["shelf", str(tmp_path / "plugin.py")]
+
+
+def test_metadata(probe):
+    said = ask(
+        probe,
+        """
+        import json
+        from importlib import metadata
+        rich = metadata.distribution("Rich")
+        try:
+            metadata.version("absent")
+        except metadata.PackageNotFoundError as error:
+            missing = str(error)
+        print(json.dumps({
+            "version": metadata.version("rich"), "name": rich.metadata["Name"], "requires": metadata.requires("rich"),
+            "files": sum(1 for f in metadata.files("rich") if str(f).startswith("rich/")),
+            "text": [f.read_text()[:3] for f in metadata.files("rich") if f.name == "py.typed" or f.name == "LICENSE"] != [],
+            "all": sorted(d.metadata["Name"] for d in metadata.distributions()),
+            "scripts": sorted(e.name for e in metadata.entry_points(group="console_scripts")),
+            "load": metadata.entry_points(group="console_scripts")["markdown-it"].load().__name__,
+            "packages": metadata.packages_distributions()["rich"], "missing": missing,
+            "normalised": metadata.version("markdown_it.PY") == metadata.version("markdown-it-py"),
+        }))
+        """,
+    )
+    assert said["version"] == "14.2.0" and said["name"] == "rich"
+    assert any(requirement.startswith("pygments") for requirement in said["requires"])
+    assert said["files"] > 50 and said["text"]
+    assert set(said["all"]) >= {"rich", "Pygments", "markdown-it-py", "mdurl"}
+    assert {"markdown-it", "pygmentize"} <= set(said["scripts"]) and said["load"] == "main"
+    assert said["packages"] == ["rich"] and "absent" in said["missing"] and said["normalised"]
+
+
+def test_sources(probe):
+    said = ask(
+        probe,
+        """
+        import ast, inspect, json, linecache, shelf.book, textwrap, json.decoder
+        source = inspect.getsource(shelf.book.read)
+        try:
+            shelf.book.read(0)
+        except ZeroDivisionError:
+            import traceback
+            trace = traceback.format_exc()
+        print(json.dumps({
+            "source": source, "doc": inspect.getdoc(shelf.book), "file": inspect.getfile(shelf.book)[-13:],
+            "sourcefile": inspect.getsourcefile(shelf.book)[-13:], "stdlib": "class JSONDecoder" in inspect.getsource(json.decoder),
+            "trace": trace, "module": inspect.getmodule(shelf.book.read).__name__,
+            "loader": shelf.__loader__.get_source("shelf.book").startswith('"'), "code": shelf.__loader__.get_code("shelf.book").co_filename,
+            "is_package": [shelf.__loader__.is_package(n) for n in ("shelf", "shelf.book")],
+            "cached": shelf.book.__cached__ is not None, "origin": shelf.book.__spec__.origin == shelf.book.__file__,
+        }))
+        """,
+    )
+    assert said["source"].startswith("def read(page):") and "return 1 / page" in said["source"]
+    assert said["doc"] == "A module with source." and said["stdlib"]
+    assert said["file"] == said["sourcefile"] == "shelf/book.py" or said["file"].endswith("shelf/book.py")
+    assert "return 1 / page\n" in said["trace"] and 'File "shelf/book.py", line 6, in read' in said["trace"]
+    assert said["code"] == "shelf/book.py" and said["is_package"] == [True, False] and said["origin"]
+
+
+def test_paths_computed_from_file(probe):
+    """What much code does in place of importlib.resources."""
+    said = ask(
+        probe,
+        """
+        import glob, json, os, pathlib, shelf
+        folder = os.path.dirname(shelf.__file__)
+        path = pathlib.Path(shelf.__file__).resolve().parent
+        with open(os.path.join(folder, "note.txt"), encoding="utf-8") as stream:
+            note = stream.read()
+        def attempt(f):
+            try:
+                return f()
+            except OSError as error:
+                return type(error).__name__
+        print(json.dumps({
+            "note": note, "pathlib": (path / "folder/nested/leaf.txt").read_text(),
+            "exists": [os.path.exists(folder), os.path.isdir(folder), os.path.isfile(folder + "/note.txt"), os.path.exists(folder + "/absent")],
+            "size": os.path.getsize(folder + "/large.bin"), "list": sorted(os.listdir(folder)),
+            "glob": [os.path.basename(p) for p in glob.glob(folder + "/**/*.txt", recursive=True)],
+            "rglob": sorted(p.name for p in path.rglob("*.txt")),
+            "walk": sum(len(files) for _, _, files in os.walk(folder)),
+            "scandir": sorted(e.name for e in os.scandir(folder) if e.is_dir()),
+            "missing": attempt(lambda: open(folder + "/absent")), "written": attempt(lambda: open(folder + "/new", "w")),
+            "removed": attempt(lambda: os.remove(folder + "/note.txt")), "binary": open(folder + "/large.bin", "rb").read()[:4].hex(),
+        }))
+        """,
+    )
+    assert said["note"] == "a note, größer\n" and said["pathlib"] == "leaf\n"
+    assert said["exists"] == [True, True, True, False] and said["size"] == 256 * 1024
+    assert {"note.txt", "folder", "inner", "book.py"} <= set(said["list"])
+    assert sorted(said["glob"]) == said["rglob"] == ["leaf.txt", "note.txt"]
+    assert said["walk"] >= 8 and set(said["scandir"]) >= {"folder", "inner"} and said["binary"] == "00010203"
+    assert said["missing"] == "FileNotFoundError"
+    assert said["written"].endswith("Error") and said["removed"].endswith("Error")
+
+
+def test_runpy(probe):
+    said = ask(
+        probe,
+        """
+        import json, runpy, sys, contextlib, io
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            space = runpy.run_module("shelf.inner.deep")
+            runpy.run_module("shelf", run_name="__main__", alter_sys=True)
+        print(json.dumps([space["VALUE"], space["__name__"], out.getvalue()]))
+        """,
+    )
+    assert said == ["deep", "shelf.inner.deep", "main of shelf []\n"]
+
+
+def test_importlib_itself(probe):
+    said = ask(
+        probe,
+        """
+        import importlib, importlib.util, json, sys
+        spec = importlib.util.find_spec("shelf.inner.deep")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        lazy = importlib.util.LazyLoader(spec.loader)
+        spec = importlib.util.find_spec("shelf.inner.deep")
+        spec.loader = lazy
+        late = importlib.util.module_from_spec(spec); lazy.exec_module(late)
+        del sys.modules["json.scanner"]
+        again = importlib.import_module("json.scanner")
+        importlib.invalidate_caches()
+        print(json.dumps([module.VALUE, module is not sys.modules.get("shelf.inner.deep"), late.VALUE, again.__name__,
+                          importlib.util.find_spec("absent"), importlib.import_module(".book", "shelf").__name__]))
+        """,
+    )
+    assert said == ["deep", True, "deep", "json.scanner", None, "shelf.book"]

@@ -1,0 +1,51 @@
+"""What the parts may know of each other."""
+
+import os
+import re
+import shutil
+
+from chain import REPOSITORY, run
+
+
+def tree(package, edges):
+    cargo = os.environ.get("CARGO", "cargo")
+    assert shutil.which(cargo), "cargo is not on PATH"
+    done = run(cargo, "tree", "--locked", "-p", package, "-e", edges, "--prefix", "none", cwd=REPOSITORY, env=dict(os.environ))
+    return {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+
+
+def workspace():
+    """The workspace's own packages."""
+    manifests = [*REPOSITORY.glob("crates/*/Cargo.toml"), *REPOSITORY.glob("tools/*/Cargo.toml"), REPOSITORY / "distribution/Cargo.toml"]
+    return {re.search(r'^name = "(.*)"', path.read_text(), re.MULTILINE)[1] for path in manifests}
+
+
+def test_the_run_time_depends_on_no_build_time_crate():
+    build_time = workspace() - {"pyox-blob"}
+    assert {"pyox-schema", "pyox-cli", "pyox-pack", "pyox-link"} <= build_time
+    for package in ("pyembed", "pyembed-runner"):
+        assert tree(package, "normal,build") & build_time == set()
+    # Nor on what only the build time needs.
+    assert tree("pyembed", "normal") & {"serde_json", "clap", "anyhow", "tar", "indicatif", "toml"} == set()
+
+
+def test_the_blob_needs_little():
+    assert tree("pyox-blob", "normal") & (workspace() - {"pyox-blob"}) == set()
+
+
+def test_unsafe_code_lives_in_one_module():
+    """`pyembed/src/ffi/`, and the runner's two exported symbols."""
+    with_unsafe = set()
+    for folder in ("crates", "tools", "pyembed", "distribution"):
+        for path in (REPOSITORY / folder).rglob("*.rs"):
+            if re.search(r"^[^/]*\bunsafe\b(?!_)", path.read_text(), re.MULTILINE):
+                with_unsafe.add(path.relative_to(REPOSITORY).as_posix())
+    allowed = ("pyembed/src/ffi/", "pyembed/runner/src/lib.rs")
+    assert {path for path in with_unsafe if not path.startswith(allowed)} == set()
+    # Each block says why it is sound.
+    for path in sorted(with_unsafe):
+        lines = (REPOSITORY / path).read_text().splitlines()
+        for number, line in enumerate(lines):
+            if re.search(r"\bunsafe (\{|impl)", line) and not line.lstrip().startswith("//"):
+                above = "\n".join(lines[max(0, number - 12) : number + 1])
+                assert "SAFETY:" in above, f"{path}:{number + 1}"
