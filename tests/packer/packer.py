@@ -31,6 +31,7 @@ MODULE_KINDS = {"module": 1, "package": 2, "namespace-package": 3}
 EXTENSION, BUILTIN = 4, 5
 FILE_KINDS = {"module": 1, "package": 1, "package-data": 2, "metadata": 3, "extension-module": 4, "shared-library": 5}
 FLAG_PACKAGE = 1
+LOCATIONS = {"cache": 0, "beside": 1}
 STORED = 0
 
 
@@ -92,6 +93,11 @@ def config_record(manifest):
         run(manifest["run"]),
         *settings,
         bytes([manifest.get("interpreter", False)]),
+        vector([
+            string(package) + varint(LOCATIONS[location])
+            for package, location in sorted(manifest.get("locations", {}).items())
+            if location != "memory"
+        ]),
     ])
 
 

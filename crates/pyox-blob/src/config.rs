@@ -25,6 +25,18 @@ pub struct Config {
     /// Accept the interpreter's own command line (`-m`, `-c`, a script): when `PYOX_INTERPRETER` is
     /// `1` in the environment, and from a process that runs the same executable.
     pub interpreter: bool,
+    /// Packages, by their dotted names, whose files are real files at run time; sorted by name. All
+    /// others stay in memory.
+    pub locations: Vec<(String, Location)>,
+}
+
+/// Where a package's files are real files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Location {
+    /// In a private folder of the user's cache, written when the package is first imported.
+    Cache,
+    /// In the folder `EXECUTABLE.files` beside the executable, which `pyox-link` writes.
+    Beside,
 }
 
 /// What the executable runs as `__main__`.
@@ -65,6 +77,17 @@ pub enum Value {
     Text(String),
     /// For `PyWideStringList` fields.
     List(Vec<String>),
+}
+
+impl Location {
+    /// The manifest's name for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Beside => "beside",
+        }
+    }
 }
 
 impl Config {

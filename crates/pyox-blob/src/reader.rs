@@ -110,6 +110,12 @@ impl File<'_> {
     pub fn stored_len(&self) -> u64 {
         self.stored.len
     }
+
+    /// The CRC-32 of the bytes as they are stored.
+    #[must_use]
+    pub fn stored_crc(&self) -> u32 {
+        self.stored.crc
+    }
 }
 
 impl<'a> Blob<'a> {

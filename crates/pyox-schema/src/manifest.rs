@@ -29,6 +29,9 @@ pub struct Manifest {
     /// How sources become bytecode.
     #[serde(default)]
     pub bytecode: Bytecode,
+    /// Where the files of a package are at run time, by its dotted name; in memory without an entry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub locations: BTreeMap<String, Location>,
     /// The projects that resources belong to, sorted by name.
     pub projects: Vec<Project>,
     /// What is taken, sorted by kind and name.
@@ -104,6 +107,18 @@ impl Default for Bytecode {
     fn default() -> Self {
         Self { optimize: 0, sources: true }
     }
+}
+
+/// Where the files of a package are at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Location {
+    /// In memory; Python code alone can open them.
+    Memory,
+    /// In a private folder of the user's cache, written when the package is first imported.
+    Cache,
+    /// In a folder beside the executable, written by `pyox-link`.
+    Beside,
 }
 
 /// A project: what PyPI knows by a name. The standard library is the project `python`.
@@ -187,6 +202,18 @@ pub struct Excluded {
 
 impl Document for Manifest {
     const SCHEMA: &'static str = "pyox.manifest/1";
+}
+
+impl Location {
+    /// The name that the manifest writes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cache => "cache",
+            Self::Beside => "beside",
+        }
+    }
 }
 
 impl ResourceKind {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use pyox_schema::{
-    Bytecode, Digest, Distribution, DistributionRef, Document, Excluded, Extension, FileRef,
+    Bytecode, Digest, Distribution, DistributionRef, Document, Excluded, Extension, FileRef, Location,
     Library, Link, LinkMode, LinkPlan, Linkage, Manifest, Paths, Payload, Project, Python,
     Resource, ResourceKind, Run, Stdlib, Value as Setting,
 };
@@ -141,6 +141,7 @@ fn manifest(run: Run) -> Manifest {
         config: values,
         interpreter: true,
         bytecode: Bytecode { optimize: 2, sources: false },
+        locations: [(text("app"), Location::Cache), (text("ns.app_1"), Location::Beside)].into(),
         projects: vec![Project { name: text("app"), version: None }],
         resources: vec![
             resource(Kind::Module, "app.größe", Some("app/größe.py")),
@@ -288,7 +289,7 @@ fn wrong_distributions_are_refused() {
 #[test]
 fn wrong_manifests_are_refused() {
     let valid = written(&manifest(Run::Module { module: "app".to_owned() }));
-    let optional = ["preconfig", "config", "interpreter", "bytecode", "excluded"];
+    let optional = ["preconfig", "config", "interpreter", "bytecode", "locations", "excluded"];
     assert_required("manifest", &valid, "", &optional);
     assert_required("manifest", &valid, "/distribution", &[]);
     assert_required("manifest", &valid, "/run", &[]);
@@ -309,6 +310,7 @@ fn wrong_manifests_are_refused() {
         ("/preconfig/utf8-mode", json!(1)),
         ("/config/argv", json!([1])),
         ("/interpreter", json!(1)),
+        ("/locations/app", json!("disk")),
         ("/bytecode/optimize", json!(3)),
         ("/projects/0/name", json!("Ruamel.Yaml")),
         ("/resources/0/kind", json!("source")),

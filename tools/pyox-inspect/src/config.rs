@@ -5,7 +5,7 @@
 
 use pyox_blob::config as record;
 use pyox_cli::{HintExt, Result};
-use pyox_schema::{Distribution, LinkPlan, Manifest, Run, Value as Setting};
+use pyox_schema::{Distribution, LinkPlan, Location, Manifest, Run, Value as Setting};
 use serde_json::{Map, Value, json};
 
 use crate::subject::{Input, Subject};
@@ -86,6 +86,9 @@ fn of_record(config: &record::Config) -> Facts {
             add(&format!("{group}.{}", setting.name), value);
         }
     }
+    for (package, location) in &config.locations {
+        add(&format!("locations.{package}"), json!(location.name()));
+    }
     facts
 }
 
@@ -128,6 +131,10 @@ fn of_manifest(manifest: &Manifest) -> Facts {
             };
             add(&format!("{group}.{name}"), value);
         }
+    }
+    // The blob's record leaves out what is in memory, as everything is without a word.
+    for (package, location) in manifest.locations.iter().filter(|(_, at)| **at != Location::Memory) {
+        add(&format!("locations.{package}"), json!(location.name()));
     }
     facts
 }

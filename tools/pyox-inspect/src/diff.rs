@@ -74,7 +74,8 @@ impl Difference {
     ) -> Result<Self> {
         // A blob does not say all that its manifest said, but all of the interpreter's settings.
         let matters = |key: &str, there: bool| {
-            there || same_form || key.starts_with("config.") || key.starts_with("preconfig.")
+            let settings = ["config.", "preconfig.", "locations."];
+            there || same_form || settings.iter().any(|group| key.starts_with(group))
         };
         let mut difference = Self { config: changes(a_facts, b_facts, matters), ..Self::default() };
         difference.projects = changes(&versions(a), &versions(b), |_, _| true);

@@ -191,6 +191,14 @@ impl Summary<'_> {
         if fact("interpreter").as_deref() == Some("true") {
             lines.push(("interpreter", "with PYOX_INTERPRETER=1".to_owned()));
         }
+        let located: Vec<_> = facts
+            .iter()
+            .filter_map(|(key, at)| Some((key.strip_prefix("locations.")?, config::plain(at))))
+            .map(|(package, at)| format!("{package} ({at})"))
+            .collect();
+        if !located.is_empty() {
+            lines.push(("files of", located.join(", ")));
+        }
         let can = ["static", "dynamic"].into_iter();
         let can: Vec<_> =
             can.filter(|mode| fact(&format!("link.{mode}")).as_deref() == Some("true")).collect();

@@ -8,7 +8,9 @@ use std::path::Path;
 use pyox_blob::config::{self, Config, Setting};
 use pyox_blob::layout::{FileKind, ModuleKind};
 use pyox_cli::{Fault, HintExt, Result, Ui, cache};
-use pyox_schema::{Digest, Distribution, Manifest, Payload, Resource, ResourceKind, Run, Value};
+use pyox_schema::{
+    Digest, Distribution, Location, Manifest, Payload, Resource, ResourceKind, Run, Value,
+};
 
 use crate::blob::{self, Contents};
 use crate::compile::{Compiled, Compiler, Worker};
@@ -207,5 +209,16 @@ fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> C
         preconfig: settings(&manifest.preconfig),
         config: settings(&manifest.config),
         interpreter: manifest.interpreter,
+        locations: manifest.locations.iter().filter_map(location).collect(),
     }
+}
+
+/// What the blob says of a package's location; nothing for memory.
+fn location((package, location): (&String, &Location)) -> Option<(String, config::Location)> {
+    let location = match location {
+        Location::Memory => return None,
+        Location::Cache => config::Location::Cache,
+        Location::Beside => config::Location::Beside,
+    };
+    Some((package.clone(), location))
 }

@@ -31,6 +31,7 @@ fn contents() -> Contents {
             preconfig: Vec::new(),
             config: Vec::new(),
             interpreter: false,
+            locations: Vec::new(),
         },
         projects: ["python", "app"]
             .map(|name| Project { name: name.to_owned(), version: "1".to_owned() })

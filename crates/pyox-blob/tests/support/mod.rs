@@ -51,6 +51,7 @@ pub fn config() -> Config {
         preconfig: vec![setting("utf8_mode", config::Value::Integer(1))],
         config: vec![setting("warnoptions", config::Value::List(vec!["error".to_owned()]))],
         interpreter: true,
+        locations: vec![("app".to_owned(), config::Location::Cache)],
     }
 }
 
