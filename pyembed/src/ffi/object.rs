@@ -471,6 +471,15 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// Whether Python takes it for true.
+    pub(crate) fn is_true(&self) -> Result<bool> {
+        // SAFETY: `self` is alive.
+        match unsafe { c::PyObject_IsTrue(self.as_ptr()) } {
+            -1 => Err(Raised),
+            truth => Ok(truth != 0),
+        }
+    }
+
     /// The text of `str(self)`.
     pub(crate) fn to_display(&self) -> Result<String> {
         // SAFETY: `self` is alive.

@@ -5,14 +5,21 @@
 //! import's time. While an import runs, the threshold is raised, so that only code which allocates
 //! as a running program does sees a collection; afterwards the survivors go to the oldest
 //! generation without having been looked at. They stay collectable.
+//!
+//! The end of the interpreter collects twice: before and after the modules are taken down. The first finds
+//! hardly any garbage among all that was imported, so only the young generations are looked at then; the
+//! second looks at everything, and nothing that has a finaliser is missed.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::ffi::{Attached, Kept, Object, Result};
+use crate::ffi::{Attached, Function, Kept, Object, Result};
 
 /// Allocations between two collections while an import runs.
 const RAISED: i64 = 100_000;
+
+/// The number of the generation before the oldest.
+const MIDDLE: i64 = 1;
 
 /// How many imports are under way, in all threads.
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
@@ -27,6 +34,9 @@ struct Functions {
     set_threshold: Kept,
     get_count: Kept,
     get_freeze_count: Kept,
+    isenabled: Kept,
+    disable: Kept,
+    collect: Kept,
     freeze: Kept,
     unfreeze: Kept,
 }
@@ -39,12 +49,33 @@ pub(super) fn install(attached: Attached<'_>) -> Result<()> {
         set_threshold: gc.attribute(c"set_threshold")?.keep(),
         get_count: gc.attribute(c"get_count")?.keep(),
         get_freeze_count: gc.attribute(c"get_freeze_count")?.keep(),
+        isenabled: gc.attribute(c"isenabled")?.keep(),
+        disable: gc.attribute(c"disable")?.keep(),
+        collect: gc.attribute(c"collect")?.keep(),
         freeze: gc.attribute(c"freeze")?.keep(),
         unfreeze: gc.attribute(c"unfreeze")?.keep(),
     };
     FUNCTIONS.get_or_init(|| functions);
-    Ok(())
+    // What is registered first is called last.
+    let atexit = attached.import(c"atexit")?;
+    atexit.call_method(c"register", [&AT_EXIT.object(attached)?]).map(|_| ())
 }
+
+/// Called behind the application's own exit functions, which is where CPython collects next.
+static AT_EXIT: Function = Function {
+    name: c"collect_young",
+    parameters: &[],
+    required: 0,
+    body: |attached, _| {
+        let Some(gc) = FUNCTIONS.get() else { return Ok(attached.none()) };
+        if gc.isenabled.get(attached).call([])?.is_true()? {
+            gc.collect.get(attached).call([&attached.integer(MIDDLE)?])?;
+            // CPython then passes over its first collection, and not over its second.
+            gc.disable.get(attached).call([])?;
+        }
+        Ok(attached.none())
+    },
+};
 
 /// Moves what start-up made out of the collector's sight: it lives as long as the process, and the
 /// collections while the interpreter ends need not look at it.

@@ -327,6 +327,22 @@ def _register_as_file():
         resources.as_file.register(Path, _as_file)
 
 
+def cache_lines(filename):
+    """linecache.updatecache for a location in the executable."""
+    import linecache
+    from importlib.util import decode_source
+
+    try:
+        lines = decode_source(Importer._read(filename)).splitlines(keepends=True)
+    except (SyntaxError, UnicodeDecodeError):
+        return []
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    # Without a time, `checkcache` takes the entry for one that no file can outdate.
+    linecache.cache[filename] = len(lines), None, lines, filename
+    return lines
+
+
 # Where distributions of Linux keep the certificates that they trust, as one file.
 CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch

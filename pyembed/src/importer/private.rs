@@ -1,0 +1,51 @@
+//! A folder of the user's own, for files that the system must open by a path.
+//!
+//! Code is run from it, so nobody else may write there: it is `pyembed` in the user's cache directory, or
+//! else one with the user's number below the temporary directory, closed to others and checked to belong
+//! to the user at every use.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Does something in the private folder of that name: in the first of the places where it succeeds.
+pub(super) fn within<T>(
+    name: &str,
+    mut attempt: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<T> {
+    let user = rustix::process::getuid().as_raw();
+    let mut failures = Vec::new();
+    for candidate in candidates(user) {
+        let folder = candidate.join(name);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        match made.and_then(|()| check(&candidate, user)).and_then(|()| attempt(&folder)) {
+            Ok(done) => return Ok(done),
+            Err(error) => failures.push(format!("{}: {error}", candidate.display())),
+        }
+    }
+    Err(io::Error::other(failures.join("; ")))
+}
+
+fn candidates(user: u32) -> impl Iterator<Item = PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = variable("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")))
+        // Elsewhere for every working directory, it would be no cache.
+        .filter(|path| path.is_absolute());
+    let temporary = std::env::temp_dir().join(format!("pyembed-{user}"));
+    cache.map(|cache| cache.join("pyembed")).into_iter().chain([temporary])
+}
+
+/// It must be the user's own, and closed to others.
+fn check(folder: &Path, user: u32) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(folder)?;
+    if !metadata.is_dir() || metadata.uid() != user {
+        return Err(io::Error::other("expected a folder that belongs to the user"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
