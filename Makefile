@@ -63,7 +63,7 @@ $(B)/%: $(B)/%.blob | runtime
 .PRECIOUS: $(B)/%.json $(B)/%.blob
 
 demo: tools runtime $(B)/todo
-	@examples/demo $(B)/todo $(B)/dist.json
+	@examples/demo $(B)/todo $(B)/dist.json $(B)/todo.json
 
 # --- what must hold ---------------------------------------------------------
 
