@@ -151,6 +151,13 @@ pub(crate) fn is_identifier(word: &str) -> bool {
         && letters.all(|letter| letter == '_' || letter.is_alphanumeric())
 }
 
+/// Whether a word can be a part of a dotted name: no statement needs to be able to import it, a call
+/// may. It is what the manifest's specification says.
+pub(crate) fn is_module_word(word: &str) -> bool {
+    let fits = |letter: char| letter == '_' || letter == '-' || letter.is_alphanumeric();
+    !word.is_empty() && word.chars().all(fits)
+}
+
 /// Whether each part of a dotted name is an identifier.
 pub(crate) fn is_dotted_name(name: &str) -> bool {
     name.split('.').all(is_identifier)

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use pyox_cli::{HintExt, Result};
 use pyox_schema::ResourceKind;
 
-use crate::candidate::{Candidate, Expected, Layer, Owner, is_identifier};
+use crate::candidate::{Candidate, Expected, Layer, Owner, is_identifier, is_module_word};
 
 /// A file of a tree.
 #[derive(Debug, Clone)]
@@ -59,7 +59,10 @@ const MODULES: usize = 1000;
 impl Tree<'_> {
     /// The resources that the files are, in no particular order.
     pub(crate) fn into_candidates(self) -> Result<Vec<Candidate>> {
-        let claims = self.files.iter().map(|file| self.claim(file)).collect::<Result<Vec<_>>>()?;
+        let packages: BTreeSet<&str> =
+            self.files.iter().filter_map(|file| file.location.strip_suffix("/__init__.py")).collect();
+        let claims = self.files.iter().map(|file| self.claim(file, &packages));
+        let claims = claims.collect::<Result<Vec<_>>>()?;
 
         // The best claim for each name, by the number of its file.
         let mut best: BTreeMap<&str, usize> = BTreeMap::new();
@@ -118,8 +121,9 @@ impl Tree<'_> {
         Ok(candidates)
     }
 
-    /// What a file would be imported as, if nothing else had that name.
-    fn claim(&self, file: &File) -> Result<Option<Claim>> {
+    /// What a file would be imported as, if nothing else had that name. `packages` are the folders
+    /// with an `__init__.py`.
+    fn claim(&self, file: &File, packages: &BTreeSet<&str>) -> Result<Option<Claim>> {
         let relative = file.location.strip_prefix(self.prefix).unwrap_or(&file.location);
         let (folder, file_name) = relative.rsplit_once('/').unwrap_or(("", relative));
         if !folder.is_empty() && !folder.split('/').all(is_identifier) {
@@ -139,6 +143,11 @@ impl Tree<'_> {
             }
             // `sysconfig` imports `_sysconfigdata__linux_x86_64-linux-gnu`.
             (None, Some(stem)) if is_identifier(stem) || stem.starts_with("_sysconfigdata_") => {
+                (stem, self.suffixes.len(), false)
+            }
+            // Packages import modules of theirs by computed names: migrations are called
+            // `0001_initial`, tables of character widths `unicode17-0-0`.
+            (None, Some(stem)) if is_module_word(stem) && packages.contains(in_package(file)) => {
                 (stem, self.suffixes.len(), false)
             }
             _ => return Ok(None),
@@ -163,6 +172,11 @@ impl Tree<'_> {
             package: extension && package,
         }))
     }
+}
+
+/// The folder that a file lies in.
+fn in_package(file: &File) -> &str {
+    file.location.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// The dotted names of the packages around a module, the outermost first.
@@ -236,14 +250,29 @@ mod tests {
     fn packages_modules_and_data_are_told_apart() {
         use ResourceKind::{Module, Package, PackageData};
         assert_eq!(
-            kinds(&["a/__init__.py", "a/b.py", "a/c-d.py", "a/e.txt", "a/data/f.json", "g.py"]),
+            kinds(&["a/__init__.py", "a/b.py", "a/c{d.py", "a/e.txt", "a/data/f.json", "g.py"]),
             [
                 named(Module, "a.b"),
                 named(Module, "g"),
                 named(Package, "a"),
-                named(PackageData, "a/c-d.py"),
+                named(PackageData, "a/c{d.py"),
                 named(PackageData, "a/data/f.json"),
                 named(PackageData, "a/e.txt"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_package_s_modules_need_no_identifiers_but_folders_of_data_hold_no_modules() {
+        use ResourceKind::{Module, Package, PackageData};
+        assert_eq!(
+            kinds(&["a/__init__.py", "a/0001_first.py", "a/v1-2.py", "a/data/3.py", "4.py"]),
+            [
+                named(Module, "a.0001_first"),
+                named(Module, "a.v1-2"),
+                named(Package, "a"),
+                named(PackageData, "4.py"),
+                named(PackageData, "a/data/3.py"),
             ]
         );
     }

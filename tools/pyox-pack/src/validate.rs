@@ -122,15 +122,11 @@ fn is_importable(kind: ResourceKind) -> bool {
     matches!(kind, Module | Package | NamespacePackage | ExtensionModule)
 }
 
-/// Every part made of an identifier's characters. It may begin with a digit: no statement can import
-/// that, but mypyc names extension modules so, and its other modules import them by calls. So does
-/// `sysconfig` import its data: `_sysconfigdata__linux_x86_64-linux-gnu`.
+/// Every part made of an identifier's characters and hyphens. No statement can import `0001_initial` or
+/// `unicode17-0-0`, but calls do.
 fn is_dotted_name(name: &str) -> bool {
-    let name = match name.strip_prefix("_sysconfigdata_") {
-        Some(platform) if !platform.contains('.') => &platform.replace('-', "_"),
-        _ => name,
-    };
-    name.split('.').all(|part| !part.is_empty() && part.chars().all(is_xid_continue))
+    let fits = |letter: char| letter == '-' || is_xid_continue(letter);
+    name.split('.').all(|part| !part.is_empty() && part.chars().all(fits))
 }
 
 /// Why a location is no plain path inside the application's tree.
