@@ -62,6 +62,77 @@ pub(super) fn of(attached: Attached<'_>, module: &str, number: u32) -> Result<Im
     Ok(image)
 }
 
+/// Whether a file's image has been made.
+pub(super) fn is_loaded(number: u32) -> bool {
+    let paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    paths.as_ref().is_some_and(|paths| paths.contains_key(&number))
+}
+
+/// Forgets images that could not be loaded.
+pub(super) fn forget(numbers: &[u32]) {
+    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    paths.get_or_insert_default().retain(|number, _| !numbers.contains(number));
+}
+
+/// The image of the first of some files, shared libraries that need each other.
+///
+/// A name that a library needs is taken for a path when it has a slash in it. So in these images each
+/// other's names are overwritten with the paths of their descriptors, which stay open: the number of a
+/// closed one would come back. Costs a copy of each library's bytes, and a search in them.
+pub(super) fn of_circle(attached: Attached<'_>, module: &str, numbers: &[u32]) -> Result<Image> {
+    static OPEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let state = State::get();
+    let mut members = Vec::new();
+    let fail = |name: &str, error: &dyn std::fmt::Display| {
+        let what = format!("{name}: cannot be loaded from memory: {error}");
+        attached.raise_import_error(&what, module)
+    };
+    for &number in numbers {
+        let file = state.file(attached, module, number)?;
+        let memory = memfd_create(name_of(&file), MemfdFlags::CLOEXEC).map(File::from);
+        let memory = memory.map_err(|error| fail(file.path, &error))?;
+        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        members.push((number, file, memory, path));
+    }
+    for (number, file, memory, _) in &members {
+        let mut bytes = State::checked(attached, module, state.read(file))?.into_owned();
+        for (other, needed, _, path) in &members {
+            if other != number {
+                replace_name(&mut bytes, name_of(needed), path)
+                    .map_err(|error| fail(file.path, &error))?;
+            }
+        }
+        let mut memory: &File = memory;
+        memory.write_all(&bytes).map_err(|error| fail(file.path, &error))?;
+    }
+    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = members.first().map(|(.., path)| path.clone()).unwrap_or_default();
+    for (number, _, memory, path) in members {
+        paths.get_or_insert_default().insert(number, path.into());
+        open.push(memory);
+    }
+    Ok(Image { path: first, _memory: None })
+}
+
+/// Overwrites each string `name` in a shared object with a shorter one.
+fn replace_name(bytes: &mut [u8], name: &str, with: &str) -> Result<(), String> {
+    if with.len() > name.len() {
+        return Err(format!("expected a library with a name as long as {with}, got {name}"));
+    }
+    let mut string = vec![0];
+    string.extend_from_slice(name.as_bytes());
+    string.push(0);
+    let mut start = 0;
+    while let Some(found) = bytes[start..].windows(string.len()).position(|part| part == string) {
+        let at = start + found + 1;
+        bytes[at..at + name.len()].fill(0);
+        bytes[at..at + with.len()].copy_from_slice(with.as_bytes());
+        start = at + name.len();
+    }
+    Ok(())
+}
+
 /// As an anonymous file.
 fn in_memory(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
     let memory = File::from(memfd_create(name_of(file), MemfdFlags::CLOEXEC)?);

@@ -97,12 +97,49 @@ pub(super) fn execute<'py>(attached: Attached<'py>, module: &Object<'py>) -> Res
 
 /// Loads the libraries that a shared object needs, nearest to none first.
 fn load_needs(attached: Attached<'_>, module: &str, file: &File<'static>) -> Result<()> {
-    for need in State::checked(attached, module, State::get().blob.needs(file))? {
-        let image = images::of(attached, module, need)?;
-        open_library(image.path()).map_err(|error| {
-            let path = State::get().blob.file_at(need).map_or("a library", |file| file.path);
-            attached.raise_import_error(&format!("{path}: {error}"), module)
-        })?;
+    for need in needs(attached, module, file)? {
+        load(attached, module, need)?;
     }
     Ok(())
+}
+
+/// Loads a library and what it needs, unless that has been done.
+///
+/// Libraries that need each other (harfbuzz and freetype do) cannot be found by SONAME, because each
+/// would have to be loaded before the other: their images name each other by path.
+fn load(attached: Attached<'_>, module: &str, number: u32) -> Result<()> {
+    if images::is_loaded(number) {
+        return Ok(());
+    }
+    let state = State::get();
+    let mut circle = vec![number];
+    for need in needs(attached, module, &state.file(attached, module, number)?)? {
+        let back = needs(attached, module, &state.file(attached, module, need)?)?;
+        if need != number && back.contains(&number) {
+            circle.push(need);
+        }
+    }
+    for &member in &circle {
+        for need in needs(attached, module, &state.file(attached, module, member)?)? {
+            if !circle.contains(&need) {
+                load(attached, module, need)?;
+            }
+        }
+    }
+    let image = if circle.len() == 1 {
+        images::of(attached, module, number)?
+    } else {
+        images::of_circle(attached, module, &circle)?
+    };
+    open_library(image.path()).map_err(|error| {
+        // The path leads nowhere from now on.
+        images::forget(&circle);
+        let path = state.blob.file_at(number).map_or("a library", |file| file.path);
+        attached.raise_import_error(&format!("{path}: {error}"), module)
+    })
+}
+
+/// The numbers of the libraries that a file needs, dependencies first.
+fn needs(attached: Attached<'_>, module: &str, file: &File<'static>) -> Result<Vec<u32>> {
+    State::checked(attached, module, State::get().blob.needs(file)).map(Iterator::collect)
 }
