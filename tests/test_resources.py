@@ -96,7 +96,6 @@ def test_the_namespace_package(probe):
         """
         import importlib, json, space, space.one, space.sub.two, sys
         from importlib import resources
-        space.__path__.append("/nowhere") if hasattr(space.__path__, "append") else None
         print(json.dumps({
             "file": getattr(space, "__file__", None), "origin": space.__spec__.origin, "path": len(list(space.__path__)) >= 1,
             "repr": repr(space)[:20], "values": [space.one.VALUE, space.sub.two.VALUE],
@@ -179,7 +178,7 @@ def test_sources(probe):
     assert said["source"].startswith("def read(page):") and "return 1 / page" in said["source"]
     assert said["doc"] == "A module with source." and said["stdlib"]
     assert said["file"] == said["sourcefile"] == "shelf/book.py" or said["file"].endswith("shelf/book.py")
-    assert "return 1 / page\n" in said["trace"] and 'File "shelf/book.py", line 6, in read' in said["trace"]
+    assert "return 1 / page\n" in said["trace"] and 'File "shelf/book.py", line 5, in read' in said["trace"]
     assert said["code"] == "shelf/book.py" and said["is_package"] == [True, False] and said["origin"]
 
 
