@@ -13,6 +13,7 @@
 pub mod config;
 mod error;
 pub mod layout;
+pub mod package;
 pub mod reader;
 
 pub use config::Config;

@@ -6,17 +6,17 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyox_blob::layout::Codec;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::State;
+use super::{State, private};
 use crate::ffi::{self, Attached, Result};
 
 /// How much is copied at a time; pages of the blob that were copied are let go of.
@@ -43,12 +43,16 @@ static PATHS: Mutex<Option<HashMap<u32, Arc<str>>>> = Mutex::new(None);
 
 /// The image of a file. `module` is who wants it, for the message.
 pub(super) fn of(attached: Attached<'_>, module: &str, number: u32) -> Result<Image> {
+    let state = State::get();
+    let file = state.file(attached, module, number)?;
+    if let Some(path) = state.locations.path(attached, &file)? {
+        return Ok(Image { path, _memory: None });
+    }
     let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
     let paths = paths.get_or_insert_default();
     if let Some(path) = paths.get(&number) {
         return Ok(Image { path: path.to_string(), _memory: None });
     }
-    let file = State::get().file(attached, module, number)?;
     let image = in_memory(&file, number).or_else(|forbidden| {
         in_cache(&file, number).map_err(|error| {
             let what = format!(
@@ -145,66 +149,32 @@ fn in_memory(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> 
 
 /// As a file of a private folder, which is made when it is missing and verified when it is not.
 fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
-    let folder = private_folder()?;
-    let path = folder.join(format!("{number}-{}", name_of(file)));
-    if !holds(&path, file) {
-        let temporary = folder.join(format!(".{number}-{}", std::process::id()));
-        let _ = fs::remove_file(&temporary);
-        let target = File::options().write(true).create_new(true).mode(0o500).open(&temporary)?;
-        copy(file, &target)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    }
-    let path = path.into_os_string().into_string();
-    let path = path.map_err(|_| io::Error::other("expected a cache folder in UTF-8"))?;
-    Ok(Image { path, _memory: None })
-}
-
-/// `pyembed/DIGEST` below the user's cache directory, or below `/tmp` without one; nobody else may enter.
-fn private_folder() -> io::Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let user = rustix::process::getuid().as_raw();
-    let base = variable("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")));
     let digest = State::get().blob.digest();
     let digest = digest.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     });
-    let candidates = [
-        base.map(|base| base.join("pyembed")),
-        Some(std::env::temp_dir().join(format!("pyembed-{user}"))),
-    ];
-    let mut last = io::Error::other("no folder to use");
-    for candidate in candidates.into_iter().flatten() {
-        let folder = candidate.join(&digest);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        match made.and_then(|()| check_private(&candidate, user)) {
-            Ok(()) => return Ok(folder),
-            Err(error) => {
-                last = io::Error::new(error.kind(), format!("{}: {error}", candidate.display()));
-            }
+    let path = private::within(&digest, |folder| {
+        let path = folder.join(format!("{number}-{}", name_of(file)));
+        if !holds(&path, file) {
+            let temporary = folder.join(format!(".{number}-{}", std::process::id()));
+            let _ = fs::remove_file(&temporary);
+            let target =
+                File::options().write(true).create_new(true).mode(0o500).open(&temporary)?;
+            copy(file, &target)
+                .and_then(|()| fs::rename(&temporary, &path))
+                .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
         }
-    }
-    Err(last)
-}
-
-/// Code is run from the folder: it must be the user's own, and closed to others.
-fn check_private(folder: &Path, user: u32) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(folder)?;
-    if !metadata.is_dir() || metadata.uid() != user {
-        return Err(io::Error::other("expected a folder that belongs to the user"));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    }
-    Ok(())
+        Ok(path)
+    })?;
+    let path = path.into_os_string().into_string();
+    let path = path.map_err(|_| io::Error::other("expected a cache folder in UTF-8"))?;
+    Ok(Image { path, _memory: None })
 }
 
 /// Whether a file holds the bytes that it should.
-fn holds(path: &Path, file: &pyox_blob::File<'static>) -> bool {
+pub(super) fn holds(path: &Path, file: &pyox_blob::File<'static>) -> bool {
     let compare = || -> Option<bool> {
         let mut there = File::open(path).ok()?;
         if there.metadata().ok()?.len() != file.len {
@@ -226,7 +196,8 @@ fn holds(path: &Path, file: &pyox_blob::File<'static>) -> bool {
     compare() == Some(true)
 }
 
-fn copy(file: &pyox_blob::File<'static>, mut target: &File) -> io::Result<()> {
+/// Writes a file's bytes, decoded; on an error what has been written is not to be used.
+pub(super) fn copy(file: &pyox_blob::File<'static>, mut target: &File) -> io::Result<()> {
     each_piece(file, |piece| target.write_all(piece))
 }
 

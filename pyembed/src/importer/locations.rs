@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyox_blob::config::Location;
-use pyox_blob::layout::{self, FileKind};
-use pyox_blob::{Blob, File};
+use pyox_blob::package::PackageFiles;
+use pyox_blob::{Blob, File, layout};
 use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
 
 use super::{State, images, private};
@@ -33,12 +33,7 @@ struct Located {
     /// Its dotted name.
     package: String,
     location: Location,
-    /// Its folder in the application's tree, with a `/` at the end.
-    folder: String,
-    /// The number of a module's own file.
-    file: Option<u32>,
-    /// The number of its project, whose files outside of packages are the package's too.
-    project: Option<u32>,
+    files: PackageFiles<'static>,
     /// The folder that holds the files at their paths, once they have been checked.
     root: OnceLock<String>,
 }
@@ -54,19 +49,10 @@ impl Locations {
     ) -> Result<Self, pyox_blob::Error> {
         let mut all = Vec::new();
         for (package, location) in locations {
-            let module = blob.module(package)?;
-            let project = match &module {
-                Some(module) if blob.project(module.project)?.name != "python" => {
-                    Some(module.project)
-                }
-                _ => None,
-            };
             all.push(Located {
                 package: package.clone(),
                 location: *location,
-                folder: format!("{}/", package.replace('.', "/")),
-                file: module.and_then(|module| module.file),
-                project,
+                files: PackageFiles::new(blob, package)?,
                 root: OnceLock::new(),
             });
         }
@@ -91,7 +77,7 @@ impl Locations {
         attached: Attached<'_>,
         file: &File<'static>,
     ) -> Result<Option<String>> {
-        let mut owners = self.0.iter().filter(|located| located.owns(file));
+        let mut owners = self.0.iter().filter(|located| located.files.contains(file));
         let Some(owner) = owners.next() else { return Ok(None) };
         Ok(Some(format!("{}/{}", owner.root(attached)?, file.path)))
     }
@@ -142,7 +128,8 @@ impl Located {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let root = self.files().and_then(|files| match self.location {
+        let files = self.files.all().map_err(|error| error.to_string());
+        let root = files.and_then(|files| match self.location {
             Location::Cache => self.in_cache(&files),
             Location::Beside => beside(&files),
         });
@@ -157,35 +144,6 @@ impl Located {
                 Err(attached.raise_import_error(&what, &self.package))
             }
         }
-    }
-
-    /// Whether a file is one of the package's.
-    fn owns(&self, file: &File<'static>) -> bool {
-        if file.path.starts_with(&self.folder) {
-            return true;
-        }
-        let blob = &State::get().blob;
-        if self.file.is_some_and(|own| blob.file_at(own).is_ok_and(|own| own == *file)) {
-            return true;
-        }
-        // `NAME.libs/`, `bin/` and the like, which a wheel brings beside its packages.
-        self.project == Some(file.project)
-            && matches!(file.kind, FileKind::Data | FileKind::Library)
-            && file
-                .path
-                .split_once('/')
-                .is_some_and(|(top, _)| matches!(blob.module(top), Ok(None)))
-    }
-
-    fn files(&self) -> Result<Vec<File<'static>>, String> {
-        let mut files = Vec::new();
-        for file in State::get().blob.files() {
-            let file = file.map_err(|error| error.to_string())?;
-            if self.owns(&file) {
-                files.push(file);
-            }
-        }
-        Ok(files)
     }
 
     fn in_cache(&self, files: &[File<'static>]) -> Result<PathBuf, String> {

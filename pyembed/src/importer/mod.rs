@@ -11,9 +11,11 @@
 mod collector;
 mod file_system;
 mod images;
+mod locations;
 mod modules;
 mod native;
 mod patches;
+mod private;
 mod resources;
 mod startup;
 
@@ -26,6 +28,8 @@ use pyox_blob::Blob;
 use crate::PythonConfig;
 use crate::ffi::{self, Attached, Exception, Function, Kept, Object, Raised, Result};
 
+use locations::Locations;
+
 pub(crate) use collector::settle;
 pub(crate) use modules::{is_package, prepare_main};
 pub(crate) use startup::freeze_startup;
@@ -35,6 +39,8 @@ struct State {
     blob: Blob<'static>,
     /// The executable's path: what locations begin with.
     root: String,
+    /// The packages whose files are real files.
+    locations: Locations,
     /// `cpython-313`, which `__cached__` has in it.
     cache_tag: String,
     class: Kept,
@@ -47,7 +53,7 @@ struct State {
 static STATE: OnceLock<State> = OnceLock::new();
 
 /// The importer's methods.
-static METHODS: [&Function; 17] = [
+static METHODS: [&Function; 19] = [
     &modules::FIND_SPEC,
     &modules::CREATE_MODULE,
     &modules::EXEC_MODULE,
@@ -64,6 +70,8 @@ static METHODS: [&Function; 17] = [
     &resources::LIST_MODULES,
     &resources::READ,
     &resources::KIND,
+    &resources::REAL_FOLDER,
+    &resources::REAL_PATH,
     &resources::METADATA_FOLDERS,
 ];
 
@@ -89,6 +97,11 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     let state = State {
         blob: config.blob,
         root: config.executable.to_string_lossy().into_owned(),
+        locations: State::checked(
+            attached,
+            "locations",
+            Locations::new(&config.blob, &config.record.locations),
+        )?,
         cache_tag: implementation.attribute(c"cache_tag")?.as_str()?.to_owned(),
         class: class.clone().keep(),
         module_spec: bootstrap.attribute(c"ModuleSpec")?.keep(),
@@ -112,9 +125,15 @@ impl State {
         STATE.get().expect("the importer's methods exist only once it is installed")
     }
 
-    /// The `__file__` of something at a location.
-    fn file_name(&self, location: &str) -> String {
-        format!("{}/{location}", self.root)
+    /// The `__file__` of something of a module that lies at a location.
+    fn file_name(
+        &self,
+        attached: Attached<'_>,
+        module: &str,
+        location: &str,
+    ) -> Result<String> {
+        let root = self.locations.root(attached, module)?.unwrap_or(&self.root);
+        Ok(format!("{root}/{location}"))
     }
 
     /// The location of a path that begins with the executable's; empty for the executable itself.

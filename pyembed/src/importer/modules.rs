@@ -16,6 +16,7 @@ pub(super) static FIND_SPEC: Function = Function {
         match State::checked(attached, name, State::get().blob.module(name))? {
             // Python's own importer knows what is compiled in.
             None | Some(Module { kind: ModuleKind::Builtin, .. }) => Ok(attached.none()),
+            Some(_) if State::get().locations.means_another(name) => Ok(attached.none()),
             Some(module) => spec_of(attached, &module),
         }
     },
@@ -58,11 +59,13 @@ pub(super) static EXEC_MODULE: Function = Function {
                 let code = code_of(attached, &module)?;
                 let namespace = object.namespace()?;
                 collector::deferred(attached, || {
-                    state.call_trimmed.get(attached).call([
-                        &state.exec.get(attached),
-                        &code,
-                        &namespace,
-                    ])
+                    state.locations.run(module.name, || {
+                        state.call_trimmed.get(attached).call([
+                            &state.exec.get(attached),
+                            &code,
+                            &namespace,
+                        ])
+                    })
                 })?;
                 patches::apply(module.name, object)?;
                 Ok(attached.none())
@@ -119,7 +122,9 @@ pub(super) static GET_FILENAME: Function = Function {
     body: |attached, arguments| {
         let module = named(attached, &arguments)?;
         match location_of(&module) {
-            Some(location) => attached.string(&State::get().file_name(&location)),
+            Some(location) => {
+                attached.string(&State::get().file_name(attached, module.name, &location)?)
+            }
             None => {
                 Err(attached.raise_import_error("a namespace package has no file", module.name))
             }
@@ -151,11 +156,12 @@ pub(super) fn spec_of<'py>(
     }
     let spec = class.call([&name, &state.class.get(attached)])?;
     if let Some(location) = location_of(module) {
-        spec.set_attribute(c"origin", &attached.string(&state.file_name(&location))?)?;
+        let file = state.file_name(attached, module.name, &location)?;
+        spec.set_attribute(c"origin", &attached.string(&file)?)?;
         spec.set_attribute(c"_set_fileattr", &attached.bool(true))?;
         if let Some((folder, stem)) = source_parts(&location) {
             let cached = format!("{folder}__pycache__/{stem}.{}.pyc", state.cache_tag);
-            let cached = attached.string(&state.file_name(&cached))?;
+            let cached = attached.string(&state.file_name(attached, module.name, &cached)?)?;
             spec.set_attribute(c"cached", &cached)?;
         }
     }
@@ -191,7 +197,8 @@ fn has_code(module: &Module<'_>) -> bool {
 
 /// `a.b` is searched for below `a/b`.
 fn search_path<'py>(attached: Attached<'py>, module: &Module<'_>) -> Result<Object<'py>> {
-    let folder = State::get().file_name(&module.name.replace('.', "/"));
+    let folder = module.name.replace('.', "/");
+    let folder = State::get().file_name(attached, module.name, &folder)?;
     attached.list([attached.string(&folder)?])
 }
 

@@ -10,7 +10,8 @@ pub(super) static GET_DATA: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let path = arguments.required(0).to_display()?;
-        let data = match State::get().location(&path) {
+        let state = State::get();
+        let data = match state.location(&path).or_else(|| state.locations.location(&path)) {
             Some(location) => read(attached, location)?,
             None => None,
         };
@@ -133,6 +134,37 @@ pub(super) static KIND: Function = Function {
             Ok(file) if file.path.starts_with(&folder) => attached.string("folder"),
             _ => Ok(attached.none()),
         }
+    },
+};
+
+/// `_real_folder(fullname)`: the folder that holds a module's location as a real file, or `None`.
+pub(super) static REAL_FOLDER: Function = Function {
+    name: c"_real_folder",
+    parameters: &["fullname"],
+    required: 1,
+    body: |attached, arguments| {
+        let name = arguments.required(0).as_str()?;
+        match State::get().locations.root(attached, name)? {
+            Some(folder) => attached.string(folder),
+            None => Ok(attached.none()),
+        }
+    },
+};
+
+/// `_real_path(location)`: the real path of a file of a package that is not in memory, or `None`.
+pub(super) static REAL_PATH: Function = Function {
+    name: c"_real_path",
+    parameters: &["location"],
+    required: 1,
+    body: |attached, arguments| {
+        let state = State::get();
+        let location = arguments.required(0).as_str()?;
+        let file = State::checked(attached, location, state.blob.file(location))?;
+        let path = match file {
+            Some(file) => state.locations.path(attached, &file)?,
+            None => None,
+        };
+        path.map_or_else(|| Ok(attached.none()), |path| attached.string(&path))
     },
 };
 

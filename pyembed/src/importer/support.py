@@ -383,7 +383,14 @@ class ResourceReader:
     def __init__(self, package):
         _register_as_file()
         # A module reads what lies beside it.
-        self._folder = Path(package.replace(".", "/"))
+        location = package.replace(".", "/")
+        root = Importer._real_folder(package)
+        if root is None:
+            self._folder = Path(location)
+        else:
+            import pathlib
+
+            self._folder = pathlib.Path(root, location)
         if not Importer.is_package(package):
             self._folder = self._folder.parent
 
@@ -394,8 +401,10 @@ class ResourceReader:
         return self._folder.joinpath(resource).open("rb")
 
     def resource_path(self, resource):
-        # There is none in the file system; importlib makes a temporary file where one is needed.
-        raise FileNotFoundError(resource)
+        if isinstance(self._folder, Path):
+            # There is none in the file system; importlib makes a temporary file where one is needed.
+            raise FileNotFoundError(resource)
+        return str(self._folder / resource)
 
     def is_resource(self, path):
         return self._folder.joinpath(path).is_file()
@@ -419,7 +428,14 @@ class PathEntryFinder:
     def find_spec(self, fullname, target=None):
         tail = fullname.rpartition(".")[2]
         name = f"{self._package}.{tail}" if self._package else tail
-        return Importer.find_spec(name) if name == fullname else None
+        spec = Importer.find_spec(name) if name == fullname else None
+        if spec is None and Importer._kind(name.replace(".", "/")) == "folder":
+            # A folder of data is a namespace package to an import, as everywhere (PEP 420).
+            from importlib.machinery import ModuleSpec
+
+            spec = ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [f"{self.path.rstrip('/')}/{tail}"]
+        return spec
 
     def iter_modules(self, prefix=""):
         for name, is_package in Importer._list_modules(self._package):
@@ -447,7 +463,11 @@ def _distribution_class():
             return None if data is None else data.decode("utf-8")
 
         def locate_file(self, path):
-            return Path("").joinpath(path)
+            import pathlib
+
+            # What code gets from an installed project, and it hands it to all that takes a path.
+            location = str(path)
+            return pathlib.Path(Importer._real_path(location) or f"{ROOT}/{location}")
 
         @property
         def _normalized_name(self):

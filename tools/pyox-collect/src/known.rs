@@ -49,6 +49,9 @@ pub(crate) struct Facts {
     /// For shared objects that were read as such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) native: Option<Native>,
+    /// For sources that were read as such: the line that [`crate::suspects`] found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outside: Option<u32>,
 }
 
 /// What the dynamic loader wants to know of a shared object, as [`Elf`] has it.

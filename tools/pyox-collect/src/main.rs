@@ -11,12 +11,14 @@ mod entry;
 mod exclusions;
 mod known;
 mod libraries;
+mod locations;
 mod path_order;
 mod payloads;
 mod projects;
 mod record;
 mod settings;
 mod stdlib;
+mod suspects;
 mod tree;
 mod wheel;
 
@@ -85,6 +87,10 @@ struct Args {
     /// and where `PYOX_INTERPRETER=1` is set
     #[arg(long)]
     interpreter: bool,
+    /// Where a package's files are at run time: in memory (`PACKAGE=memory`), in the user's cache folder
+    /// (`PACKAGE=cache`) or in a folder next to the executable (`PACKAGE=beside`)
+    #[arg(long, value_name = "PACKAGE=WHERE")]
+    location: Vec<String>,
     /// Write the manifest to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -123,6 +129,7 @@ fn main() -> ExitCode {
 fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
     let config = settings::parse("--config", &args.config)?;
     let preconfig = settings::parse("--preconfig", &args.preconfig)?;
+    let locations = locations::parse(&args.location)?;
     let (apps, main) = apps(args)?;
     let distribution: Distribution = input::document(args.distribution.as_deref())?;
     let sha256 = cache::remember(&distribution)?;
@@ -169,6 +176,13 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
     let choice =
         Choice { wanted, apps: &apps, candidates: &found.candidates, installed: &installed };
     let run = choice.decide()?;
+    let spoken: Vec<String> = locations.keys().cloned().collect();
+    let locations = locations::decide(locations, &found.candidates, ui)?;
+    let spoken = |module: &str| {
+        let mut names = spoken.iter().chain(locations.keys());
+        names.any(|name| locations::overlap(name, module))
+    };
+    suspects::report(&found.candidates, &reads, spoken, ui);
 
     let manifest = Manifest {
         schema: Manifest::SCHEMA.to_owned(),
@@ -182,6 +196,7 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
         config,
         interpreter: args.interpreter,
         bytecode: Bytecode { optimize: args.optimize, sources: !args.no_sources },
+        locations,
         projects: projects(&mut found),
         resources: resources(&mut found, reads)?,
         excluded: {

@@ -15,6 +15,7 @@ use pyox_schema::{Digest, ResourceKind};
 
 use crate::candidate::{Candidate, Layer};
 use crate::known::{Facts, Known, Native};
+use crate::suspects;
 
 /// Reads files, or remembers what they were.
 pub(crate) struct Reader {
@@ -112,7 +113,7 @@ impl Reader {
             facts
         } else {
             let before = fs::metadata(path).fault_at(path)?;
-            let facts = read_file(path, native)?;
+            let facts = read_file(path, native, suspects::concerns(candidate))?;
             known.put(path, &before, &facts);
             facts
         };
@@ -149,11 +150,16 @@ pub(crate) fn check_architecture(
     Ok(())
 }
 
-fn read_file(path: &Path, native: bool) -> Result<Facts> {
+fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
+    if source {
+        let bytes = fs::read(path).fault_at(path)?;
+        let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
+        return Ok(Facts { sha256, size, native: None, outside: suspects::scan(&bytes) });
+    }
     if !native {
         let file = File::open(path).fault_at(path)?;
         let (sha256, size) = Digest::of_reader(file).fault_at(path)?;
-        return Ok(Facts { sha256, size, native: None });
+        return Ok(Facts { sha256, size, native: None, outside: None });
     }
     let bytes = fs::read(path).fault_at(path)?;
     let elf = Elf::parse(&bytes).map_err(|error| {
@@ -161,5 +167,5 @@ fn read_file(path: &Path, native: bool) -> Result<Facts> {
         Fault::at(path, what).hint("it is damaged, or made for another system")
     })?;
     let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
-    Ok(Facts { sha256, size, native: Some(elf.into()) })
+    Ok(Facts { sha256, size, native: Some(elf.into()), outside: None })
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,7 +112,7 @@ pub(crate) fn project_name(requirement: &str) -> String {
 }
 
 /// Checks the files of freshly installed projects, and makes their `RECORD`s say no more than what
-/// is the same on every machine: without scripts, whose first line is the path of an interpreter, and
+/// is the same on every machine: without the scripts whose first line is the path of an interpreter, and
 /// without the origin of a local file.
 pub(crate) fn settle(folder: &Path) -> Result<()> {
     let projects = installed(folder)?;
@@ -131,8 +132,16 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
         let path = folder.join(&project.folder).join("RECORD");
         let mut text = String::new();
         for row in &project.record {
-            let kept = matches!(role(&row.path), Role::Taken | Role::Elsewhere(_));
-            if kept && !row.path.ends_with(ORIGIN) {
+            let row = match role(&row.path) {
+                // With `--target`, pip puts scripts into `bin/`, where `ruff` and others look for
+                // the program that they are about.
+                Role::Script(name) if is_program(&folder.join("bin").join(&name)) => {
+                    Row { path: format!("bin/{name}"), ..row.clone() }
+                }
+                Role::Taken | Role::Elsewhere(_) => row.clone(),
+                Role::Script(_) | Role::Bytecode => continue,
+            };
+            if !row.path.ends_with(ORIGIN) {
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, "{row}");
             }
@@ -141,6 +150,13 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
         let _ = fs::remove_file(folder.join(&project.folder).join(ORIGIN));
     }
     Ok(())
+}
+
+/// Whether a script is native code.
+fn is_program(path: &Path) -> bool {
+    let mut head = [0; 4];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == *b"\x7fELF"
 }
 
 /// The files to take, with what the `RECORD`s say of them. Where two wheels bring one file, whichever

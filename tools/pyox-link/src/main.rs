@@ -5,10 +5,12 @@
 //! file: no compiler, no linker, some ten milliseconds.
 //!
 //! [`plan`] decides between static and dynamic and lists what the linker needs, [`runner`] links or finds
-//! the runner, [`join`] puts the blob into its section, and [`artifacts`] writes the parts for another build
+//! the runner, [`join`] puts the blob into its section, [`beside`] writes the folder that some packages
+//! want next to it, and [`artifacts`] writes the parts for another build
 //! system instead.
 
 mod artifacts;
+mod beside;
 mod join;
 mod plan;
 mod runner;
@@ -100,6 +102,8 @@ fn link(cli: &Cli, ui: &Ui) -> Result<Answer> {
         return Ok(Answer::Done);
     }
     let runner = runner::cached(&plan, ui)?;
+    // First, so that an executable that is there has its files.
+    beside::write(cli.output.as_deref(), &blob, &config)?;
     join::executable(&runner, &bytes, cli.output.as_deref())?;
     Ok(Answer::Done)
 }

@@ -58,6 +58,7 @@ pub fn manifest(manifest: &Manifest) -> Result<(), Fault> {
         )
         .hint("collect the standard library of the distribution"));
     }
+    located(manifest, &names)?;
     run(&manifest.run, &names)
 }
 
@@ -194,6 +195,29 @@ fn parent(resource: &Resource, names: &HashMap<&str, &Resource>) -> Result<(), F
 fn is_package(resource: &Resource) -> bool {
     use ResourceKind::{NamespacePackage, Package};
     resource.package || matches!(resource.kind, Package | NamespacePackage)
+}
+
+/// Each location is that of a package or a top-level module, and none lies in another.
+fn located(manifest: &Manifest, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
+    for package in manifest.locations.keys() {
+        let place = || format!("locations: {package}");
+        match names.get(package.as_str()) {
+            None => {
+                return Err(Fault::new(place(), "the manifest has no such package"));
+            }
+            Some(resource) if !is_package(resource) && package.contains('.') => {
+                let what = "expected a package or a top-level module, got a module of a package";
+                return Err(Fault::new(place(), what));
+            }
+            Some(_) => {}
+        }
+        let around = package.match_indices('.').map(|(dot, _)| &package[..dot]);
+        if let Some(outer) = around.into_iter().find(|name| manifest.locations.contains_key(*name)) {
+            let what = format!("it lies in {outer}, which has a location itself");
+            return Err(Fault::new(place(), what));
+        }
+    }
+    Ok(())
 }
 
 /// What runs must be there.

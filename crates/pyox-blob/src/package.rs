@@ -1,0 +1,65 @@
+//! Which files are a package's: what is written where its files are to be real files.
+//!
+//! `docs/formats/blob.md` says it with the configuration's locations. It is here because two have to agree
+//! on it, the run-time library and the tool that writes the folder beside the executable.
+
+use crate::layout::{FileKind, ModuleKind};
+use crate::{Blob, Error, File};
+
+/// The project of the standard library, whose files outside of packages are nobody's.
+const PYTHON: &str = "python";
+
+/// The files of one package, or of one top-level module.
+#[derive(Debug, Clone)]
+pub struct PackageFiles<'a> {
+    blob: Blob<'a>,
+    /// The package's folder, with a `/` at the end.
+    folder: String,
+    /// The path of a module's own file.
+    own: Option<&'a str>,
+    /// The number of its project, where that has files outside of packages.
+    project: Option<u32>,
+}
+
+impl<'a> PackageFiles<'a> {
+    /// Those of the package of that dotted name; of none that the blob does not hold.
+    pub fn new(blob: &Blob<'a>, package: &str) -> Result<Self, Error> {
+        let module = blob.module(package)?.filter(|module| module.kind != ModuleKind::Builtin);
+        let own = match module.and_then(|module| module.file) {
+            Some(number) => Some(blob.file_at(number)?.path),
+            None => None,
+        };
+        let project = match module {
+            Some(module) if blob.project(module.project)?.name != PYTHON => Some(module.project),
+            _ => None,
+        };
+        Ok(Self { blob: *blob, folder: format!("{}/", package.replace('.', "/")), own, project })
+    }
+
+    /// Whether a file is one of them.
+    #[must_use]
+    pub fn contains(&self, file: &File<'a>) -> bool {
+        if file.path.starts_with(&self.folder) || self.own == Some(file.path) {
+            return true;
+        }
+        // `NAME.libs/`, `bin/` and the like, which a wheel brings beside its packages.
+        self.project == Some(file.project)
+            && matches!(file.kind, FileKind::Data | FileKind::Library)
+            && file
+                .path
+                .split_once('/')
+                .is_some_and(|(top, _)| matches!(self.blob.module(top), Ok(None)))
+    }
+
+    /// All of them, sorted by path. Looks at each of the blob's records.
+    pub fn all(&self) -> Result<Vec<File<'a>>, Error> {
+        let mut files = Vec::new();
+        for file in self.blob.files() {
+            let file = file?;
+            if self.contains(&file) {
+                files.push(file);
+            }
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,72 @@
+//! `OUTPUT.files/`: the files of packages that are to lie beside the executable.
+//!
+//! The executable compares each with its blob before it uses it, so a folder that belongs to another build is
+//! an error at run time and no surprise. What an earlier link left in a package's folder is removed, because
+//! packages list their folders; anything else in `OUTPUT.files/` is nobody's business here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use pyox_blob::config::Location;
+use pyox_blob::layout::Codec;
+use pyox_blob::package::PackageFiles;
+use pyox_blob::{Blob, Config, File};
+use pyox_cli::{Fault, HintExt, Result, output};
+
+/// Writes the folder that belongs to an executable, where any package wants it.
+pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config) -> Result<()> {
+    let located = || config.locations.iter().filter(|(_, at)| *at == Location::Beside);
+    let Some((first, _)) = located().next() else { return Ok(()) };
+    let Some(executable) = executable.filter(|path| path.as_os_str() != "-") else {
+        let what = format!("the files of {first} belong into a folder beside it, so it needs a name");
+        return Err(Fault::new("stdout", what).hint("write it to a file with -o").into());
+    };
+    let mut folder = executable.as_os_str().to_owned();
+    folder.push(".files");
+    let folder = PathBuf::from(folder);
+    let mut written = BTreeSet::new();
+    for (package, _) in located() {
+        let files = PackageFiles::new(blob, package).and_then(|files| files.all());
+        for file in files.fault("blob")? {
+            let path = folder.join(file.path);
+            let bytes = decoded(blob, &file)?;
+            let is_program = bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF");
+            let mode = if is_program { output::EXECUTABLE } else { output::PLAIN };
+            let parent = path.parent().unwrap_or(&folder);
+            fs::create_dir_all(parent).fault_at(parent)?;
+            output::atomically(&path, mode, |to| to.write_all(&bytes))?;
+            written.insert(path);
+        }
+        remove_others(&folder.join(package.replace('.', "/")), &written)?;
+    }
+    Ok(())
+}
+
+fn decoded<'a>(blob: &Blob<'a>, file: &File<'a>) -> Result<std::borrow::Cow<'a, [u8]>> {
+    let stored = blob.stored(file).fault("blob")?;
+    Ok(match file.codec {
+        Codec::Stored => stored.into(),
+        Codec::Zstd => {
+            let len = usize::try_from(file.len)?;
+            zstd::bulk::decompress(stored, len).fault(file.path)?.into()
+        }
+    })
+}
+
+/// Removes the files of a package's folder that are not its own.
+fn remove_others(folder: &Path, written: &BTreeSet<PathBuf>) -> Result<()> {
+    let mut pending = vec![folder.to_owned()];
+    while let Some(folder) = pending.pop().filter(|folder| folder.is_dir()) {
+        for entry in fs::read_dir(&folder).fault_at(&folder)? {
+            let path = entry.fault_at(&folder)?.path();
+            if path.is_dir() && !path.is_symlink() {
+                pending.push(path);
+            } else if !written.contains(&path) {
+                fs::remove_file(&path).fault_at(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
