@@ -41,7 +41,10 @@ pub(super) fn install(attached: Attached<'_>) -> Result<()> {
     let open = OPEN.object(io.attribute(c"open")?)?;
     builtins.set_attribute(c"open", &open)?;
     io.set_attribute(c"open", &open)?;
-    io.set_attribute(c"open_code", &OPEN_CODE.object(io.attribute(c"open_code")?)?)
+    let open_code = OPEN_CODE.object(io.attribute(c"open_code")?)?;
+    io.set_attribute(c"open_code", &open_code)?;
+    // importlib's own loaders, for modules that plugin systems load by their paths.
+    attached.import(c"_io")?.set_attribute(c"open_code", &open_code)
 }
 
 /// Puts the functions of `os` in place, once that module has run.

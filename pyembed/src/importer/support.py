@@ -127,9 +127,7 @@ class FileSystem:
             path = os.fspath(path)
         except TypeError:
             return None, None
-        if not isinstance(path, str):
-            return None, None
-        full = posixpath.normpath(path)
+        full = posixpath.normpath(os.fsdecode(path))
         for root in cls._roots:
             if full.startswith(root):
                 location = full[len(root) :]
@@ -202,12 +200,16 @@ class FileSystem:
 
     @classmethod
     def listdir(cls, path="."):
+        import os
+
         location, kind = cls._location(path)
         if location is None:
             return NotImplemented
         if kind == "file":
             cls._refuse(errno.ENOTDIR, path)
-        return [name for name, _ in Importer._list_files(location + "/")]
+        # Names are of the path's own type, as everywhere in `os`.
+        spell = os.fsencode if isinstance(os.fspath(path), bytes) else str
+        return [spell(name) for name, _ in Importer._list_files(location + "/")]
 
     @classmethod
     def scandir(cls, path="."):
@@ -218,8 +220,9 @@ class FileSystem:
             return NotImplemented
         if kind == "file":
             cls._refuse(errno.ENOTDIR, path)
+        spell = os.fsencode if isinstance(os.fspath(path), bytes) else str
         return _Scan(
-            _Entry(name, os.path.join(path, name), is_dir)
+            _Entry(spell(name), os.path.join(path, spell(name)), is_dir)
             for name, is_dir in Importer._list_files(location + "/")
         )
 
