@@ -219,6 +219,37 @@ def test_paths_computed_from_file(probe):
     assert said["written"].endswith("Error") and said["removed"].endswith("Error")
 
 
+def test_paths_in_bytes_and_importlib_s_own_loaders(probe):
+    """Plugin systems load modules by path; much code spells paths in bytes."""
+    said = ask(
+        probe,
+        """
+        import importlib.util, json, os
+
+        def load(path):
+            spec = importlib.util.spec_from_file_location("other", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+
+        folder = os.path.dirname(json.__file__)
+        raw = os.fsencode(folder)
+        try:
+            load(folder + "/none.py")
+        except FileNotFoundError as error:
+            missing = error.filename == folder + "/none.py"
+        print(json.dumps({
+            "same": sorted(map(os.fsdecode, os.listdir(raw))) == sorted(os.listdir(folder)),
+            "scanned": sorted(os.fsdecode(entry.path) for entry in os.scandir(raw)) == sorted(e.path for e in os.scandir(folder)),
+            "there": os.path.exists(raw + b"/decoder.py") and not os.path.exists(raw + b"/none.py"),
+            "loaded": callable(load(folder + "/scanner.py").make_scanner), "missing": missing,
+        }))
+        """,
+    )
+    assert said["same"] and said["scanned"] and said["there"] and said["missing"]
+    assert said["loaded"]
+
+
 def test_runpy(probe):
     said = ask(
         probe,
