@@ -29,7 +29,7 @@ pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
         (status, false)
     } else {
         let interrupted = attached.raised(Exception::KeyboardInterrupt);
-        importer::print_exception(attached);
+        ffi::print_exception(attached);
         (1, interrupted)
     };
     let flushed = ffi::finalize(attached);

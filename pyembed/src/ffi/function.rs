@@ -3,7 +3,7 @@
 //! A [`Function`] takes its arguments by position or by keyword. Whatever happens in it ends as a result
 //! or a Python exception: a panic becomes a `SystemError` and never crosses into C.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -113,9 +113,11 @@ impl Function {
 impl Function {
     /// The Python object for it.
     pub(crate) fn object<'py>(&'static self, attached: Attached<'py>) -> Result<Object<'py>> {
+        let (module, this) = (attached.string("pyembed")?, ptr::from_ref(self).cast());
+        let builtin = Builtin { name: self.name, doc: CString::default(), capsule: CAPSULE, entry };
         // SAFETY: this function is static, and the capsule holds its address under a name that nobody
         // else uses.
-        unsafe { builtin(attached, self.name, CAPSULE, ptr::from_ref(self).cast(), entry) }
+        unsafe { builtin.object(&module, this, attached) }
     }
 }
 
@@ -142,9 +144,17 @@ impl Fallback {
     /// The Python function that stands in for `original`.
     pub(crate) fn object<'py>(&'static self, original: Object<'py>) -> Result<Object<'py>> {
         let attached = original.attached();
+        let module = original.attribute(c"__module__")?;
+        // `inspect.signature` reads a built-in function's signature from the head of its text.
+        let name = self.name.to_string_lossy();
+        let signature = original.attribute(c"__text_signature__")?.to_display()?;
+        let text = original.attribute(c"__doc__")?.to_display()?;
+        let doc = CString::new(format!("{name}{signature}\n--\n\n{text}")).unwrap_or_default();
         let bound = Box::leak(Box::new(Bound { fallback: self, original: original.keep() }));
+        let this = ptr::from_ref(bound).cast();
+        let builtin = Builtin { name: self.name, doc, capsule: FALLBACK, entry: fall_back };
         // SAFETY: `bound` is leaked, and the capsule holds its address under a name that nobody else uses.
-        unsafe { builtin(attached, self.name, FALLBACK, ptr::from_ref(bound).cast(), fall_back) }
+        unsafe { builtin.object(&module, this, attached) }
     }
 }
 
@@ -213,27 +223,38 @@ unsafe extern "C" fn fall_back(
 }
 
 /// A built-in function whose `self` is a capsule with a pointer of ours.
-///
-/// # Safety
-/// `this` must stay valid for good and be what `entry` takes the capsule of that name for.
-unsafe fn builtin<'py>(
-    attached: Attached<'py>,
+struct Builtin {
     name: &'static CStr,
+    doc: CString,
     capsule: &'static CStr,
-    this: *const std::ffi::c_void,
     entry: c::PyCFunctionFastWithKeywords,
-) -> Result<Object<'py>> {
-    // CPython keeps a pointer to the definition; functions are made once and stay.
-    let definition = Box::leak(Box::new(c::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry },
-        ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
-        ml_doc: ptr::null(),
-    }));
-    // SAFETY: definition and name are static, the pointer is the caller's word.
-    unsafe {
-        let capsule = attached.owned(c::PyCapsule_New(this.cast_mut(), capsule.as_ptr(), None))?;
-        attached.owned(c::PyCFunction_NewEx(definition, capsule.as_ptr(), ptr::null_mut()))
+}
+
+impl Builtin {
+    /// Makes the function, whose `__module__` is `module`.
+    ///
+    /// # Safety
+    /// `this` must stay valid for good and be what `entry` takes the capsule of that name for.
+    unsafe fn object<'py>(
+        self,
+        module: &Object<'py>,
+        this: *const std::ffi::c_void,
+        attached: Attached<'py>,
+    ) -> Result<Object<'py>> {
+        // CPython keeps a pointer to the definition; functions are made once and stay.
+        let definition = Box::leak(Box::new(c::PyMethodDef {
+            ml_name: self.name.as_ptr(),
+            ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: self.entry },
+            ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
+            ml_doc: self.doc.into_raw(),
+        }));
+        // SAFETY: definition and names are static, the pointer is the caller's word.
+        unsafe {
+            let capsule = c::PyCapsule_New(this.cast_mut(), self.capsule.as_ptr(), None);
+            let capsule = attached.owned(capsule)?;
+            let function = c::PyCFunction_NewEx(definition, capsule.as_ptr(), module.as_ptr());
+            attached.owned(function)
+        }
     }
 }
 

@@ -58,7 +58,6 @@ pub(crate) enum Exception {
     NotADirectoryError,
     RuntimeError,
     SystemError,
-    SystemExit,
     TypeError,
 }
 
@@ -73,7 +72,6 @@ impl Exception {
                 Self::NotADirectoryError => c::PyExc_NotADirectoryError,
                 Self::RuntimeError => c::PyExc_RuntimeError,
                 Self::SystemError => c::PyExc_SystemError,
-                Self::SystemExit => c::PyExc_SystemExit,
                 Self::TypeError => c::PyExc_TypeError,
             }
         }
@@ -298,11 +296,6 @@ impl<'py> Attached<'py> {
 }
 
 impl<'py> Unset<'py> {
-    /// The exception.
-    pub(crate) fn object(&self) -> &Object<'py> {
-        &self.0
-    }
-
     /// Sets it again.
     pub(crate) fn restore(self) -> Raised {
         // SAFETY: an exception instance; its class is alive with it.
@@ -356,11 +349,6 @@ impl<'py> Object<'py> {
         unsafe { self.as_ptr() == c::Py_None() }
     }
 
-    /// Whether both are the same object.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.pointer == other.pointer
-    }
-
     pub(crate) fn attribute(&self, name: &CStr) -> Result<Object<'py>> {
         // SAFETY: `self` is alive and `name` a C string.
         unsafe { self.attached.owned(c::PyObject_GetAttrString(self.as_ptr(), name.as_ptr())) }
@@ -371,6 +359,23 @@ impl<'py> Object<'py> {
         self.attached.check(unsafe {
             c::PyObject_SetAttrString(self.as_ptr(), name.as_ptr(), value.as_ptr())
         })
+    }
+
+    /// What iterating over it gives.
+    pub(crate) fn iterate(&self) -> Result<Vec<Object<'py>>> {
+        // SAFETY: `self` is alive, and so is the iterator; each item is a new reference.
+        unsafe {
+            let iterator = self.attached.owned(c::PyObject_GetIter(self.as_ptr()))?;
+            let mut items = Vec::new();
+            loop {
+                let item = c::PyIter_Next(iterator.as_ptr());
+                if item.is_null() {
+                    let ended = c::PyErr_Occurred().is_null();
+                    return if ended { Ok(items) } else { Err(Raised) };
+                }
+                items.push(self.attached.owned(item)?);
+            }
+        }
     }
 
     /// An item of a tuple.
@@ -514,4 +519,26 @@ impl Drop for Object<'_> {
 /// A slice's length as C counts it: no slice is longer than `isize::MAX`.
 fn length(bytes: &[u8]) -> isize {
     bytes.len().cast_signed()
+}
+
+/// What CPython 3.11's printer adds to the message of an exception; none in later versions, whose
+/// `traceback` module does it.
+pub(crate) fn suggestion<'py>(exception: &Object<'py>) -> Option<Object<'py>> {
+    #[cfg(not(Py_3_12))]
+    {
+        unsafe extern "C" {
+            fn _Py_Offer_Suggestions(exception: *mut c::PyObject) -> *mut c::PyObject;
+        }
+        // SAFETY: a live object; the result is a new reference, or null with or without an exception.
+        unsafe {
+            let text = exception.attached.owned(_Py_Offer_Suggestions(exception.as_ptr()));
+            c::PyErr_Clear();
+            text.ok()
+        }
+    }
+    #[cfg(Py_3_12)]
+    {
+        let _ = exception;
+        None
+    }
 }

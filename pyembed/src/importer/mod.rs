@@ -10,9 +10,11 @@
 
 mod collector;
 mod file_system;
+mod hooks;
 mod images;
 mod locations;
 mod modules;
+mod namespaces;
 mod native;
 mod patches;
 mod private;
@@ -26,7 +28,7 @@ use std::sync::OnceLock;
 use pyox_blob::Blob;
 
 use crate::PythonConfig;
-use crate::ffi::{self, Attached, Exception, Function, Kept, Object, Raised, Result};
+use crate::ffi::{Attached, Exception, Function, Kept, Object, Raised, Result};
 
 use locations::Locations;
 
@@ -53,7 +55,8 @@ struct State {
 static STATE: OnceLock<State> = OnceLock::new();
 
 /// The importer's methods.
-static METHODS: [&Function; 19] = [
+static METHODS: [&Function; 20] = [
+    &hooks::SUGGESTION,
     &modules::FIND_SPEC,
     &modules::CREATE_MODULE,
     &modules::EXEC_MODULE,
@@ -116,6 +119,7 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
     collector::install(attached)?;
     file_system::install(attached)?;
+    hooks::install(attached)?;
     startup::adopt(attached)
 }
 
@@ -126,12 +130,7 @@ impl State {
     }
 
     /// The `__file__` of something of a module that lies at a location.
-    fn file_name(
-        &self,
-        attached: Attached<'_>,
-        module: &str,
-        location: &str,
-    ) -> Result<String> {
+    fn file_name(&self, attached: Attached<'_>, module: &str, location: &str) -> Result<String> {
         let root = self.locations.root(attached, module)?.unwrap_or(&self.root);
         Ok(format!("{root}/{location}"))
     }
@@ -201,30 +200,6 @@ fn support<'py>(attached: Attached<'py>, name: &CStr) -> Result<Object<'py>> {
         namespace.keep()
     });
     namespace.get(attached).call_method(c"__getitem__", [&text(attached, name)?])
-}
-
-/// Prints the exception that is set, as `python` does; a `SystemExit` ends the process.
-///
-/// Before 3.13 CPython's printer looks for source lines in the file system alone. The `traceback` module
-/// asks the importer, and prints the same otherwise.
-pub(crate) fn print_exception(attached: Attached<'_>) {
-    if cfg!(Py_3_13) || attached.raised(Exception::SystemExit) {
-        return ffi::print_exception(attached);
-    }
-    let exception = attached.take(Raised);
-    let print = || -> Result<bool> {
-        let hook = attached.sys(c"excepthook")?;
-        if !hook.is(&attached.sys(c"__excepthook__")?) {
-            return Ok(false);
-        }
-        attached.import(c"traceback")?.call_method(c"print_exception", [exception.object()])?;
-        Ok(true)
-    };
-    if let Ok(true) = print() {
-        return;
-    }
-    exception.restore();
-    ffi::print_exception(attached);
 }
 
 fn text<'py>(attached: Attached<'py>, text: &CStr) -> Result<Object<'py>> {

@@ -3,7 +3,7 @@
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
-use super::{State, collector, native, patches};
+use super::{State, collector, namespaces, native, patches};
 use crate::ffi::{Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
@@ -17,7 +17,7 @@ pub(super) static FIND_SPEC: Function = Function {
             // Python's own importer knows what is compiled in.
             None | Some(Module { kind: ModuleKind::Builtin, .. }) => Ok(attached.none()),
             Some(_) if State::get().locations.means_another(name) => Ok(attached.none()),
-            Some(module) => spec_of(attached, &module),
+            Some(module) => spec_of(attached, &module, arguments.optional(1)),
         }
     },
 };
@@ -141,9 +141,12 @@ pub(super) static IS_PACKAGE: Function = Function {
 };
 
 /// The spec of a module.
+///
+/// `parent` is the `__path__` of the package that it is in, which only namespace packages look at.
 pub(super) fn spec_of<'py>(
     attached: Attached<'py>,
     module: &Module<'static>,
+    parent: Option<&Object<'py>>,
 ) -> Result<Object<'py>> {
     let state = State::get();
     let name = attached.string(module.name)?;
@@ -151,7 +154,8 @@ pub(super) fn spec_of<'py>(
     if module.kind == ModuleKind::Namespace {
         // Without a loader, importlib makes a namespace package of it, with its own loader and reader.
         let spec = class.call([&name, &attached.none()])?;
-        spec.set_attribute(c"submodule_search_locations", &search_path(attached, module)?)?;
+        let path = namespaces::path_of(attached, module, parent)?;
+        spec.set_attribute(c"submodule_search_locations", &path)?;
         return Ok(spec);
     }
     let spec = class.call([&name, &state.class.get(attached)])?;
@@ -196,7 +200,10 @@ fn has_code(module: &Module<'_>) -> bool {
 }
 
 /// `a.b` is searched for below `a/b`.
-fn search_path<'py>(attached: Attached<'py>, module: &Module<'_>) -> Result<Object<'py>> {
+pub(super) fn search_path<'py>(
+    attached: Attached<'py>,
+    module: &Module<'_>,
+) -> Result<Object<'py>> {
     let folder = module.name.replace('.', "/");
     let folder = State::get().file_name(attached, module.name, &folder)?;
     attached.list([attached.string(&folder)?])
@@ -241,7 +248,7 @@ pub(crate) fn prepare_main<'py>(
         let what = format!("{name}: an {} cannot be run", module.kind.name());
         return Err(attached.raise(Exception::ImportError, &what));
     }
-    let spec = spec_of(attached, &module)?;
+    let spec = spec_of(attached, &module, None)?;
     let package = if module.is_package {
         name
     } else {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::{State, file_system, native, support};
+use super::{State, file_system, hooks, native, support};
 use crate::ffi::{Function, Kept, Object, Result};
 
 /// To be called with each module of the standard library that has run.
@@ -12,6 +12,7 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
         "os" => file_system::install_os(module),
         "ctypes" => native::install_ctypes(module),
         "linecache" => read_lines_from_blob(module),
+        "threading" => hooks::install_threading(module),
         "ssl" => find_certificates(module),
         _ => Ok(()),
     }

@@ -54,7 +54,7 @@ pub(super) fn adopt(attached: Attached<'_>) -> Result<()> {
         if let Some(loaded) = attached.loaded_module(name)? {
             let found = State::checked(attached, name, state.blob.module(name))?;
             let Some(module) = found else { continue };
-            let spec = spec_of(attached, &module)?;
+            let spec = spec_of(attached, &module, None)?;
             set_attributes(&loaded, &spec)?;
         }
     }

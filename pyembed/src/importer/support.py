@@ -303,9 +303,16 @@ def _as_file(path):
         with _temporary_as_file(path) as folder:
             yield folder
         return
+    class AnonymousPath(type(pathlib.Path())):
+        """A path of the system that has the name of the file in the executable."""
+
+        name = property(lambda _: path.name)
+        stem = property(lambda _: path.stem)
+        suffix = property(lambda _: path.suffix)
+
     try:
         descriptor = _anonymous_file(path._location)
-        name = pathlib.Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+        name = AnonymousPath(f"/proc/{os.getpid()}/fd/{descriptor}")
     except OSError:
         # Forbidden: importlib makes a temporary file.
         with _temporary_as_file(path) as file:
@@ -328,6 +335,89 @@ def _register_as_file():
     if _temporary_as_file is None:
         _temporary_as_file = resources.as_file.dispatch(object)
         resources.as_file.register(Path, _as_file)
+
+
+def excepthook(kind, value, trace):
+    """sys.excepthook, before 3.13."""
+    import sys
+
+    if sys.stderr is not None:
+        _print_exception(value, trace, sys.stderr)
+
+
+def thread_excepthook(args):
+    """threading.excepthook, before 3.13."""
+    import sys
+    import threading
+
+    if args.exc_type is SystemExit:
+        return
+    stream = sys.stderr
+    if stream is None:
+        if args.thread is None or args.thread._stderr is None:
+            return
+        stream = args.thread._stderr
+    name = threading.get_ident() if args.thread is None else args.thread.name
+    print(f"Exception in thread {name}:", file=stream, flush=True)
+    _print_exception(args.exc_value, args.exc_traceback, stream)
+
+
+def _print_exception(value, trace, stream):
+    import traceback
+
+    described = traceback.TracebackException(type(value), value, trace, compact=True)
+    _add_suggestions(described, value)
+    for line in described.format():
+        stream.write(line)
+    stream.flush()
+
+
+def _add_suggestions(described, value):
+    """Adds "Did you mean" along the chain, where `traceback` does not do it itself (3.11)."""
+    while described is not None and value is not None:
+        suggestion = Importer._suggestion(value)
+        if suggestion:
+            described._str = f"{described._str}. Did you mean: '{suggestion}'?"
+        if described.__cause__ is not None:
+            described, value = described.__cause__, value.__cause__
+        else:
+            described, value = described.__context__, value.__context__
+
+
+def unraisablehook(unraisable):
+    """sys.unraisablehook."""
+    import sys
+    import traceback
+
+    if sys.stderr is None:
+        return
+    text = []
+    if unraisable.object is not None:
+        try:
+            what = repr(unraisable.object)
+        except Exception:
+            what = "<object repr() failed>"
+        text.append(f"{unraisable.err_msg or 'Exception ignored in'}: {what}\n")
+    elif unraisable.err_msg is not None:
+        text.append(f"{unraisable.err_msg}:\n")
+    if unraisable.exc_traceback is not None:
+        text.append("Traceback (most recent call last):\n")
+        frames = traceback.extract_tb(unraisable.exc_traceback)
+        if sys.version_info >= (3, 13):
+            # CPython's own printer no longer marks the place in the line.
+            frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames]
+        text += traceback.format_list(frames)
+    kind = unraisable.exc_type
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    text.append(module + kind.__qualname__)
+    if unraisable.exc_value is not None:
+        try:
+            text.append(f": {unraisable.exc_value}")
+        except Exception:
+            text.append(": <exception str() failed>")
+    text.append("\n")
+    sys.stderr.write("".join(text))
+    sys.stderr.flush()
 
 
 def cache_lines(filename):
