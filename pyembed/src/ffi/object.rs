@@ -295,7 +295,7 @@ impl<'py> Attached<'py> {
     }
 }
 
-impl<'py> Unset<'py> {
+impl Unset<'_> {
     /// Sets it again.
     pub(crate) fn restore(self) -> Raised {
         // SAFETY: an exception instance; its class is alive with it.

@@ -239,7 +239,7 @@ fn write(folder: &Path, file: &File<'static>) -> io::Result<()> {
     }
     let temporary = folder.join(format!("{TEMPORARY}{}", std::process::id()));
     let _ = fs::remove_file(&temporary);
-    let fill = || {
+    let publish = || {
         let to = OsFile::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         images::copy(file, &to)?;
         if is_program(&temporary)? {
@@ -248,7 +248,7 @@ fn write(folder: &Path, file: &File<'static>) -> io::Result<()> {
         drop(to);
         fs::rename(&temporary, &path)
     };
-    fill().inspect_err(|_| drop(fs::remove_file(&temporary)))
+    publish().inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// Removes what processes left behind that were killed while they wrote.

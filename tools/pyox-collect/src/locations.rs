@@ -42,8 +42,9 @@ pub(crate) fn parse(options: &[String]) -> Result<BTreeMap<String, Location>> {
         }
         let policies = [Location::Memory, Location::Cache, Location::Beside];
         let policy = policies.into_iter().find(|known| known.name() == policy);
-        let policy = policy
-            .ok_or_else(|| wrong("expected memory, cache or beside behind `=`, got something else"))?;
+        let policy = policy.ok_or_else(|| {
+            wrong("expected memory, cache or beside behind `=`, got something else")
+        })?;
         if locations.insert(package.to_owned(), policy).is_some() {
             return Err(wrong("expected each package once, got it again").into());
         }
@@ -88,10 +89,12 @@ fn check(
 ) -> Result<(), Fault> {
     let wrong = |what: &str| Err(Fault::new(format_args!("--location {package}"), what));
     if !is_taken(package, candidates) {
-        return match candidates.iter().any(|c| c.is_importable() && c.resource.name == package) {
-            true => wrong("expected a package or a top-level module, got a module of a package"),
-            false => wrong("expected the name of a package that is taken, found none that has it"),
-        };
+        let is_module = candidates.iter().any(|c| c.is_importable() && c.resource.name == package);
+        return wrong(if is_module {
+            "expected a package or a top-level module, got a module of a package"
+        } else {
+            "expected the name of a package that is taken, found none that has it"
+        });
     }
     let real = |name: &str| wanted.get(name).is_some_and(|l| *l != Location::Memory);
     match wanted.keys().find(|other| *other != package && overlap(other, package)) {

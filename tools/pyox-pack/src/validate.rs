@@ -212,7 +212,8 @@ fn located(manifest: &Manifest, names: &HashMap<&str, &Resource>) -> Result<(), 
             Some(_) => {}
         }
         let around = package.match_indices('.').map(|(dot, _)| &package[..dot]);
-        if let Some(outer) = around.into_iter().find(|name| manifest.locations.contains_key(*name)) {
+        if let Some(outer) = around.into_iter().find(|name| manifest.locations.contains_key(*name))
+        {
             let what = format!("it lies in {outer}, which has a location itself");
             return Err(Fault::new(place(), what));
         }
