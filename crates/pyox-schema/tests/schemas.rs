@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use pyox_schema::{
-    Bytecode, Digest, Distribution, DistributionRef, Document, Excluded, Extension, FileRef, Location,
-    Library, Link, LinkMode, LinkPlan, Linkage, Manifest, Paths, Payload, Project, Python,
-    Resource, ResourceKind, Run, Stdlib, Value as Setting,
+    Bytecode, Digest, Distribution, DistributionRef, Document, Excluded, Extension, FileRef,
+    Library, Link, LinkMode, LinkPlan, Linkage, Location, Manifest, Paths, Payload, Project,
+    Python, Resource, ResourceKind, Run, Stdlib, Value as Setting,
 };
 use serde_json::{Value, json};
 

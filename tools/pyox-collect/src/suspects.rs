@@ -177,7 +177,9 @@ mod tests {
     fn a_path_is_followed_through_names_and_functions() {
         assert_eq!(line("import subprocess\nsubprocess.run([__file__])\n"), Some(2));
         assert_eq!(
-            line("HERE = Path(__file__).parent\nTOOL = HERE / 'tool'\nPopen(\n    [TOOL, 'x']\n)\n"),
+            line(
+                "HERE = Path(__file__).parent\nTOOL = HERE / 'tool'\nPopen(\n    [TOOL, 'x']\n)\n"
+            ),
             Some(3)
         );
         assert_eq!(

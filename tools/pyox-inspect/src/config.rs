@@ -133,7 +133,8 @@ fn of_manifest(manifest: &Manifest) -> Facts {
         }
     }
     // The blob's record leaves out what is in memory, as everything is without a word.
-    for (package, location) in manifest.locations.iter().filter(|(_, at)| **at != Location::Memory) {
+    for (package, location) in manifest.locations.iter().filter(|(_, at)| **at != Location::Memory)
+    {
         add(&format!("locations.{package}"), json!(location.name()));
     }
     facts

@@ -20,7 +20,8 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
     let located = || config.locations.iter().filter(|(_, at)| *at == Location::Beside);
     let Some((first, _)) = located().next() else { return Ok(()) };
     let Some(executable) = executable.filter(|path| path.as_os_str() != "-") else {
-        let what = format!("the files of {first} belong into a folder beside it, so it needs a name");
+        let what =
+            format!("the files of {first} belong into a folder beside it, so it needs a name");
         return Err(Fault::new("stdout", what).hint("write it to a file with -o").into());
     };
     let mut folder = executable.as_os_str().to_owned();
