@@ -16,8 +16,8 @@ and run on a real task; what it prints is compared with the same task under the 
 in a virtual environment. `tests/apps/run.py` (`make test-apps`) makes the table; `tests/apps/matrix.toml`
 says what runs, and `tests/apps/locks/` holds the exact versions.
 
-- **size**: of the executable, in MB. **build**: collect, pack and link, in seconds, pip's installation
-  included and runner and standard library cached.
+- **size**: of the executable, in MB. **build**: collect, pack and link, in seconds, with runner and standard
+  library cached; pip's installation is included the first time, and is cached too from then on.
 - **time**: the whole task, executable by virtual environment: the median of the ratios of five runs in
   turn. Below 1 the executable is faster.
 - **files**: of the application, its virtual environment, pyox's cache and the distribution that the
@@ -68,8 +68,9 @@ def version_of(requires, pins):
 
 def update(path, row, order):
     """Puts a row in its place in the page. Two runs may do so at the same time."""
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         rows = {}
         if path.exists():
             for line in path.read_text().splitlines():
@@ -88,4 +89,5 @@ def update(path, row, order):
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_text(HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in lines))
         os.replace(temporary, path)
-    os.unlink(lock.name)
+    finally:
+        os.close(folder)
