@@ -59,8 +59,11 @@ const MODULES: usize = 1000;
 impl Tree<'_> {
     /// The resources that the files are, in no particular order.
     pub(crate) fn into_candidates(self) -> Result<Vec<Candidate>> {
-        let packages: BTreeSet<&str> =
-            self.files.iter().filter_map(|file| file.location.strip_suffix("/__init__.py")).collect();
+        let packages: BTreeSet<&str> = self
+            .files
+            .iter()
+            .filter_map(|file| file.location.strip_suffix("/__init__.py"))
+            .collect();
         let claims = self.files.iter().map(|file| self.claim(file, &packages));
         let claims = claims.collect::<Result<Vec<_>>>()?;
 
