@@ -163,7 +163,7 @@ impl PythonConfig {
 }
 
 /// Whether the parent process runs the same executable.
-fn is_child_of_itself() -> bool {
+pub(crate) fn is_child_of_itself() -> bool {
     let file = |process: &str| {
         let metadata = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
         Some((metadata.dev(), metadata.ino()))

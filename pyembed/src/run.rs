@@ -12,9 +12,20 @@ use crate::importer;
 /// The exit status when the streams cannot be flushed at the end, as in `python`.
 const FLUSH_FAILED: i32 = 120;
 
+/// The exit status of a call that cannot be served.
+const MISUSED: i32 = 2;
+
 /// Runs what the configuration says and ends the interpreter.
 pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
     let helper = multiprocessing_helper(config);
+    if helper.is_none()
+        && let Some(what) = unserved_interpreter_call(config)
+    {
+        eprintln!("{}: error: {what}: this executable is no Python interpreter", name_of(config));
+        eprintln!("{}: hint: build it with `pyox-collect --interpreter`", name_of(config));
+        ffi::finalize(attached);
+        return MISUSED;
+    }
     let is_repl = helper.is_none() && config.record.run == Run::Repl;
     if is_repl || config.is_interpreter() {
         // Without them the session goes on; CPython has nothing to report yet.
@@ -127,16 +138,9 @@ fn multiprocessing_helper(config: &PythonConfig) -> Option<Helper<'_>> {
         b"from multiprocessing.resource_tracker import main;main(",
         b"from multiprocessing.forkserver import main; main(",
     ];
-    let mut arguments = config.argv.iter().map(OsString::as_os_str).skip(1);
-    loop {
-        let option = arguments.next()?;
-        match option.as_bytes() {
-            b"-c" => break,
-            // The one option with a separate value among those that `subprocess` passes on.
-            b"-X" => drop(arguments.next()?),
-            option if option.starts_with(b"-") => {}
-            _ => return None,
-        }
+    let (option, mut arguments) = interpreter_option(config)?;
+    if option != "-c" {
+        return None;
     }
     let code = arguments.next()?;
     if !KNOWN.iter().any(|known| code.as_bytes().starts_with(known)) {
@@ -144,4 +148,38 @@ fn multiprocessing_helper(config: &PythonConfig) -> Option<Helper<'_>> {
     }
     let argv = std::iter::once(OsStr::new("-c")).chain(arguments).collect();
     Some(Helper { code: code.to_string_lossy(), argv })
+}
+
+/// The first of `-c` and `-m` on the command line, if only options of `python` come before it; and what
+/// comes behind it.
+fn interpreter_option(config: &PythonConfig) -> Option<(&OsStr, impl Iterator<Item = &OsStr>)> {
+    let mut arguments = config.argv.iter().map(OsString::as_os_str).skip(1);
+    loop {
+        let option = arguments.next()?;
+        match option.as_bytes() {
+            b"-c" | b"-m" => return Some((option, arguments)),
+            // The one option with a separate value among those that `subprocess` passes on.
+            b"-X" => drop(arguments.next()?),
+            option if option.starts_with(b"-") => {}
+            _ => return None,
+        }
+    }
+}
+
+/// What the application asks of a `python` by starting `sys.executable`, where it is not one.
+///
+/// The application would start once more, and might do the same again, without end.
+fn unserved_interpreter_call(config: &PythonConfig) -> Option<String> {
+    let (option, mut arguments) = interpreter_option(config)?;
+    let value = arguments.next()?.to_str()?;
+    let meant = match option.to_str()? {
+        "-m" => matches!(config.blob.module(value), Ok(Some(_))),
+        _ => value.contains("import "),
+    };
+    let refused = meant && !config.record.interpreter && crate::config::is_child_of_itself();
+    refused.then(|| format!("{} {value}", option.display()))
+}
+
+fn name_of(config: &PythonConfig) -> String {
+    config.executable.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -314,7 +314,7 @@ fn wrong_manifests_are_refused() {
         ("/bytecode/optimize", json!(3)),
         ("/projects/0/name", json!("Ruamel.Yaml")),
         ("/resources/0/kind", json!("source")),
-        ("/resources/0/name", json!("app.one-two")),
+        ("/resources/0/name", json!("app.one two")),
         ("/resources/0/name", json!("app/größe")),
         ("/resources/0/name", json!("app..x")),
         ("/resources/0/location", json!("/app/x.py")),

@@ -12,6 +12,9 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
         "os" => file_system::install_os(module),
         "ctypes" => native::install_ctypes(module),
         "linecache" => read_lines_from_blob(module),
+        "importlib.resources.readers" if cfg!(Py_3_13) => {
+            support(module.attached(), c"mend_namespace_reader")?.call([module]).map(|_| ())
+        }
         "threading" => hooks::install_threading(module),
         "ssl" => find_certificates(module),
         _ => Ok(()),

@@ -436,6 +436,18 @@ def cache_lines(filename):
     return lines
 
 
+def mend_namespace_reader(readers):
+    """Keeps importlib 3.13 from taking the executable for a zip file when it looks for a package's portions."""
+    resolve_zip_path = getattr(readers.NamespaceReader, "_resolve_zip_path", None)
+    if resolve_zip_path is None:
+        return
+
+    def outside(path):
+        return () if path.startswith(ROOT) else resolve_zip_path(path)
+
+    readers.NamespaceReader._resolve_zip_path = staticmethod(outside)
+
+
 # Where distributions of Linux keep the certificates that they trust, as one file.
 CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch

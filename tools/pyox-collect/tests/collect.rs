@@ -76,14 +76,15 @@ fn a_package_brings_its_data_and_runs_by_its_main() {
     shop.write("src/app/__init__.py", "");
     shop.write("src/app/__main__.py", "print('app')\n");
     shop.write("src/app/data/words.txt", "word\n");
-    shop.write("src/app/not-a-module.py", "x = 1\n");
+    // No statement can import it, but `importlib.import_module` can.
+    shop.write("src/app/by-name.py", "x = 1\n");
     shop.write("src/app/__pycache__/x.pyc", "");
     shop.write("src/app/.git/config", "");
     let manifest = shop.collect(&["src/app"]);
     assert_eq!(manifest.run, Run::Module { module: "app".to_owned() });
     resource(&manifest, ResourceKind::Package, "app");
     resource(&manifest, ResourceKind::PackageData, "app/data/words.txt");
-    resource(&manifest, ResourceKind::PackageData, "app/not-a-module.py");
+    resource(&manifest, ResourceKind::Module, "app.by-name");
     excluded(&manifest, "app/.git/");
     assert!(manifest.resources.iter().all(|r| !r.name.contains("__pycache__")));
     let payload = resource(&manifest, ResourceKind::Package, "app").payload.as_ref().unwrap();

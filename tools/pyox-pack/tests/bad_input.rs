@@ -82,14 +82,15 @@ fn a_payload_that_changed() {
 
 #[test]
 fn names_that_are_none() {
-    for name in ["", "a..b", ".a", "app.", "app.a-b", "app.a b", "app/core", "app.\0"] {
+    for name in ["", "a..b", ".a", "app.", "app.a b", "app/core", "app.\0"] {
         expect(&["expected a dotted name"], |fixture| {
             fixture.add(namespace(name));
         });
     }
-    // mypyc names extension modules so.
+    // mypyc names extension modules so, and Django its migrations.
     let mut fixture = Fixture::new();
     fixture.add(namespace("30fcd23745efe32ce681__mypyc"));
+    fixture.add(namespace("app.0001-initial"));
     fixture.blob(&[]);
 }
 
