@@ -742,12 +742,15 @@ def test_an_application_that_takes_itself_for_python_is_told(pyox, each_minor, t
     """Without that it would start itself again and again."""
     write(tmp_path / "app.py", """
         import subprocess, sys
-        done = subprocess.run([sys.executable, *sys.argv[1:]], capture_output=True, text=True)
-        print(done.returncode, done.stderr, end="")
+        if sys.argv[1] == "again":
+            done = subprocess.run([sys.executable, *sys.argv[2:]], capture_output=True, text=True)
+            print(done.returncode, done.stdout, done.stderr, end="")
+        else:
+            print(sys.argv[1:])
     """)
-    executable = pyox.build(tmp_path / "out", each_minor, tmp_path / "app.py", name="app")
+    executable = pyox.build(tmp_path, each_minor, tmp_path / "app.py", name="app")
     for arguments in (["-m", "json.tool"], ["-I", "-c", "import json"]):
-        said = run(executable, *arguments).stdout
-        assert said.startswith("2 app: error: -") and "hint: build it with `pyox-collect --interpreter`" in said, said
+        said = run(executable, "again", *arguments).stdout
+        assert said.startswith("2  app: error: -") and "hint: build it with `pyox-collect --interpreter`" in said, said
     # Its own options are its own: here, a file's name.
-    assert run(executable, "-c", "settings.toml").stdout.startswith("0")
+    assert run(executable, "again", "-c", "settings.toml").stdout == "0 ['-c', 'settings.toml']\n "
