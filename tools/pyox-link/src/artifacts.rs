@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use pyox_blob::Config;
 use pyox_blob::config::{Run, Setting, Value};
-use pyox_blob::{Blob, Config};
 use pyox_cli::{HintExt, Result, output};
 use pyox_schema::{Document, FileRef, LinkMode, LinkPlan};
 use serde_json::{Map, json};
@@ -40,7 +40,6 @@ pub(crate) fn write(folder: &Path, plan: &LinkPlan, config: &Config, blob: &[u8]
     text("python-config.json", &pretty(&config_json(config)))?;
     text("python_config.rs", rust_config(config).as_bytes())?;
     text("cargo.txt", cargo_lines(&plan).as_bytes())?;
-    debug_assert!(Blob::open(blob).is_ok());
     Ok(())
 }
 

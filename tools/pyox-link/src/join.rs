@@ -41,13 +41,18 @@ pub(crate) fn executable(runner: &[u8], blob: &[u8], path: Option<&Path>) -> Res
     })?;
     let offset = (runner.len() as u64).next_multiple_of(place.alignment);
     let mut head = runner.to_vec();
-    let (offset_field, len_field) = (LittleU64(offset), LittleU64(blob.len() as u64));
+    let len = blob.len() as u64;
     // Field offsets of the ELF specification: `p_offset`, `p_filesz` and `p_memsz`; `sh_offset`, `sh_size`.
-    offset_field.write(&mut head, place.segment + 8);
-    len_field.write(&mut head, place.segment + 32);
-    len_field.write(&mut head, place.segment + 40);
-    offset_field.write(&mut head, place.section + 24);
-    len_field.write(&mut head, place.section + 32);
+    // `find` has parsed the headers that they lie in.
+    for (at, value) in [
+        (place.segment + 8, offset),
+        (place.segment + 32, len),
+        (place.segment + 40, len),
+        (place.section + 24, offset),
+        (place.section + 32, len),
+    ] {
+        head[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
     let padding = vec![0; usize::try_from(offset)? - runner.len()];
 
     if let Some(path) = path.filter(|path| path.as_os_str() != "-") {
@@ -60,15 +65,6 @@ pub(crate) fn executable(runner: &[u8], blob: &[u8], path: Option<&Path>) -> Res
         head.extend(padding);
         head.extend(blob);
         output::binary(None, "an executable", &head)
-    }
-}
-
-struct LittleU64(u64);
-
-impl LittleU64 {
-    /// `find` has parsed the headers that the offset lies in.
-    fn write(&self, bytes: &mut [u8], at: usize) {
-        bytes[at..at + 8].copy_from_slice(&self.0.to_le_bytes());
     }
 }
 
