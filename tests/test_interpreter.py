@@ -738,6 +738,38 @@ def test_multiprocessing(pyox, each_minor, tmp_path, shape):
         assert (done.stdout, done.stderr) == (SAID, ""), method
 
 
+def test_daemon_threads_are_left_behind(pyox, each_minor, tmp_path):
+    """Also one that is in the importer, or below it, when the interpreter ends."""
+    write(tmp_path / "below/__init__.py", "")
+    write(tmp_path / "below/running.py", """
+        import time
+        import below
+        below.started = True
+        while True:
+            time.sleep(0.0001)
+    """)
+    app = pyox.build_script(tmp_path, each_minor, """
+        import importlib.util, os, threading, time
+        import below
+
+        def look():
+            while True:
+                os.listdir(os.path.dirname(below.__file__))
+                open(below.__file__).close()
+                importlib.util.find_spec("below.running")
+
+        for work in (lambda: importlib.import_module("below.running"), look, look):
+            threading.Thread(target=work, daemon=True).start()
+        while not hasattr(below, "started"):
+            time.sleep(0.001)
+        time.sleep(0.05)
+        print("the end")
+    """, tmp_path / "below")
+    for _ in range(10):
+        done = run(app)
+        assert (done.stdout, done.stderr) == ("the end\n", "")
+
+
 def test_an_application_that_takes_itself_for_python_is_told(pyox, each_minor, tmp_path):
     """Without that it would start itself again and again."""
     write(tmp_path / "app.py", """

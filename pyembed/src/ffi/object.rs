@@ -511,23 +511,9 @@ impl Clone for Object<'_> {
 
 impl Drop for Object<'_> {
     fn drop(&mut self) {
-        // A thread that waits for the GIL while the interpreter ends is taken down by `pthread_exit`, which
-        // unwinds through here: it is not attached any more, and what it holds is left as it is.
-        // SAFETY: looks at a thread-local variable. Otherwise the reference is ours and we are attached,
-        // as `self.attached` proves.
-        unsafe {
-            if !thread_state().is_null() {
-                c::Py_DECREF(self.as_ptr());
-            }
-        }
+        // SAFETY: the reference is ours and we are attached, as `self.attached` proves.
+        unsafe { c::Py_DECREF(self.as_ptr()) };
     }
-}
-
-unsafe extern "C" {
-    /// This thread's state; null where it is not attached. Public since 3.13.
-    #[cfg_attr(Py_3_13, link_name = "PyThreadState_GetUnchecked")]
-    #[cfg_attr(not(Py_3_13), link_name = "_PyThreadState_UncheckedGet")]
-    fn thread_state() -> *mut c::PyThreadState;
 }
 
 /// A slice's length as C counts it: no slice is longer than `isize::MAX`.

@@ -1,6 +1,6 @@
 //! Starting the interpreter and ending it: PEP 587's structures and the table of frozen modules.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_uint};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -227,6 +227,31 @@ pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)
 extern "C" fn __wrap__PyConfig_InitPathConfig(_: *mut c::PyConfig, _: c_int) -> c::PyStatus {
     // SAFETY: makes a value.
     unsafe { c::PyStatus_Ok() }
+}
+
+/// What the executable has in place of CPython's end of a thread (`--wrap`, as above).
+///
+/// Before 3.14, a daemon thread that wants to run on while the interpreter ends is taken down by
+/// `pthread_exit`. That unwinds the thread's stack, through the importer's frames too, and Rust may not be
+/// unwound so. Such a thread stops for good instead, as 3.14 has it; the end of the process takes it along.
+#[unsafe(no_mangle)]
+extern "C-unwind" fn __wrap_PyThread_exit_thread() -> ! {
+    // SAFETY: reads a flag; the others take no memory of ours.
+    unsafe {
+        while is_finalizing() != 0 {
+            libc::pause();
+        }
+        pthread_exit(ptr::null_mut())
+    }
+}
+
+unsafe extern "C-unwind" {
+    /// Public since 3.13.
+    #[cfg_attr(Py_3_13, link_name = "Py_IsFinalizing")]
+    #[cfg_attr(not(Py_3_13), link_name = "_Py_IsFinalizing")]
+    fn is_finalizing() -> c_int;
+
+    fn pthread_exit(value: *mut c_void) -> !;
 }
 
 /// Starts the interpreter; the calling thread is then attached to it.

@@ -143,7 +143,8 @@ fn arguments(mode: LinkMode, of_distribution: &[String]) -> Vec<String> {
         // At fixed addresses there is nothing to relocate at the start.
         "-no-pie".to_owned(),
         section,
-        "-Wl,--wrap=_PyConfig_InitPathConfig".to_owned(),
+        // What pyembed has in place of two functions of CPython.
+        "-Wl,--wrap=_PyConfig_InitPathConfig,--wrap=PyThread_exit_thread".to_owned(),
         "-Wl,--build-id=none".to_owned(),
         "-Wl,-z,noexecstack".to_owned(),
         "-Wl,--strip-all".to_owned(),
