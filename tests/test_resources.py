@@ -4,7 +4,9 @@ The probe (see `conftest.py`) holds `shelf`, a package with data; `space`, a nam
 `rich`, as pip installed it.
 """
 
-from chain import ask
+import json
+
+from chain import ask, run, write
 
 
 def test_files_of_a_package(probe):
@@ -181,6 +183,114 @@ def test_sources(probe):
     assert said["file"] == said["sourcefile"] == "shelf/book.py" or said["file"].endswith("shelf/book.py")
     assert "return 1 / page\n" in said["trace"] and 'File "shelf/book.py", line 5, in read' in said["trace"]
     assert said["code"] == "shelf/book.py" and said["is_package"] == [True, False] and said["origin"]
+
+
+def test_sources_by_an_absolute_name(probe, tmp_path):
+    """Debuggers and others make code's relative file name absolute first; a file that is there comes first."""
+    code = """
+        import json, linecache, os, sys
+        os.chdir(sys.argv[1])
+        names = ["shelf/book.py", "shelf/absent.py", "shelf/__init__.py"]
+        print(json.dumps([linecache.getline(os.path.abspath(name), 1) for name in names]))
+    """
+    write(tmp_path / "shelf/__init__.py", "# of the disk\n")
+    assert ask(probe, code, tmp_path) == ['"""A module with source."""\n', "", "# of the disk\n"]
+
+
+def test_listing_modules(probe, distribution):
+    """From `sys.path`, where the executable stands, and from a package's path."""
+    said = ask(
+        probe,
+        """
+        import json, pkgutil, shelf, space, sys
+        finder = pkgutil.get_importer(sys.path[0])
+        print(json.dumps({
+            "top": [module.name for module in pkgutil.iter_modules()],
+            "shelf": [[m.name, m.ispkg] for m in pkgutil.walk_packages(shelf.__path__, "shelf.")],
+            "space": [m.name for m in pkgutil.iter_modules(space.__path__)],
+            "finder": [finder.find_spec("json").name, finder.find_spec("absent")],
+        }))
+        """,
+    )
+    theirs = distribution.run_python("-c", "import json, pkgutil; print(json.dumps([m.name for m in pkgutil.iter_modules() if m.ispkg]))")
+    left_out = {"ensurepip", "idlelib", "lib2to3", "test", "tkinter", "turtledemo", "venv", "pydoc_data"}
+    assert set(json.loads(theirs.stdout)) - left_out <= set(said["top"])
+    assert {"shelf", "rich"} <= set(said["top"]) and len(set(said["top"])) == len(said["top"])
+    assert said["shelf"] == [["shelf.__main__", False], ["shelf.book", False], ["shelf.inner", True], ["shelf.inner.deep", False]]
+    assert said["space"] == ["one", "sub"] or said["space"] == ["one"]
+    assert said["finder"] == ["json", None]
+
+
+def test_a_package_folder_on_the_path(probe):
+    """As packages do that bring others along: `setuptools/_vendor` and the like."""
+    said = ask(
+        probe,
+        """
+        import json, os, shelf, sys
+        sys.path.append(os.path.dirname(shelf.__file__))
+        import inner.deep, book, importlib.resources, inspect
+        print(json.dumps({
+            "names": [inner.__name__, inner.deep.__name__, inner.deep.VALUE, book.__name__, sys.modules["shelf.book"] is book],
+            "spec": [book.__spec__.name, book.__file__ == os.path.join(sys.path[-1], "book.py"), inner.__spec__.parent],
+            "source": "1 / page" in inspect.getsource(book.read),
+            "loader": [inner.__loader__.is_package("inner"), book.__loader__.is_package("book")],
+            "files": sorted(f.name for f in importlib.resources.files("inner").iterdir() if f.name.endswith(".py")),
+        }))
+        """,
+    )
+    assert said["names"] == ["inner", "inner.deep", "deep", "book", False]
+    assert said["spec"] == ["book", True, "inner"] and said["source"] and said["loader"] == [True, False]
+    assert said["files"] == ["__init__.py", "deep.py"]
+
+
+def test_pkg_resources(pyox, each_minor, tmp_path):
+    """Setuptools' own way to ask for projects and files, which old code still uses."""
+    app = pyox.build_script(
+        tmp_path,
+        each_minor,
+        """
+        import json, warnings
+        warnings.simplefilter("ignore")
+        import pkg_resources as p
+
+        def refusal(wanted):
+            try:
+                p.require(wanted)
+            except p.ResolutionError as error:
+                return type(error).__name__
+
+        print(json.dumps({
+            "version": p.get_distribution("Requests").version,
+            "requires": sorted(p.working_set.by_key["requests"].requires(), key=str)[0].project_name,
+            "require": [project.key for project in p.require("requests")][0],
+            "refused": [refusal("requests>99"), refusal("nonesuch")],
+            "text": b"certifi" in p.resource_string("requests", "certs.py"),
+            "exists": [p.resource_exists("certifi", name) for name in ("cacert.pem", "absent")],
+            "folder": [p.resource_isdir("certifi", "."), "cacert.pem" in p.resource_listdir("certifi", "")],
+            "file": open(p.resource_filename("certifi", "cacert.pem")).read().count("BEGIN CERTIFICATE") > 50,
+            "scripts": sorted(point.name for point in p.iter_entry_points("console_scripts")),
+            "load": callable(p.load_entry_point("charset-normalizer", "console_scripts", "normalizer")),
+        }))
+        """,
+        *("--with", "requests==2.32.5", "--with", "idna==3.11", "--with", "setuptools==80.9.0"),
+    )
+    said = json.loads(run(app).stdout)
+    assert said["version"] == "2.32.5" and said["requires"] == "certifi" and said["require"] == "requests"
+    assert said["refused"] == ["VersionConflict", "DistributionNotFound"] and said["text"] and said["file"]
+    assert said["exists"] == [True, False] and said["folder"] == [True, True]
+    assert "normalizer" in said["scripts"] and said["load"]
+
+
+def test_projects_of_other_folders(probe, tmp_path):
+    """A search that names folders is for these alone."""
+    write(tmp_path / "other-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    code = """
+        import json, sys
+        from importlib import metadata
+        names = lambda path: sorted(found.metadata["Name"] for found in metadata.distributions(path=path))
+        print(json.dumps([names([sys.argv[1]]), "rich" in names([sys.executable]), "rich" in names(sys.path)]))
+    """
+    assert ask(probe, code, tmp_path) == [["other"], True, True]
 
 
 def test_paths_computed_from_file(probe):

@@ -8,7 +8,9 @@
 
 use crate::ffi::{Attached, Fallback, Object, Result};
 
-use super::support;
+use super::python::{Half, python_half};
+
+static PYTHON: Half = python_half!("file_system.py");
 
 const fn fallback(name: &'static std::ffi::CStr, on_false: bool) -> Fallback {
     Fallback { name, on_false, handler: support_function }
@@ -30,9 +32,9 @@ static OS: [Fallback; 6] = [
     fallback(c"access", true),
 ];
 
-/// `support.py` has them in a class of their own, by the names of the functions that they stand in for.
+/// They are in a class of their own, by the names of the functions that they stand in for.
 fn support_function<'py>(attached: Attached<'py>, name: &std::ffi::CStr) -> Result<Object<'py>> {
-    support(attached, c"FileSystem")?.attribute(name)
+    PYTHON.get(attached, c"FileSystem")?.attribute(name)
 }
 
 /// Puts `open` and `open_code` in place.

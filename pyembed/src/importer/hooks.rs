@@ -7,8 +7,10 @@
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
-use super::support;
+use super::python::{Half, python_half};
 use crate::ffi::{Attached, Function, Kept, Object, Result};
+
+static PYTHON: Half = python_half!("hooks.py");
 
 /// CPython's own functions.
 static UNRAISABLE: OnceLock<Kept> = OnceLock::new();
@@ -96,7 +98,7 @@ fn print<'py, const N: usize>(
     original: &OnceLock<Kept>,
     arguments: [&Object<'py>; N],
 ) -> Result<Object<'py>> {
-    let printed = support(attached, function).and_then(|print| print.call(arguments));
+    let printed = PYTHON.get(attached, function).and_then(|print| print.call(arguments));
     match (printed, original.get()) {
         (Err(raised), Some(original)) => {
             drop(attached.take(raised));

@@ -2,8 +2,8 @@
 //!
 //! One Python class, `pyembed.Importer`, whose methods are static, stands first in `sys.meta_path` and is
 //! the `__loader__` of every module it finds. What is asked for at every import is Rust; what only
-//! introspection asks for (resources, metadata, listing) is Python in [`support`], compiled when
-//! it is first needed.
+//! introspection asks for (resources, metadata, listing) has a half in [`python`], compiled when it is
+//! first needed.
 //!
 //! Locations look like paths below the executable: a module of `/opt/app` has the `__file__`
 //! `/opt/app/json/decoder.py`. No such file exists; `get_data` and `open` of resources know it.
@@ -17,18 +17,20 @@ mod modules;
 mod namespaces;
 mod native;
 mod patches;
+mod path_entries;
 mod private;
+mod projects;
+mod python;
 mod resources;
 mod startup;
 
 use std::borrow::Cow;
-use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use pyox_blob::Blob;
 
 use crate::PythonConfig;
-use crate::ffi::{Attached, Exception, Function, Kept, Object, Raised, Result};
+use crate::ffi::{Attached, Exception, Function, Kept, Object, Result};
 
 use locations::Locations;
 
@@ -67,15 +69,15 @@ static METHODS: [&Function; 20] = [
     &modules::IS_PACKAGE,
     &resources::GET_DATA,
     &resources::GET_RESOURCE_READER,
-    &resources::FIND_DISTRIBUTIONS,
-    &resources::PATH_HOOK,
     &resources::LIST_FILES,
-    &resources::LIST_MODULES,
     &resources::READ,
     &resources::KIND,
     &resources::REAL_FOLDER,
     &resources::REAL_PATH,
-    &resources::METADATA_FOLDERS,
+    &path_entries::PATH_HOOK,
+    &path_entries::LIST_MODULES,
+    &projects::FIND_DISTRIBUTIONS,
+    &projects::METADATA_FOLDERS,
 ];
 
 /// The class `pyembed.Importer`. Built-in functions in a class are static methods: they do not bind.
@@ -117,6 +119,11 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     }
     attached.sys(c"meta_path")?.insert_first(&class)?;
     attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
+    if !config.sets("module_search_paths") {
+        // The executable stands in `sys.path` where its application's folder would: some look there.
+        let root = attached.string(&State::get().root)?;
+        attached.sys(c"path")?.call_method(c"append", [&root])?;
+    }
     collector::install(attached)?;
     file_system::install(attached)?;
     hooks::install(attached)?;
@@ -178,30 +185,4 @@ impl State {
                 }),
         }
     }
-}
-
-/// The Python half: classes that importlib, pkgutil and others want, in `support.py`.
-fn support<'py>(attached: Attached<'py>, name: &CStr) -> Result<Object<'py>> {
-    static SUPPORT: OnceLock<Kept> = OnceLock::new();
-    const SOURCE: &str = concat!(include_str!("support.py"), "\0");
-    if let Some(namespace) = SUPPORT.get() {
-        return namespace.get(attached).call_method(c"__getitem__", [&text(attached, name)?]);
-    }
-    let source = CStr::from_bytes_with_nul(SOURCE.as_bytes()).map_err(|_| Raised)?;
-    let module =
-        attached.import(c"types")?.call_method(c"ModuleType", [&attached.string("pyembed")?])?;
-    let namespace = module.namespace()?;
-    namespace.set_item(c"Importer", &State::get().class.get(attached))?;
-    namespace.set_item(c"ROOT", &attached.string(&State::get().root)?)?;
-    attached.compile(source, c"<pyembed>")?.execute(&namespace)?;
-    let namespace = SUPPORT.get_or_init(|| {
-        // The module owns its namespace: both stay.
-        module.keep();
-        namespace.keep()
-    });
-    namespace.get(attached).call_method(c"__getitem__", [&text(attached, name)?])
-}
-
-fn text<'py>(attached: Attached<'py>, text: &CStr) -> Result<Object<'py>> {
-    attached.string(&text.to_string_lossy())
 }

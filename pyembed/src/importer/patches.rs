@@ -1,22 +1,25 @@
-//! Modules of the standard library that need to be told where they are, once their code has run.
+//! Modules that need to be told where they are, once their code has run: nearly all of the standard library.
 
+use std::ffi::CStr;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::{State, file_system, hooks, native, support};
-use crate::ffi::{Function, Kept, Object, Result};
+use super::python::{Half, python_half};
+use super::{State, file_system, hooks, native};
+use crate::ffi::{Attached, Function, Kept, Object, Result};
 
-/// To be called with each module of the standard library that has run.
+static PYTHON: Half = python_half!("patches.py");
+
+/// To be called with each module that has run.
 pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
     match name {
         "os" => file_system::install_os(module),
         "ctypes" => native::install_ctypes(module),
         "linecache" => read_lines_from_blob(module),
-        "importlib.resources.readers" if cfg!(Py_3_13) => {
-            support(module.attached(), c"mend_namespace_reader")?.call([module]).map(|_| ())
-        }
+        "importlib.resources.readers" if cfg!(Py_3_13) => tell(module, c"mend_namespace_reader"),
         "threading" => hooks::install_threading(module),
         "ssl" => find_certificates(module),
+        "pkg_resources" => tell(module, c"serve_pkg_resources"),
         _ => Ok(()),
     }
 }
@@ -32,21 +35,39 @@ static FROM_BLOB: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let filename = arguments.required(0);
-        let packed = match filename.as_str() {
-            Ok(name) => State::checked(attached, name, State::get().blob.file(name))?.is_some(),
+        let location = match filename.as_str() {
+            Ok(name) => source_location(attached, name)?,
             Err(raised) => {
                 drop(attached.take(raised));
-                false
+                None
             }
         };
-        if packed {
-            return support(attached, c"cache_lines")?.call([filename]);
+        if let Some(location) = location {
+            let location = attached.string(location)?;
+            return PYTHON.get(attached, c"cache_lines")?.call([filename, &location]);
         }
         let Some(original) = UPDATECACHE.get() else { return attached.list([]) };
         let globals = arguments.optional(1).cloned().unwrap_or_else(|| attached.none());
         original.get(attached).call([filename, &globals])
     },
 };
+
+/// Where a file of source lies in the blob, by the name that code has it under.
+///
+/// That is its location. Much code makes such a relative name absolute first, with the working folder.
+fn source_location<'a>(attached: Attached<'_>, name: &'a str) -> Result<Option<&'a str>> {
+    let blob = &State::get().blob;
+    let is_packed = |name| State::checked(attached, name, blob.file(name)).map(|f| f.is_some());
+    if is_packed(name)? {
+        return Ok(Some(name));
+    }
+    let Ok(folder) = std::env::current_dir() else { return Ok(None) };
+    let relative = Path::new(name).strip_prefix(folder).ok().and_then(Path::to_str);
+    let Some(relative) = relative.filter(|relative| name.len() > relative.len()) else {
+        return Ok(None);
+    };
+    Ok((is_packed(relative)? && !Path::new(name).exists()).then_some(relative))
+}
 
 /// Warnings, pdb and others ask for a line by the file's name alone.
 fn read_lines_from_blob(linecache: &Object<'_>) -> Result<()> {
@@ -65,5 +86,10 @@ fn find_certificates(ssl: &Object<'_>) -> Result<()> {
             return Ok(());
         }
     }
-    support(ssl.attached(), c"trust_system_certificates")?.call([ssl]).map(|_| ())
+    tell(ssl, c"trust_system_certificates")
+}
+
+/// Calls a function of the Python half with a module.
+fn tell(module: &Object<'_>, function: &CStr) -> Result<()> {
+    PYTHON.get(module.attached(), function)?.call([module]).map(|_| ())
 }

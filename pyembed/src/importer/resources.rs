@@ -1,7 +1,10 @@
-//! Files: the primitives that [`support`](super::support) builds readers and listings from.
+//! Files, and what importlib.resources asks of them.
 
-use super::{State, support};
+use super::State;
+use super::python::{Half, python_half};
 use crate::ffi::{Attached, Exception, Function, Object, Result};
+
+static PYTHON: Half = python_half!("resources.py");
 
 /// `get_data(path)`: the bytes of a file below the executable's path.
 pub(super) static GET_DATA: Function = Function {
@@ -27,36 +30,8 @@ pub(super) static GET_RESOURCE_READER: Function = Function {
     name: c"get_resource_reader",
     parameters: &["fullname"],
     required: 1,
-    body: |attached, arguments| support(attached, c"ResourceReader")?.call([arguments.required(0)]),
-};
-
-/// `find_distributions(context=None)`: for `importlib.metadata`.
-pub(super) static FIND_DISTRIBUTIONS: Function = Function {
-    name: c"find_distributions",
-    parameters: &["context"],
-    required: 0,
     body: |attached, arguments| {
-        let find = support(attached, c"find_distributions")?;
-        match arguments.optional(0) {
-            Some(context) => find.call([context]),
-            None => find.call([]),
-        }
-    },
-};
-
-/// The path hook for paths below the executable's.
-pub(super) static PATH_HOOK: Function = Function {
-    name: c"_path_hook",
-    parameters: &["path"],
-    required: 1,
-    body: |attached, arguments| {
-        let path = arguments.required(0);
-        if path.as_str().is_ok_and(|path| State::get().location(path).is_some()) {
-            support(attached, c"PathEntryFinder")?.call([path])
-        } else {
-            let what = "not a path of this executable";
-            Err(attached.raise(Exception::ImportError, what))
-        }
+        PYTHON.get(attached, c"ResourceReader")?.call([arguments.required(0)])
     },
 };
 
@@ -82,28 +57,6 @@ pub(super) static LIST_FILES: Function = Function {
             }
         }
         attached.list(names)
-    },
-};
-
-/// `_list_modules(package)`: modules directly in a package, `(name, is package)` each; `""` for the top.
-pub(super) static LIST_MODULES: Function = Function {
-    name: c"_list_modules",
-    parameters: &["package"],
-    required: 1,
-    body: |attached, arguments| {
-        let package = arguments.required(0).as_str()?;
-        let prefix = if package.is_empty() { String::new() } else { format!("{package}.") };
-        let mut modules = Vec::new();
-        for module in State::get().blob.modules() {
-            let module = State::checked(attached, package, module)?;
-            if let Some(name) = module.name.strip_prefix(&prefix)
-                && !name.contains('.')
-                && module.kind != pyox_blob::layout::ModuleKind::Builtin
-            {
-                modules.push(pair(attached, name, module.is_package)?);
-            }
-        }
-        attached.list(modules)
     },
 };
 
@@ -168,30 +121,6 @@ pub(super) static REAL_PATH: Function = Function {
     },
 };
 
-/// `_metadata_folders()`: the `.dist-info` folders.
-pub(super) static METADATA_FOLDERS: Function = Function {
-    name: c"_metadata_folders",
-    parameters: &[],
-    required: 0,
-    body: |attached, _| {
-        let blob = &State::get().blob;
-        let mut folders: Vec<Object<'_>> = Vec::new();
-        let mut last = "";
-        for file in blob.files() {
-            let file = State::checked(attached, "", file)?;
-            if file.kind != pyox_blob::layout::FileKind::Metadata {
-                continue;
-            }
-            let folder = file.path.split_once('/').map_or("", |(folder, _)| folder);
-            if folder != last {
-                folders.push(attached.string(folder)?);
-                last = folder;
-            }
-        }
-        attached.list(folders)
-    },
-};
-
 fn read<'py>(attached: Attached<'py>, location: &str) -> Result<Option<Object<'py>>> {
     let state = State::get();
     let file = State::checked(attached, location, state.blob.file(location))?;
@@ -200,6 +129,6 @@ fn read<'py>(attached: Attached<'py>, location: &str) -> Result<Option<Object<'p
     attached.bytes(&bytes).map(Some)
 }
 
-fn pair<'py>(attached: Attached<'py>, name: &str, flag: bool) -> Result<Object<'py>> {
+pub(super) fn pair<'py>(attached: Attached<'py>, name: &str, flag: bool) -> Result<Object<'py>> {
     attached.tuple([&attached.string(name)?, &attached.bool(flag)])
 }

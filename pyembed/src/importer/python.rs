@@ -1,0 +1,62 @@
+//! The halves of this module's parts that are written in Python.
+//!
+//! Each lies beside the Rust file of its name and is compiled when something in it is first needed, with
+//! `Importer` and `ROOT`, the executable's path, as globals. A location is a path below ROOT, with `/`
+//! between its parts.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use super::State;
+use crate::ffi::{Attached, Kept, Object, Result};
+
+/// The Python half of a part.
+pub(super) struct Half {
+    source: &'static CStr,
+    namespace: OnceLock<Kept>,
+}
+
+/// The half in a file of that name.
+macro_rules! python_half {
+    ($file:literal) => {
+        Half::new(concat!(include_str!($file), "\0"))
+    };
+}
+pub(super) use python_half;
+
+impl Half {
+    /// A half with that source, which ends with a NUL.
+    pub(super) const fn new(source: &'static str) -> Self {
+        match CStr::from_bytes_with_nul(source.as_bytes()) {
+            Ok(source) => Self { source, namespace: OnceLock::new() },
+            Err(_) => panic!("expected one NUL, at the end"),
+        }
+    }
+
+    /// What it has under a name.
+    pub(super) fn get<'py>(&self, attached: Attached<'py>, name: &CStr) -> Result<Object<'py>> {
+        let namespace = match self.namespace.get() {
+            Some(namespace) => namespace.get(attached),
+            None => self.run(attached)?,
+        };
+        let name = attached.string(&name.to_string_lossy())?;
+        namespace.call_method(c"__getitem__", [&name])
+    }
+
+    fn run<'py>(&self, attached: Attached<'py>) -> Result<Object<'py>> {
+        let name = attached.string("pyembed")?;
+        let module = attached.import(c"types")?.call_method(c"ModuleType", [&name])?;
+        let namespace = module.namespace()?;
+        // As `exec` has it; what C code imports on behalf of a function goes by it.
+        namespace.set_item(c"__builtins__", &attached.import(c"builtins")?)?;
+        namespace.set_item(c"Importer", &State::get().class.get(attached))?;
+        namespace.set_item(c"ROOT", &attached.string(&State::get().root)?)?;
+        attached.compile(self.source, c"<pyembed>")?.execute(&namespace)?;
+        let kept = self.namespace.get_or_init(|| {
+            // The module owns its namespace: both stay.
+            module.keep();
+            namespace.keep()
+        });
+        Ok(kept.get(attached))
+    }
+}
