@@ -8,7 +8,9 @@ For each application of `matrix.toml` and each distribution it
 2. builds the executable with pyox and runs it in an empty working folder, with a scrubbed environment;
 3. runs both once more under strace: the executable must open nothing of the application, the virtual
    environment, pyox's cache or the distribution, and must write nowhere that the other does not write;
-4. measures both in turn, and writes a row of the table.
+4. as root, runs the executable once more with a read-only root, a /tmp where nothing can be executed, and a
+   user id without a name (`confine.sh`);
+5. measures both in turn, and writes a row of the table.
 
 Versions are pinned by `locks/NAME.txt`, all that pip installed; one that is missing is written. Costs 10 to
 60 seconds for each row, and more for the first download. Exit status: 0 every row is as `matrix.toml`
@@ -63,6 +65,8 @@ class Application:
         self.mask = entry.pop("mask", None)
         self.fails = entry.pop("fails", None)
         self.runs = entry.pop("runs", True)
+        self.writes = set(entry.pop("writes", []))
+        self.system = entry.pop("system", [])
         self.pythons = entry.pop("pythons", None)
         if entry:
             raise SystemExit(f"matrix.toml: error: {name}: unknown keys: {', '.join(entry)}")
@@ -171,7 +175,7 @@ def build(application, distribution, folder, requirements):
 class Run:
     """One run of a command in an empty folder; its environment has nothing of the caller's."""
 
-    def __init__(self, application, command, folder, traced=False):
+    def __init__(self, application, command, folder, traced=False, confined=False):
         shutil.rmtree(folder, ignore_errors=True)
         self.areas = {area: folder / area for area in ("work", "home", "tmp")}
         for area in self.areas.values():
@@ -189,6 +193,8 @@ class Run:
         command = [str(part) for part in command]
         if traced:
             command = [*trace.COMMAND, str(folder / "trace"), "--", *command]
+        if confined:
+            command = [str(HERE / "confine.sh"), str(folder), *command]
         start = time.perf_counter()
         limit = TIME_LIMIT * (3 if traced else 1)
         # A session of its own: an application that starts itself over and over is ended whole.
@@ -229,6 +235,8 @@ def first_difference(expected, output):
 
 def attempt(application, distribution, folder, row):
     """Fills a row; a `Failed` says why the application does not work."""
+    if application.system:
+        subprocess.run([ROOT / "scripts" / "system", *application.system], check=True)
     requirements, venv = prepare(application, distribution, folder)
     pins = dict(line.split("==") for line in application.lock.read_text().split() if "==" in line)
     row.version = table.version_of(application.requires or [application.name], pins)
@@ -251,12 +259,19 @@ def attempt(application, distribution, folder, row):
     forbidden = [folder / "venv", distribution.root, ROOT / "tests", trace.cache_folder()]
     touched = trace.Touched(traced, forbidden, own=executable)
     usual = trace.Touched(Run(application, baseline, folder / "run", traced=True), [], own=executable)
-    extra = touched.written_areas() - usual.written_areas()
+    extra = touched.written_areas() - usual.written_areas() - application.writes
     row.touched = touched.summary()
     if touched.opened:
         raise Failed(f"opens {len(touched.opened)} files of the application, such as {touched.opened[0]}")
     if extra:
         raise Failed(f"writes where `python` does not: {', '.join(sorted(extra))}")
+
+    if os.geteuid() == 0:
+        confined = Run(application, command, folder / "run", confined=True)
+        if (confined.status, confined.output) != (expected.status, expected.output):
+            said = confined.reason() if confined.status != expected.status else first_difference(expected.output, confined.output)
+            raise Failed(f"confined: {said}")
+        row.confined = "works"
 
     ratios = []
     for _ in range(PAIRS):

@@ -23,9 +23,11 @@ says what runs, and `tests/apps/locks/` holds the exact versions.
 - **files**: of the application, its virtual environment, pyox's cache and the distribution that the
   executable opened, under strace; then the places that it wrote to, which are the same as under `python`
   (`work` the working folder, `home`, `tmp`, `shm` shared memory).
+- **confined**: the same task with a read-only root file system, a `/tmp` where nothing can be executed, and a
+  user id that has no name.
 
 """
-COLUMNS = ("application", "Python", "result", "size", "build", "time", "files")
+COLUMNS = ("application", "Python", "result", "size", "build", "time", "files", "confined")
 
 
 @dataclasses.dataclass
@@ -40,6 +42,7 @@ class Row:
     build: float | None = None
     ratio: float | None = None
     touched: str = ""
+    confined: str = ""
 
     def cells(self):
         reason = None if self.result is None else self.result.replace("|", "/").replace("`", "'")
@@ -51,6 +54,7 @@ class Row:
             "" if self.build is None else f"{self.build:.0f}",
             "" if self.ratio is None else f"{self.ratio:.2f}",
             self.touched,
+            self.confined,
         )
 
     def line(self):
@@ -84,7 +88,7 @@ def update(path, row, order):
             name, python = key
             return known.get(name, len(known)), name, tuple(map(int, python.split(".")))
 
-        lines = [COLUMNS, ("---",) * 3 + ("---:",) * 3 + ("---",)]
+        lines = [COLUMNS, ("---",) * 3 + ("---:",) * 3 + ("---",) * 2]
         lines += [rows[key] for key in sorted(rows, key=place)]
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_text(HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in lines))
