@@ -122,6 +122,10 @@ fn parse<F: FileHeader<Endian = Endianness>>(bytes: &[u8], is_64: bool) -> Resul
         if let Some(entries) = segment.dynamic(endian, bytes)? {
             dynamic = Some(entries);
         }
+        // The loader maps it all the same, and the process ends where it is first touched.
+        if segment.p_type(endian) == elf::PT_LOAD && segment.data(endian, bytes).is_err() {
+            return Err(Error("it ends within what is to be loaded".to_owned()));
+        }
     }
 
     let mut found = Elf {
@@ -156,6 +160,7 @@ fn parse<F: FileHeader<Endian = Endianness>>(bytes: &[u8], is_64: bool) -> Resul
             .filter(|segment| segment.p_type(endian) == elf::PT_LOAD)
             .find_map(|segment| segment.data_range(endian, bytes, address, size).ok().flatten())
             .ok_or_else(|| Error("its table of names is outside the file".to_owned()))?,
+        _ if dynamic.is_some() => return Err(Error("it has no table of names".to_owned())),
         _ => &[],
     };
     let name = |offset: u64| {
@@ -241,6 +246,17 @@ mod tests {
         assert!(Elf::parse(b"").is_err());
         assert!(Elf::parse(b"#!/bin/sh\n").is_err());
         assert!(Elf::parse(&bytes[..100]).is_err());
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_refused() {
+        let bytes = this_program();
+        let loaded = |len| Elf::parse(&bytes[..len]).is_ok();
+        // Section headers, which nothing needs, are at the end.
+        let end = (0..bytes.len()).collect::<Vec<_>>().partition_point(|&len| !loaded(len));
+        assert!(end > 0 && loaded(bytes.len()));
+        let error = Elf::parse(&bytes[..end - 1]).unwrap_err();
+        assert_eq!(error.to_string(), "it ends within what is to be loaded");
     }
 
     #[test]

@@ -180,7 +180,10 @@ impl Search<'_> {
             let origin = origin.to_string_lossy();
             let folder = folder.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", &origin);
             let path = without_dots(&Path::new(&folder).join(name));
-            if let Some(&other) = self.by_path.get(&path) {
+            // A file of that name may be something else, or damaged.
+            if let Some(&other) = self.by_path.get(&path)
+                && self.native(other).is_some()
+            {
                 return Some(Provider::Candidate(other));
             }
             if self.reader.is_library_for(&path, native) {

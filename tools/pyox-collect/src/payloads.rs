@@ -162,7 +162,10 @@ fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
         return Ok(Facts { sha256, size, native: None, outside: None });
     }
     let bytes = fs::read(path).fault_at(path)?;
-    let elf = Elf::parse(&bytes).map_err(|error| {
+    let elf = Elf::parse(&bytes).map_err(|error| error.to_string()).and_then(|elf| {
+        if elf.is_dynamic { Ok(elf) } else { Err("it has no dynamic section".to_owned()) }
+    });
+    let elf = elf.map_err(|error| {
         let what = format!("expected a shared object: {error}");
         Fault::at(path, what).hint("it is damaged, or made for another system")
     })?;
