@@ -280,6 +280,13 @@ impl<'a> Blob<'a> {
         self.payload(&file.stored, || format!("file {}", file.path))
     }
 
+    /// A file's bytes as they are stored, unchecked: for who has read them before.
+    pub fn stored_unchecked(&self, file: &File<'a>) -> Result<&'a [u8], Error> {
+        let (Payload { offset, len, .. }, path) = (file.stored, file.path);
+        slice(self.bytes, offset, len)
+            .ok_or_else(|| malformed(format!("file {path}: {len} bytes at {offset} lie outside")))
+    }
+
     /// A file's bytes as they are stored, in pieces of `size` bytes, for who copies a large file and does
     /// not want to have all of it in memory twice. The checksum is known behind the last piece: an
     /// error then says that the bytes before are not to be used.
@@ -288,11 +295,7 @@ impl<'a> Blob<'a> {
         file: &File<'a>,
         size: usize,
     ) -> Result<impl Iterator<Item = Result<&'a [u8], Error>> + use<'a>, Error> {
-        let Payload { offset, len, crc } = file.stored;
-        let path = file.path;
-        let bytes = slice(self.bytes, offset, len).ok_or_else(|| {
-            malformed(format!("file {path}: {len} bytes at {offset} lie outside"))
-        })?;
+        let (bytes, path, crc) = (self.stored_unchecked(file)?, file.path, file.stored.crc);
         let mut hasher = crc32fast::Hasher::new();
         let mut pieces = bytes.chunks(size.max(1));
         let mut ended = false;

@@ -29,25 +29,40 @@ unsafe extern "C" {
     safe static pyox_blob: [u8; 0];
 }
 
-/// The section's bytes, once they were asked for.
-static EMBEDDED: OnceLock<&'static [u8]> = OnceLock::new();
+/// The section, once it was asked for.
+static EMBEDDED: OnceLock<Embedded> = OnceLock::new();
+
+struct Embedded {
+    bytes: &'static [u8],
+    /// Where they lie in the executable.
+    offset: u64,
+}
 
 /// The bytes of the section; none where they cannot be read.
 pub(crate) fn embedded() -> Option<&'static [u8]> {
-    let bytes = find()?;
-    Some(EMBEDDED.get_or_init(|| bytes))
+    let found = find()?;
+    Some(EMBEDDED.get_or_init(|| found).bytes)
 }
 
-fn find() -> Option<&'static [u8]> {
+/// Where bytes of the section lie in the executable; none for bytes from elsewhere.
+pub(super) fn offset_of(bytes: &'static [u8]) -> Option<u64> {
+    let section = EMBEDDED.get()?;
+    let (range, bytes) = (section.bytes.as_ptr_range(), bytes.as_ptr_range());
+    let is_inside = range.start <= bytes.start && bytes.end <= range.end;
+    is_inside.then(|| section.offset + (bytes.start.addr() - range.start.addr()) as u64)
+}
+
+fn find() -> Option<Embedded> {
     let start = (&raw const pyox_blob).addr();
-    let mut search = Search { start, len: 0 };
+    let mut search = Search { start, len: 0, offset: 0 };
     // SAFETY: the callback gets the pointer to `search`, which outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     let last = start.checked_add(search.len.checked_sub(1)?)?;
     // SAFETY: the kernel has mapped the segment, read-only, for as long as the process lives. The last
     // byte can be read, so the file is not shorter than the segment.
     is_readable(last).then(|| unsafe {
-        std::slice::from_raw_parts(ptr::with_exposed_provenance(start), search.len)
+        let bytes = std::slice::from_raw_parts(ptr::with_exposed_provenance(start), search.len);
+        Embedded { bytes, offset: search.offset }
     })
 }
 
@@ -69,6 +84,7 @@ pub(crate) fn executable() -> PathBuf {
 struct Search {
     start: usize,
     len: usize,
+    offset: u64,
 }
 
 unsafe extern "C" fn visit(
@@ -90,6 +106,7 @@ unsafe extern "C" fn visit(
     match segment {
         Some(segment) => {
             search.len = usize::try_from(segment.p_filesz).unwrap_or(0);
+            search.offset = segment.p_offset;
             1
         }
         None => 0,
@@ -99,11 +116,10 @@ unsafe extern "C" fn visit(
 /// Lets go of the pages that bytes of the section lie in; they come back from the executable when they are
 /// read again. Bytes from elsewhere are left alone.
 pub(crate) fn let_go(bytes: &'static [u8]) {
-    let Some(section) = EMBEDDED.get() else { return };
-    let (range, bytes) = (section.as_ptr_range(), bytes.as_ptr_range());
-    let start = bytes.start.addr().next_multiple_of(PAGE);
-    let end = bytes.end.addr() / PAGE * PAGE;
-    if range.start <= bytes.start && bytes.end <= range.end && start < end {
+    let range = bytes.as_ptr_range();
+    let start = range.start.addr().next_multiple_of(PAGE);
+    let end = range.end.addr() / PAGE * PAGE;
+    if offset_of(bytes).is_some() && start < end {
         // SAFETY: whole pages of the section, a private mapping of a file that is not written to while it
         // runs: the same bytes come back.
         unsafe {

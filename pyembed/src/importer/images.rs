@@ -1,7 +1,7 @@
 //! Shared objects of the blob as files that the dynamic loader can open.
 //!
-//! The bytes go into an anonymous file in memory (memfd), opened by its name under `/proc/self/fd`; the
-//! descriptor is closed once it is loaded. Where that is forbidden or there is no `/proc`, they go into
+//! The bytes go into an anonymous file in memory (memfd), opened by its name under `/proc/self/fd`. Once the
+//! library is loaded the descriptor is closed, and most of the copy is given back. Where that is forbidden or there is no `/proc`, they go into
 //! a private folder of the user's cache, by the blob's digest, which later runs find again.
 
 use std::collections::HashMap;
@@ -17,24 +17,67 @@ use pyox_blob::layout::Codec;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{State, private};
-use crate::ffi::{self, Attached, Result};
+use crate::ffi::{self, Attached, LoadedLibrary, Result};
 
 /// How much is copied at a time; pages of the blob that were copied are let go of.
 const PIECE: usize = 1 << 20;
 
 /// A path that the dynamic loader can open, for as long as this lives.
 ///
-/// Once the object is loaded the path alone suffices: the loader knows it by that.
+/// To be dropped once the library is loaded. It then goes by its path below the executable, and where it was
+/// copied as it is, the executable's own pages take the place of the copy.
 #[derive(Debug)]
 pub(super) struct Image {
     path: String,
-    _memory: Option<File>,
+    copies: Vec<Copy>,
+}
+
+/// The copy of a library in memory.
+#[derive(Debug)]
+struct Copy {
+    number: u32,
+    memory: File,
+    path: String,
+    is_verbatim: bool,
 }
 
 impl Image {
     /// The path.
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if self.copies.is_empty() {
+            return;
+        }
+        let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+        let paths = paths.get_or_insert_default();
+        for copy in &self.copies {
+            match copy.settle() {
+                Some(name) => paths.insert(copy.number, name.into()),
+                None => paths.remove(&copy.number),
+            };
+        }
+    }
+}
+
+impl Copy {
+    /// Gives the library, if it was loaded, the name that is returned.
+    fn settle(&self) -> Option<String> {
+        let library = LoadedLibrary::find(&self.path)?;
+        let state = State::get();
+        let file = state.blob.file_at(self.number).ok()?;
+        let name = format!("{}/{}", state.root, file.path);
+        library.rename(&name);
+        if self.is_verbatim
+            && let Ok(bytes) = state.blob.stored_unchecked(&file)
+        {
+            library.share(bytes, &self.memory);
+        }
+        Some(name)
     }
 }
 
@@ -46,12 +89,12 @@ pub(super) fn of(attached: Attached<'_>, module: &str, number: u32) -> Result<Im
     let state = State::get();
     let file = state.file(attached, module, number)?;
     if let Some(path) = state.locations.path(attached, &file)? {
-        return Ok(Image { path, _memory: None });
+        return Ok(Image { path, copies: Vec::new() });
     }
     let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
     let paths = paths.get_or_insert_default();
     if let Some(path) = paths.get(&number) {
-        return Ok(Image { path: path.to_string(), _memory: None });
+        return Ok(Image { path: path.to_string(), copies: Vec::new() });
     }
     let image = in_memory(&file, number).or_else(|forbidden| {
         in_cache(&file, number).map_err(|error| {
@@ -72,19 +115,12 @@ pub(super) fn is_loaded(number: u32) -> bool {
     paths.as_ref().is_some_and(|paths| paths.contains_key(&number))
 }
 
-/// Forgets images that could not be loaded.
-pub(super) fn forget(numbers: &[u32]) {
-    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-    paths.get_or_insert_default().retain(|number, _| !numbers.contains(number));
-}
-
 /// The image of the first of some files, shared libraries that need each other.
 ///
 /// A name that a library needs is taken for a path when it has a slash in it. So in these images each
-/// other's names are overwritten with the paths of their descriptors, which stay open: the number of a
-/// closed one would come back. Costs a copy of each library's bytes, and a search in them.
+/// other's names are overwritten with the paths of their descriptors. Costs a copy of each library's bytes,
+/// and a search in them.
 pub(super) fn of_circle(attached: Attached<'_>, module: &str, numbers: &[u32]) -> Result<Image> {
-    static OPEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
     let state = State::get();
     let mut members = Vec::new();
     let fail = |name: &str, error: &dyn std::fmt::Display| {
@@ -110,13 +146,12 @@ pub(super) fn of_circle(attached: Attached<'_>, module: &str, numbers: &[u32]) -
         memory.write_all(&bytes).map_err(|error| fail(file.path, &error))?;
     }
     let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = members.first().map(|(.., path)| path.clone()).unwrap_or_default();
-    for (number, _, memory, path) in members {
-        paths.get_or_insert_default().insert(number, path.into());
-        open.push(memory);
-    }
-    Ok(Image { path: first, _memory: None })
+    let path = members.first().map(|(.., path)| path.clone()).unwrap_or_default();
+    let copies = members.into_iter().map(|(number, _, memory, path)| {
+        paths.get_or_insert_default().insert(number, path.as_str().into());
+        Copy { number, memory, path, is_verbatim: false }
+    });
+    Ok(Image { path, copies: copies.collect() })
 }
 
 /// Overwrites each string `name` in a shared object with a shorter one.
@@ -144,7 +179,9 @@ fn in_memory(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> 
     let path = descriptor_path(memory.as_raw_fd(), number);
     // Without /proc there is no such path.
     fs::metadata(&path)?;
-    Ok(Image { path, _memory: Some(memory) })
+    let is_verbatim = file.codec == Codec::Stored;
+    let copy = Copy { number, memory, path: path.clone(), is_verbatim };
+    Ok(Image { path, copies: vec![copy] })
 }
 
 /// As a file of a private folder, which is made when it is missing and verified when it is not.
@@ -170,7 +207,7 @@ fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
     })?;
     let path = path.into_os_string().into_string();
     let path = path.map_err(|_| io::Error::other("expected a cache folder in UTF-8"))?;
-    Ok(Image { path, _memory: None })
+    Ok(Image { path, copies: Vec::new() })
 }
 
 /// Whether a file holds the bytes that it should.

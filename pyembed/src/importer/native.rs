@@ -132,8 +132,6 @@ fn load(attached: Attached<'_>, module: &str, number: u32) -> Result<()> {
         images::of_circle(attached, module, &circle)?
     };
     open_library(image.path()).map_err(|error| {
-        // The path leads nowhere from now on.
-        images::forget(&circle);
         let path = state.blob.file_at(number).map_or("a library", |file| file.path);
         attached.raise_import_error(&format!("{path}: {error}"), module)
     })

@@ -147,13 +147,13 @@ pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
             needs.push(find(&names.files, path, &file.path)?);
         }
     }
-    let code = Area::new(code_order(&modules, &names.modules), &modules, ALIGNMENT);
+    let code = Area::new(code_order(&modules, &names.modules), &modules);
     let with = |codec| {
         let files = files.iter().enumerate();
         files.filter(move |(_, file)| file.codec == codec).map(|(number, _)| number).collect()
     };
-    let data = Area::new(with(Codec::Stored), &files, ALIGNMENT);
-    let cold = Area::new(with(Codec::Zstd), &files, 1);
+    let data = Area::new(with(Codec::Stored), &files);
+    let cold = Area::new(with(Codec::Zstd), &files);
 
     // Where everything lies.
     let mut small = [
@@ -207,6 +207,8 @@ pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
 trait Payload {
     fn bytes(&mut self) -> &mut Vec<u8>;
     fn len(&self) -> usize;
+    /// It begins at a multiple of this.
+    fn alignment(&self) -> usize;
 }
 
 impl Payload for Module {
@@ -216,6 +218,10 @@ impl Payload for Module {
 
     fn len(&self) -> usize {
         self.code.len()
+    }
+
+    fn alignment(&self) -> usize {
+        ALIGNMENT
     }
 }
 
@@ -227,6 +233,15 @@ impl Payload for File {
     fn len(&self) -> usize {
         self.stored.len()
     }
+
+    fn alignment(&self) -> usize {
+        match (self.codec, self.kind) {
+            (Codec::Zstd, _) => 1,
+            // The executable's own pages can then be those of the loaded library.
+            (Codec::Stored, FileKind::Extension | FileKind::Library) => PAGE,
+            (Codec::Stored, _) => ALIGNMENT,
+        }
+    }
 }
 
 /// A section of payloads: which, in what order, and where each begins, from the section's beginning.
@@ -236,12 +251,12 @@ struct Area {
 }
 
 impl Area {
-    fn new<P: Payload>(order: Vec<usize>, items: &[P], alignment: usize) -> Self {
+    fn new<P: Payload>(order: Vec<usize>, items: &[P]) -> Self {
         let mut area = Self { payloads: Vec::with_capacity(order.len()), len: 0 };
         for number in order {
             let len = items[number].len();
             if len > 0 {
-                let at = area.len.next_multiple_of(alignment);
+                let at = area.len.next_multiple_of(items[number].alignment());
                 area.payloads.push((number, at));
                 area.len = at + len;
             }
