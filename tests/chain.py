@@ -8,7 +8,11 @@ import dataclasses
 import functools
 import json
 import os
+import pty
+import re
+import select
 import shutil
+import signal
 import subprocess
 import textwrap
 from pathlib import Path
@@ -145,3 +149,48 @@ def require(*tools):
     """Fails when a tool of the platform is missing: a test must not pass because of that."""
     for tool in tools:
         assert shutil.which(tool), f"{tool} is not installed: run scripts/system"
+
+
+def normal(text, folder):
+    """The text without what lies before the application's own paths."""
+    text = text.replace(f"{folder}/", "").replace(str(folder), "")
+    # Addresses, thread numbers and the place of an installed standard library differ from run to run.
+    text = re.sub(r"0x[0-9a-f]{6,}", "0x", text)
+    return re.sub(r"""[^\s"'(]*lib/python3\.\d+/""", "", text)
+
+
+def compare(executable, python, script, *arguments, **options):
+    """Exit status, output and errors of both, which must be the same."""
+    options = {"check": False, "timeout": 60} | options
+    ours = run(executable, *arguments, **options)
+    theirs = run(python, "-E", "-s", "-S", script, *arguments, **options)
+    folder = script.parent
+    one = (ours.returncode, normal(ours.stdout, executable), normal(ours.stderr, executable))
+    other = (theirs.returncode, normal(theirs.stdout, folder), normal(theirs.stderr, folder))
+    assert one == other
+    return ours
+
+
+def terminal(command, typed, **variables):
+    """Exit status and screen of a program in a terminal, in which someone types whenever it has fallen silent."""
+    process, master = pty.fork()
+    if process == 0:
+        try:
+            os.execve(command[0], list(map(os.fspath, command)), clean_environment() | {"TERM": "dumb"} | variables)
+        finally:
+            os._exit(127)
+    shown, typed = b"", list(typed)
+    while True:
+        quiet = not select.select([master], [], [], 0.3 if shown and typed else 30)[0]
+        if quiet and not typed:
+            os.kill(process, signal.SIGKILL)
+        elif quiet and shown:
+            os.write(master, typed.pop(0))
+        try:
+            data = b"" if quiet else os.read(master, 4096)
+        except OSError:
+            # The program has closed its side.
+            break
+        shown += data
+    os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()

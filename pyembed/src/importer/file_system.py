@@ -9,7 +9,14 @@ import stat
 
 def _anonymous_file(location):
     """A descriptor of an anonymous file with the bytes of a file, at its beginning."""
-    descriptor = os.memfd_create(posixpath.basename(location), os.MFD_CLOEXEC)
+    try:
+        descriptor = os.memfd_create(posixpath.basename(location), os.MFD_CLOEXEC)
+    except OSError:
+        # It may be forbidden.
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
     try:
         data = memoryview(Importer._read(location))
         while data:
@@ -92,7 +99,7 @@ class FileSystem:
             return NotImplemented
         mode, size = stat.S_IFDIR | 0o555, 0
         if kind == "file":
-            mode, size = stat.S_IFREG | 0o444, len(Importer._read(location))
+            mode, size = stat.S_IFREG | 0o444, Importer._size(location)
         executable = os.stat(ROOT)
         # Distinct for distinct files, as `os.path.samefile` wants it.
         inode = hash(location) & 0x7FFF_FFFF_FFFF_FFFF

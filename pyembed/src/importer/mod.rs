@@ -72,7 +72,7 @@ static METHODS: [&Function; 20] = [
     &resources::LIST_FILES,
     &resources::READ,
     &resources::KIND,
-    &resources::REAL_FOLDER,
+    &resources::SIZE,
     &resources::REAL_PATH,
     &path_entries::PATH_HOOK,
     &path_entries::LIST_MODULES,
@@ -81,6 +81,8 @@ static METHODS: [&Function; 20] = [
 ];
 
 /// The class `pyembed.Importer`. Built-in functions in a class are static methods: they do not bind.
+///
+/// It has a type of its own, by which `importlib.abc` can know it for a loader.
 fn make_class<'py>(attached: Attached<'py>, builtins: &Object<'py>) -> Result<Object<'py>> {
     let namespace = builtins.call_method(c"dict", [])?;
     namespace.set_item(c"__module__", &attached.string("pyembed")?)?;
@@ -89,8 +91,12 @@ fn make_class<'py>(attached: Attached<'py>, builtins: &Object<'py>) -> Result<Ob
     for method in METHODS {
         namespace.set_item(method.name, &method.object(attached)?)?;
     }
+    let name = attached.string("ImporterType")?;
+    let bases = attached.tuple([&builtins.attribute(c"type")?])?;
+    let metaclass =
+        builtins.call_method(c"type", [&name, &bases, &builtins.call_method(c"dict", [])?])?;
     let (name, bases) = (attached.string("Importer")?, attached.tuple([])?);
-    builtins.call_method(c"type", [&name, &bases, &namespace])
+    metaclass.call([&name, &bases, &namespace])
 }
 
 /// Makes the importer and puts it first, and gives the modules that start-up loaded their place in it.
@@ -155,16 +161,6 @@ impl State {
         result: Result<T, pyox_blob::Error>,
     ) -> Result<T> {
         result.map_err(|error| attached.raise_import_error(&error.to_string(), name))
-    }
-
-    /// The file record of that number.
-    fn file(
-        &self,
-        attached: Attached<'_>,
-        name: &str,
-        number: u32,
-    ) -> Result<pyox_blob::File<'static>> {
-        Self::checked(attached, name, self.blob.file_at(number))
     }
 
     /// A file's bytes, decoded.

@@ -7,6 +7,8 @@ use super::{State, collector, namespaces, native, patches};
 use crate::ffi::{Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
+///
+/// The application's `__main__` is not to be found: `runpy` looks for that of the folder or the zip that it runs.
 pub(super) static FIND_SPEC: Function = Function {
     name: c"find_spec",
     parameters: &["fullname", "path", "target"],
@@ -16,6 +18,7 @@ pub(super) static FIND_SPEC: Function = Function {
         match State::checked(attached, name, State::get().blob.module(name))? {
             // Python's own importer knows what is compiled in.
             None | Some(Module { kind: ModuleKind::Builtin, .. }) => Ok(attached.none()),
+            Some(Module { name: "__main__", .. }) => Ok(attached.none()),
             Some(_) if State::get().locations.means_another(name) => Ok(attached.none()),
             Some(module) => spec_of(attached, &module, arguments.optional(1)),
         }

@@ -1,6 +1,7 @@
 """What modules need to be told, once they have run."""
 
 import os
+import sys
 from importlib.util import decode_source
 
 
@@ -17,6 +18,42 @@ def cache_lines(filename, location):
     # Without a time, `checkcache` takes the entry for one that no file can outdate.
     linecache.cache[filename] = len(lines), None, lines, filename
     return lines
+
+
+def name_files_for_debuggers(bdb):
+    """Lets debuggers know a frame's file by the path that its module has, by which breakpoints are set.
+
+    Code names its file by its location, which is no path in the working folder.
+    """
+    original = bdb.Bdb.canonic
+
+    def canonic(self, filename):
+        if not os.path.isabs(filename) and Importer._kind(filename) == "file":
+            filename = Importer._real_path(filename) or f"{ROOT}/{filename}"
+        return original(self, filename)
+
+    bdb.Bdb.canonic = canonic
+
+
+def register_importer(abc):
+    """Makes the importer an instance of the classes whose methods it has."""
+    for name in "MetaPathFinder", "ExecutionLoader", "ResourceLoader":
+        getattr(abc, name).register(type(Importer))
+
+
+def mend_inferred_caller(common):
+    """Lets importlib 3.12 find who calls `files()` without a package.
+
+    It looks for a frame of another file than its own, and code names its file by its location.
+    """
+
+    def infer_caller():
+        frame = sys._getframe(1)
+        while frame.f_globals is vars(common) or frame.f_code.co_name == "wrapper":
+            frame = frame.f_back
+        return frame
+
+    common._infer_caller = infer_caller
 
 
 def mend_namespace_reader(readers):
@@ -42,25 +79,36 @@ CERTIFICATES = (
 
 
 def trust_system_certificates(ssl):
-    """Lets `load_default_certs` find the system's certificates.
+    """Lets a context find the system's certificates when it is told to load the default ones.
 
-    OpenSSL knows one folder, that of the system that it was built on, and it is not there.
+    OpenSSL knows one file and one folder, those of the system that it was built on.
     """
     variables = ssl.get_default_verify_paths()
-    original = ssl.SSLContext.load_default_certs
+    original = ssl.SSLContext.set_default_verify_paths
 
-    def load_default_certs(self, purpose=ssl.Purpose.SERVER_AUTH):
-        original(self, purpose)
+    def set_default_verify_paths(self):
+        original(self)
         if variables.openssl_cafile_env in os.environ or variables.openssl_capath_env in os.environ:
+            return
+        if _has_hashed_names(variables.openssl_capath):
             return
         for path in CERTIFICATES:
             if os.path.isfile(path):
                 self.load_verify_locations(path)
                 return
 
-    load_default_certs.__qualname__ = original.__qualname__
-    load_default_certs.__doc__ = original.__doc__
-    ssl.SSLContext.load_default_certs = load_default_certs
+    ssl.SSLContext.set_default_verify_paths = set_default_verify_paths
+
+
+def _has_hashed_names(folder):
+    """Whether OpenSSL can find certificates in a folder: `1c7314a2.0` and the like."""
+    import re
+
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return any(re.fullmatch("[0-9a-f]{8}\\.[0-9]+", name) for name in names)
 
 
 def serve_pkg_resources(pkg_resources):

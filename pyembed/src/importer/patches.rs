@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::python::{Half, python_half};
-use super::{State, file_system, hooks, native};
+use super::{State, file_system, hooks, native, resources};
 use crate::ffi::{Attached, Function, Kept, Object, Result};
 
 static PYTHON: Half = python_half!("patches.py");
@@ -16,6 +16,12 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
         "os" => file_system::install_os(module),
         "ctypes" => native::install_ctypes(module),
         "linecache" => read_lines_from_blob(module),
+        "bdb" => tell(module, c"name_files_for_debuggers"),
+        "importlib.abc" => tell(module, c"register_importer"),
+        "importlib.resources" => {
+            resources::PYTHON.get(module.attached(), c"serve_as_file")?.call([module]).map(|_| ())
+        }
+        "importlib.resources._common" if cfg!(Py_3_12) => tell(module, c"mend_inferred_caller"),
         "importlib.resources.readers" if cfg!(Py_3_13) => tell(module, c"mend_namespace_reader"),
         "threading" => hooks::install_threading(module),
         "ssl" => find_certificates(module),
@@ -80,13 +86,8 @@ fn read_lines_from_blob(linecache: &Object<'_>) -> Result<()> {
 fn find_certificates(ssl: &Object<'_>) -> Result<()> {
     let defaults = ssl.attribute(c"_ssl")?.call_method(c"get_default_verify_paths", [])?;
     // The name of a variable and a file, the name of a variable and a folder.
-    for place in [1, 3] {
-        let path = defaults.item_at(place)?;
-        if path.as_str().is_ok_and(|path| Path::new(path).exists()) {
-            return Ok(());
-        }
-    }
-    tell(ssl, c"trust_system_certificates")
+    let is_there = defaults.item_at(1)?.as_str().is_ok_and(|path| Path::new(path).exists());
+    if is_there { Ok(()) } else { tell(ssl, c"trust_system_certificates") }
 }
 
 /// Calls a function of the Python half with a module.

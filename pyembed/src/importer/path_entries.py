@@ -3,6 +3,7 @@
 import _imp
 from importlib.machinery import ModuleSpec
 
+
 class PathEntryFinder:
     """What is below one path in the executable, for `sys.path_importer_cache` and pkgutil."""
 
@@ -30,7 +31,7 @@ class PathEntryFinder:
     def _namespace(self, fullname, tail):
         """A folder is a namespace package to an import, as everywhere (PEP 420)."""
         path = f"{self.path.rstrip('/')}/{tail}"
-        if Importer._kind(path[len(ROOT) + 1 :]) != "folder":
+        if not tail or Importer._kind(path[len(ROOT) + 1 :]) != "folder":
             return None
         spec = ModuleSpec(fullname, None, is_package=True)
         spec.submodule_search_locations = [path]

@@ -4,7 +4,7 @@ use super::State;
 use super::python::{Half, python_half};
 use crate::ffi::{Attached, Exception, Function, Object, Result};
 
-static PYTHON: Half = python_half!("resources.py");
+pub(super) static PYTHON: Half = python_half!("resources.py");
 
 /// `get_data(path)`: the bytes of a file below the executable's path.
 pub(super) static GET_DATA: Function = Function {
@@ -90,15 +90,15 @@ pub(super) static KIND: Function = Function {
     },
 };
 
-/// `_real_folder(fullname)`: the folder that holds a module's location as a real file, or `None`.
-pub(super) static REAL_FOLDER: Function = Function {
-    name: c"_real_folder",
-    parameters: &["fullname"],
+/// `_size(location)`: how long a file is, without its bytes; `None` where there is none.
+pub(super) static SIZE: Function = Function {
+    name: c"_size",
+    parameters: &["location"],
     required: 1,
     body: |attached, arguments| {
-        let name = arguments.required(0).as_str()?;
-        match State::get().locations.root(attached, name)? {
-            Some(folder) => attached.string(folder),
+        let location = arguments.required(0).as_str()?;
+        match State::checked(attached, location, State::get().blob.file(location))? {
+            Some(file) => attached.integer(i64::try_from(file.len).unwrap_or(i64::MAX)),
             None => Ok(attached.none()),
         }
     },
