@@ -1,30 +1,24 @@
 //! Shared libraries in the hands of the dynamic loader.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::arch::naked_asm;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{Elf64_Ehdr as Header, Elf64_Phdr as Segment};
 use pyox_blob::layout::PAGE;
 
 use super::section;
 
-/// Loads a shared library, so that what is loaded later finds it by its SONAME. It is never unloaded.
-pub(crate) fn open_library(path: &str) -> Result<(), String> {
-    let path = CString::new(path).map_err(|error| error.to_string())?;
-    // SAFETY: a C string; the library's constructors are as trusted as the application is.
-    unsafe {
-        // Python's own flags for extension modules: resolved now, symbols not offered to others.
-        if libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL).is_null() {
-            return Err(CStr::from_ptr(libc::dlerror()).to_string_lossy().into_owned());
-        }
-    }
-    Ok(())
-}
-
 /// A library that is loaded, and stays so.
+#[derive(Clone, Copy)]
 pub(crate) struct LoadedLibrary(NonNull<LinkMap>);
+
+// SAFETY: the loader's record stays, and of it the name alone is changed.
+unsafe impl Send for LoadedLibrary {}
 
 /// The public head of `struct link_map`.
 #[repr(C)]
@@ -35,6 +29,21 @@ struct LinkMap {
 }
 
 impl LoadedLibrary {
+    /// Loads a library. What is loaded later finds it by its SONAME. It is never unloaded.
+    pub(crate) fn open(path: &str, flags: c_int) -> Result<Self, String> {
+        let path = CString::new(path).map_err(|error| error.to_string())?;
+        let mut map: *mut LinkMap = ptr::null_mut();
+        // SAFETY: a C string; the library's constructors are as trusted as the application is.
+        unsafe {
+            let handle = libc::dlopen(path.as_ptr(), flags);
+            if handle.is_null() {
+                return Err(CStr::from_ptr(libc::dlerror()).to_string_lossy().into_owned());
+            }
+            libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast());
+        }
+        NonNull::new(map).map(Self).ok_or_else(|| "the loader does not tell about it".to_owned())
+    }
+
     /// The library that was loaded by that path, if it was.
     pub(crate) fn find(path: &str) -> Option<Self> {
         let path = CString::new(path).ok()?;
@@ -199,3 +208,58 @@ trait Plain {}
 impl Plain for Header {}
 impl Plain for Segment {}
 impl Plain for [u64; 2] {}
+
+/// What is opened in place of a path; none for the path itself.
+type Resolver = fn(&CStr, c_int) -> Option<&'static CStr>;
+
+static RESOLVER: OnceLock<Resolver> = OnceLock::new();
+
+/// The `dlopen` of the C library.
+static NEXT: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Has paths that C code gives to `dlopen` resolved by a function, which must not call Python.
+pub(crate) fn resolve_paths_by(resolver: Resolver) {
+    RESOLVER.get_or_init(|| resolver);
+}
+
+/// What all of a dynamic executable's libraries find as `dlopen`: `pyox-link` gives it that name
+/// (`--defsym`); in a program that is linked otherwise nobody calls it.
+///
+/// It goes on to the C library's with the stack as it was, because that looks at who is calling it: names
+/// without a path are looked for where the caller's run path says.
+///
+/// # Safety
+/// As for `dlopen`.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pyembed_dlopen(path: *const c_char, flags: c_int) -> *mut c_void {
+    naked_asm!(
+        "push rdi",
+        "push rsi",
+        "sub rsp, 8",
+        "call {resolve}",
+        "add rsp, 8",
+        "pop rsi",
+        "pop rdi",
+        "test rax, rax",
+        "cmovne rdi, rax",
+        "jmp qword ptr [rip + {next}]",
+        resolve = sym resolve,
+        next = sym NEXT,
+    )
+}
+
+/// The path to open, and [`NEXT`] set; null for the path as it is.
+unsafe extern "C" fn resolve(path: *const c_char, flags: c_int) -> *const c_char {
+    if NEXT.load(Ordering::Relaxed).is_null() {
+        // SAFETY: a C string; whatever provided the executable's reference provides it.
+        let next = unsafe { libc::dlsym(libc::RTLD_NEXT, c"dlopen".as_ptr()) };
+        NEXT.store(next, Ordering::Relaxed);
+    }
+    let Some(resolver) = RESOLVER.get().filter(|_| !path.is_null()) else { return ptr::null() };
+    // SAFETY: not null, so it is a C string, as for `dlopen`.
+    let path = unsafe { CStr::from_ptr(path) };
+    // A panic must not reach C code.
+    let found = std::panic::catch_unwind(|| resolver(path, flags));
+    found.ok().flatten().map_or(ptr::null(), CStr::as_ptr)
+}

@@ -56,6 +56,7 @@ pub(crate) enum Exception {
     ImportError,
     KeyboardInterrupt,
     NotADirectoryError,
+    OSError,
     RuntimeError,
     SystemError,
     TypeError,
@@ -70,6 +71,7 @@ impl Exception {
                 Self::ImportError => c::PyExc_ImportError,
                 Self::KeyboardInterrupt => c::PyExc_KeyboardInterrupt,
                 Self::NotADirectoryError => c::PyExc_NotADirectoryError,
+                Self::OSError => c::PyExc_OSError,
                 Self::RuntimeError => c::PyExc_RuntimeError,
                 Self::SystemError => c::PyExc_SystemError,
                 Self::TypeError => c::PyExc_TypeError,
@@ -240,10 +242,21 @@ impl<'py> Attached<'py> {
 
     /// Sets an `ImportError` for a module.
     pub(crate) fn raise_import_error(self, message: &str, name: &str) -> Raised {
+        self.raise_import_error_at(message, name, None)
+    }
+
+    /// Sets an `ImportError` for a module, with the path of its file.
+    pub(crate) fn raise_import_error_at(
+        self,
+        message: &str,
+        name: &str,
+        path: Option<&str>,
+    ) -> Raised {
         let attempt = || -> Result<()> {
             let (message, name) = (self.string(message)?, self.string(name)?);
-            // SAFETY: all three are live objects or null, which stands for no path.
-            unsafe { c::PyErr_SetImportError(message.as_ptr(), name.as_ptr(), ptr::null_mut()) };
+            let path = path.map_or_else(|| Ok(self.none()), |path| self.string(path))?;
+            // SAFETY: all three are live objects.
+            unsafe { c::PyErr_SetImportError(message.as_ptr(), name.as_ptr(), path.as_ptr()) };
             Ok(())
         };
         // Out of memory: then that is what is raised.

@@ -4,40 +4,27 @@
 //! library is loaded the descriptor is closed, and most of the copy is given back. Where that is forbidden or there is no `/proc`, they go into
 //! a private folder of the user's cache, by the blob's digest, which later runs find again.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use pyox_blob::layout::Codec;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{State, private};
-use crate::ffi::{self, Attached, LoadedLibrary, Result};
+use crate::ffi::{self, LoadedLibrary};
 
 /// How much is copied at a time; pages of the blob that were copied are let go of.
 const PIECE: usize = 1 << 20;
 
-/// A path that the dynamic loader can open, for as long as this lives.
-///
-/// To be dropped once the library is loaded. It then goes by its path below the executable, and where it was
-/// copied as it is, the executable's own pages take the place of the copy.
+/// A file that the dynamic loader can open by its path, for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Image {
     path: String,
-    copies: Vec<Copy>,
-}
-
-/// The copy of a library in memory.
-#[derive(Debug)]
-struct Copy {
-    number: u32,
-    memory: File,
-    path: String,
+    memory: Option<File>,
     is_verbatim: bool,
 }
 
@@ -46,118 +33,85 @@ impl Image {
     pub(super) fn path(&self) -> &str {
         &self.path
     }
-}
 
-impl Drop for Image {
-    fn drop(&mut self) {
-        if self.copies.is_empty() {
-            return;
-        }
-        let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-        let paths = paths.get_or_insert_default();
-        for copy in &self.copies {
-            match copy.settle() {
-                Some(name) => paths.insert(copy.number, name.into()),
-                None => paths.remove(&copy.number),
-            };
-        }
-    }
-}
-
-impl Copy {
-    /// Gives the library, if it was loaded, the name that is returned.
-    fn settle(&self) -> Option<String> {
-        let library = LoadedLibrary::find(&self.path)?;
-        let state = State::get();
-        let file = state.blob.file_at(self.number).ok()?;
-        let name = format!("{}/{}", state.root, file.path);
-        library.rename(&name);
-        if self.is_verbatim
-            && let Ok(bytes) = state.blob.stored_unchecked(&file)
+    /// To be called once the library is loaded: where it was copied as it is, the executable's own pages take
+    /// the place of the copy.
+    pub(super) fn give_back(&self, file: &pyox_blob::File<'static>, library: LoadedLibrary) {
+        if let Some(memory) = self.memory.as_ref().filter(|_| self.is_verbatim)
+            && let Ok(bytes) = State::get().blob.stored_unchecked(file)
         {
-            library.share(bytes, &self.memory);
+            library.share(bytes, memory);
         }
-        Some(name)
     }
 }
 
-/// Paths of what has been loaded, by the numbers of the file records.
-static PATHS: Mutex<Option<HashMap<u32, Arc<str>>>> = Mutex::new(None);
-
-/// The image of a file. `module` is who wants it, for the message.
-pub(super) fn of(attached: Attached<'_>, module: &str, number: u32) -> Result<Image> {
-    let state = State::get();
-    let file = state.file(attached, module, number)?;
-    if let Some(path) = state.locations.path(attached, &file)? {
-        return Ok(Image { path, copies: Vec::new() });
-    }
-    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-    let paths = paths.get_or_insert_default();
-    if let Some(path) = paths.get(&number) {
-        return Ok(Image { path: path.to_string(), copies: Vec::new() });
-    }
-    let image = in_memory(&file, number).or_else(|forbidden| {
-        in_cache(&file, number).map_err(|error| {
-            let what = format!(
-                "{}: cannot be loaded: from memory: {forbidden}; from the cache folder: {error}",
-                file.path
-            );
-            attached.raise_import_error(&what, module)
-        })
-    })?;
-    paths.insert(number, image.path.as_str().into());
-    Ok(image)
+/// The image of a file.
+pub(super) fn of(file: &pyox_blob::File<'static>, number: u32) -> Result<Image, String> {
+    in_memory(file, number).or_else(|forbidden| {
+        // Damaged bytes are damaged everywhere.
+        let cause = forbidden.get_ref().and_then(|cause| cause.downcast_ref());
+        if let Some(pyox_blob::Error::Checksum { .. } | pyox_blob::Error::Malformed(_)) = cause {
+            return Err(forbidden.to_string());
+        }
+        in_cache(file, number).map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
+    })
 }
 
-/// Whether a file's image has been made.
-pub(super) fn is_loaded(number: u32) -> bool {
-    let paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-    paths.as_ref().is_some_and(|paths| paths.contains_key(&number))
+fn cannot_be_loaded(path: &str, memory: &io::Error, cache: &io::Error) -> String {
+    format!("{path}: cannot be loaded: from memory: {memory}; from the cache folder: {cache}")
 }
 
-/// The image of the first of some files, shared libraries that need each other.
+/// The images of shared libraries that need each other.
 ///
 /// A name that a library needs is taken for a path when it has a slash in it. So in these images each
 /// other's names are overwritten with the paths of their descriptors. Costs a copy of each library's bytes,
 /// and a search in them.
-pub(super) fn of_circle(attached: Attached<'_>, module: &str, numbers: &[u32]) -> Result<Image> {
-    let state = State::get();
-    let mut members = Vec::new();
-    let fail = |name: &str, error: &dyn std::fmt::Display| {
-        let what = format!("{name}: cannot be loaded from memory: {error}");
-        attached.raise_import_error(&what, module)
-    };
-    for &number in numbers {
-        let file = state.file(attached, module, number)?;
-        let memory = memfd_create(name_of(&file), MemfdFlags::CLOEXEC).map(File::from);
-        let memory = memory.map_err(|error| fail(file.path, &error))?;
+pub(super) fn of_circle(files: &[pyox_blob::File<'static>]) -> Result<Vec<Image>, String> {
+    let mut images = Vec::new();
+    for file in files {
+        let memory = memfd_create(name_of(file), MemfdFlags::CLOEXEC).map(File::from);
+        let memory = memory.map_err(io::Error::from).or_else(|forbidden| {
+            unnamed_in_cache().map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
+        })?;
         let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-        members.push((number, file, memory, path));
+        images.push(Image { path, memory: Some(memory), is_verbatim: false });
     }
-    for (number, file, memory, _) in &members {
-        let mut bytes = State::checked(attached, module, state.read(file))?.into_owned();
-        for (other, needed, _, path) in &members {
-            if other != number {
-                replace_name(&mut bytes, name_of(needed), path)
-                    .map_err(|error| fail(file.path, &error))?;
+    for (file, image) in files.iter().zip(&images) {
+        let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", file.path);
+        let bytes = State::get().read(file).map_err(|error| error.to_string())?;
+        let mut bytes = bytes.into_owned();
+        for (other, needed) in files.iter().zip(&images) {
+            if other.path != file.path {
+                replace_name(&mut bytes, name_of(other), &needed.path)
+                    .map_err(|error| fail(&error))?;
             }
         }
-        let mut memory: &File = memory;
-        memory.write_all(&bytes).map_err(|error| fail(file.path, &error))?;
+        if let Some(mut memory) = image.memory.as_ref() {
+            memory.write_all(&bytes).map_err(|error| fail(&error))?;
+        }
     }
-    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = members.first().map(|(.., path)| path.clone()).unwrap_or_default();
-    let copies = members.into_iter().map(|(number, _, memory, path)| {
-        paths.get_or_insert_default().insert(number, path.as_str().into());
-        Copy { number, memory, path, is_verbatim: false }
-    });
-    Ok(Image { path, copies: copies.collect() })
+    Ok(images)
+}
+
+/// A file of the private folder that has lost its name, in place of one in memory.
+fn unnamed_in_cache() -> io::Result<File> {
+    private::within(&folder_name(), |folder| {
+        let path = folder.join(format!(".unnamed-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).mode(0o700).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
+    })
 }
 
 /// Overwrites each string `name` in a shared object with a shorter one.
 fn replace_name(bytes: &mut [u8], name: &str, with: &str) -> Result<(), String> {
     if with.len() > name.len() {
-        return Err(format!("expected a library with a name as long as {with}, got {name}"));
+        return Err(format!(
+            "libraries that need each other need names as long as {with}: give its package real files, \
+             by --location"
+        ));
     }
     let mut string = vec![0];
     string.extend_from_slice(name.as_bytes());
@@ -180,19 +134,12 @@ fn in_memory(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> 
     // Without /proc there is no such path.
     fs::metadata(&path)?;
     let is_verbatim = file.codec == Codec::Stored;
-    let copy = Copy { number, memory, path: path.clone(), is_verbatim };
-    Ok(Image { path, copies: vec![copy] })
+    Ok(Image { path, memory: Some(memory), is_verbatim })
 }
 
 /// As a file of a private folder, which is made when it is missing and verified when it is not.
 fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
-    let digest = State::get().blob.digest();
-    let digest = digest.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    let path = private::within(&digest, |folder| {
+    let path = private::within(&folder_name(), |folder| {
         let path = folder.join(format!("{number}-{}", name_of(file)));
         if !holds(&path, file) {
             let temporary = folder.join(format!(".{number}-{}", std::process::id()));
@@ -207,7 +154,16 @@ fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
     })?;
     let path = path.into_os_string().into_string();
     let path = path.map_err(|_| io::Error::other("expected a cache folder in UTF-8"))?;
-    Ok(Image { path, copies: Vec::new() })
+    Ok(Image { path, memory: None, is_verbatim: false })
+}
+
+/// The blob's digest.
+fn folder_name() -> String {
+    State::get().blob.digest().iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Whether a file holds the bytes that it should.
@@ -255,7 +211,7 @@ fn each_piece(
     Ok(())
 }
 
-fn name_of(file: &pyox_blob::File<'static>) -> &'static str {
+pub(super) fn name_of(file: &pyox_blob::File<'static>) -> &'static str {
     file.path.rsplit('/').next().unwrap_or(file.path)
 }
 

@@ -1,15 +1,23 @@
 //! Extension modules and shared libraries, from memory.
 //!
-//! An extension module is made by Python's own loader, which is told the path that [`images`] gives for its
-//! shared object. Libraries that it needs are loaded before it, each once; the dynamic loader then finds
-//! them by their SONAMEs.
+//! Whatever needs a shared object of the blob, an import, ctypes, or C code that calls `dlopen` with a path below
+//! the executable, has it loaded here: first the libraries that it needs, each once, which the dynamic loader
+//! then finds by their SONAMEs. From then on the loader knows it by its path below the executable, so that whoever
+//! opens that gets it, and `dladdr` and debuggers show it. What has been loaded stays.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_int};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use pyox_blob::{File, Module};
 
-use super::{State, images};
-use crate::ffi::{Attached, Function, Kept, Object, Result, open_library};
+use super::State;
+use super::images::{self, Image};
+use crate::ffi::{
+    Attached, Exception, Function, Kept, LoadedLibrary, Object, Raised, Result, resolve_paths_by,
+};
 
 /// `_ctypes.dlopen`, before it was replaced.
 static DLOPEN: OnceLock<Kept> = OnceLock::new();
@@ -20,31 +28,30 @@ pub(super) static CTYPES_DLOPEN: Function = Function {
     parameters: &["name", "mode"],
     required: 1,
     body: |attached, arguments| {
-        let state = State::get();
         let name = arguments.required(0);
         let mode = match arguments.optional(1) {
             Some(mode) => mode.clone(),
             None => attached.integer(0)?,
         };
         let Some(original) = DLOPEN.get() else { return Ok(attached.none()) };
-        let location = match name.as_str() {
-            Ok(name) => state.location(name),
-            // `None` stands for the executable itself; anything else is refused by the original.
+        // `None` stands for the executable itself; what is no path is refused by the original.
+        let path = match attached.import(c"os")?.call_method(c"fsdecode", [name]) {
+            Ok(path) => path,
             Err(raised) => {
                 drop(attached.take(raised));
-                None
+                return original.get(attached).call([name, &mode]);
             }
         };
-        let Some(location) = location.filter(|location| !location.is_empty()) else {
+        let Some(number) = path.as_str().ok().and_then(number_of) else {
             return original.get(attached).call([name, &mode]);
         };
-        let Some(number) = State::checked(attached, location, state.blob.file_number(location))?
-        else {
-            return original.get(attached).call([name, &mode]);
-        };
-        load_needs(attached, location, &state.file(attached, location, number)?)?;
-        let image = images::of(attached, location, number)?;
-        original.get(attached).call([&attached.string(image.path())?, &mode])
+        let flags = c_int::try_from(mode.as_integer()?).unwrap_or(0) | libc::RTLD_NOW;
+        let name =
+            load_with_needs(Some(attached), number, flags).map_err(|failure| match failure {
+                Failure::Why(why) => attached.raise(Exception::OSError, &why),
+                Failure::Raised(raised) => raised,
+            })?;
+        original.get(attached).call([&attached.string(&name.to_string_lossy())?, &mode])
     },
 };
 
@@ -66,14 +73,19 @@ pub(super) fn create<'py>(
     let number = module
         .file
         .ok_or_else(|| attached.raise_import_error("its shared object is missing", module.name))?;
-    load_needs(attached, module.name, &state.file(attached, module.name, number)?)?;
-    let image = images::of(attached, module.name, number)?;
-    // `_imp.create_dynamic` opens what the origin names.
     let origin = spec.attribute(c"origin")?;
-    spec.set_attribute(c"origin", &attached.string(image.path())?)?;
+    let flags = attached.import(c"sys")?.call_method(c"getdlopenflags", [])?.as_integer()?;
+    let flags = c_int::try_from(flags).unwrap_or(libc::RTLD_NOW);
+    let name = load_with_needs(Some(attached), number, flags).map_err(|failure| match failure {
+        Failure::Why(why) => {
+            attached.raise_import_error_at(&why, module.name, origin.as_str().ok())
+        }
+        Failure::Raised(raised) => raised,
+    })?;
+    // `_imp.create_dynamic` opens what the origin names; the loader may know the file by another name.
+    spec.set_attribute(c"origin", &attached.string(&name.to_string_lossy())?)?;
     let create = attached.import(c"_imp")?.attribute(c"create_dynamic")?;
     let created = state.call_trimmed.get(attached).call([&create, spec]);
-    drop(image);
     match created {
         Ok(created) => {
             spec.set_attribute(c"origin", &origin)?;
@@ -95,49 +107,231 @@ pub(super) fn execute<'py>(attached: Attached<'py>, module: &Object<'py>) -> Res
     Ok(attached.none())
 }
 
-/// Loads the libraries that a shared object needs, nearest to none first.
-fn load_needs(attached: Attached<'_>, module: &str, file: &File<'static>) -> Result<()> {
-    for need in needs(attached, module, file)? {
-        load(attached, module, need)?;
+/// Why something could not be loaded.
+enum Failure {
+    Why(String),
+    Raised(Raised),
+}
+
+impl From<pyox_blob::Error> for Failure {
+    fn from(error: pyox_blob::Error) -> Self {
+        Self::Why(error.to_string())
     }
-    Ok(())
+}
+
+/// A shared object of the blob that is loaded, or being loaded.
+#[derive(Default)]
+struct Entry {
+    image: Weak<Image>,
+    library: Option<LoadedLibrary>,
+    /// What the loader knows it by; such names are never freed.
+    name: Option<&'static CStr>,
+}
+
+/// By the numbers of the file records. Not to be locked while the loader runs: it runs constructors, which
+/// may ask for another library.
+static ENTRIES: Mutex<BTreeMap<u32, Entry>> = Mutex::new(BTreeMap::new());
+
+fn entries() -> MutexGuard<'static, BTreeMap<u32, Entry>> {
+    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Loads a shared object, and before it what it needs; gives the name that the loader knows it by.
+///
+/// Without an `attached` no package can be given its files.
+fn load_with_needs(
+    attached: Option<Attached<'_>>,
+    number: u32,
+    flags: c_int,
+) -> Result<&'static CStr, Failure> {
+    resolve_paths_by(resolve);
+    let needs = needs(number)?;
+    for &need in &needs {
+        load_library(attached, need)?;
+    }
+    open(attached, number, flags, &needs)
 }
 
 /// Loads a library and what it needs, unless that has been done.
 ///
 /// Libraries that need each other (harfbuzz and freetype do) cannot be found by SONAME, because each
 /// would have to be loaded before the other: their images name each other by path.
-fn load(attached: Attached<'_>, module: &str, number: u32) -> Result<()> {
-    if images::is_loaded(number) {
+fn load_library(attached: Option<Attached<'_>>, number: u32) -> Result<(), Failure> {
+    if name_of(number).is_some() {
         return Ok(());
     }
-    let state = State::get();
+    let own = needs(number)?;
     let mut circle = vec![number];
-    for need in needs(attached, module, &state.file(attached, module, number)?)? {
-        let back = needs(attached, module, &state.file(attached, module, need)?)?;
-        if need != number && back.contains(&number) {
+    for &need in &own {
+        if need != number && needs(need)?.contains(&number) {
             circle.push(need);
         }
     }
     for &member in &circle {
-        for need in needs(attached, module, &state.file(attached, module, member)?)? {
+        for need in needs(member)? {
             if !circle.contains(&need) {
-                load(attached, module, need)?;
+                load_library(attached, need)?;
             }
         }
     }
-    let image = if circle.len() == 1 {
-        images::of(attached, module, number)?
+    let file = State::get().blob.file_at(number)?;
+    let is_real = real_path(attached, &file)?.is_some();
+    let loaded = if circle.len() == 1 || is_real {
+        // Python's own flags for extension modules: resolved now, symbols not offered to others.
+        open(attached, number, libc::RTLD_NOW | libc::RTLD_LOCAL, &own).map(|_| ())
     } else {
-        images::of_circle(attached, module, &circle)?
+        open_circle(&circle)
     };
-    open_library(image.path()).map_err(|error| {
-        let path = state.blob.file_at(number).map_or("a library", |file| file.path);
-        attached.raise_import_error(&format!("{path}: {error}"), module)
+    loaded.map_err(|failure| match failure {
+        Failure::Why(why) if !why.contains(file.path) => {
+            Failure::Why(format!("{}: {why}", file.path))
+        }
+        failure => failure,
     })
 }
 
+/// The file of a package that has a location.
+fn real_path(
+    attached: Option<Attached<'_>>,
+    file: &File<'static>,
+) -> Result<Option<String>, Failure> {
+    let Some(attached) = attached else { return Ok(None) };
+    State::get().locations.path(attached, file).map_err(Failure::Raised)
+}
+
+/// Loads one shared object, unless that has been done.
+fn open(
+    attached: Option<Attached<'_>>,
+    number: u32,
+    flags: c_int,
+    needs: &[u32],
+) -> Result<&'static CStr, Failure> {
+    if let Some(name) = name_of(number) {
+        return Ok(name);
+    }
+    let file = State::get().blob.file_at(number)?;
+    if let Some(path) = real_path(attached, &file)? {
+        let library = LoadedLibrary::open(&path, flags).map_err(Failure::Why)?;
+        return Ok(keep(number, library, &path));
+    }
+    // Threads at the same time get one image, and so one library.
+    let image = {
+        let mut entries = entries();
+        let entry = entries.entry(number).or_default();
+        if let Some(image) = entry.image.upgrade() {
+            image
+        } else {
+            let image = Arc::new(images::of(&file, number).map_err(Failure::Why)?);
+            entry.image = Arc::downgrade(&image);
+            image
+        }
+    };
+    let path = path_of(&file);
+    let library = loop {
+        match LoadedLibrary::open(image.path(), flags) {
+            Ok(library) => break library,
+            Err(why) => {
+                if !names_one_without_soname(&why, needs) {
+                    return Err(Failure::Why(why.replace(image.path(), &path)));
+                }
+            }
+        }
+    };
+    library.rename(&path);
+    let name = keep(number, library, &path);
+    image.give_back(&file, library);
+    Ok(name)
+}
+
+/// Loads libraries that need each other.
+fn open_circle(numbers: &[u32]) -> Result<(), Failure> {
+    let blob = &State::get().blob;
+    let files =
+        numbers.iter().map(|&number| blob.file_at(number)).collect::<Result<Vec<_>, _>>()?;
+    let images = images::of_circle(&files).map_err(Failure::Why)?;
+    let Some(first) = images.first() else { return Ok(()) };
+    let opened = LoadedLibrary::open(first.path(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+    opened.map_err(|why| Failure::Why(why.replace(first.path(), &path_of(&files[0]))))?;
+    for ((&number, file), image) in numbers.iter().zip(&files).zip(&images) {
+        if let Some(library) = LoadedLibrary::find(image.path()) {
+            library.rename(&path_of(file));
+            keep(number, library, &path_of(file));
+        }
+    }
+    Ok(())
+}
+
+/// Where the loader finds one of the needs by no name, because it has no SONAME, that one is given its file's
+/// name. Answers whether it was so.
+fn names_one_without_soname(why: &str, needs: &[u32]) -> bool {
+    let blob = &State::get().blob;
+    let files = needs.iter().filter_map(|&need| Some((need, blob.file_at(need).ok()?)));
+    for (need, file) in files {
+        let name = images::name_of(&file);
+        let is_meant = why.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
+        let library = entries().get(&need).and_then(|entry| entry.library);
+        if is_meant
+            && let Some(library) = library
+            && name_of(need).is_some_and(|known| known.to_bytes() != name.as_bytes())
+        {
+            library.rename(name);
+            keep(need, library, name);
+            return true;
+        }
+    }
+    false
+}
+
+/// Notes that a shared object is loaded, and the name that it goes by.
+fn keep(number: u32, library: LoadedLibrary, name: &str) -> &'static CStr {
+    let name: &CStr = Box::leak(CString::new(name).unwrap_or_default().into_boxed_c_str());
+    let mut entries = entries();
+    let entry = entries.entry(number).or_default();
+    entry.library = Some(library);
+    entry.name = Some(name);
+    name
+}
+
+fn name_of(number: u32) -> Option<&'static CStr> {
+    entries().get(&number).and_then(|entry| entry.name)
+}
+
+/// The path below the executable.
+fn path_of(file: &File<'static>) -> String {
+    format!("{}/{}", State::get().root, file.path)
+}
+
 /// The numbers of the libraries that a file needs, dependencies first.
-fn needs(attached: Attached<'_>, module: &str, file: &File<'static>) -> Result<Vec<u32>> {
-    State::checked(attached, module, State::get().blob.needs(file)).map(Iterator::collect)
+fn needs(number: u32) -> Result<Vec<u32>, pyox_blob::Error> {
+    let blob = &State::get().blob;
+    Ok(blob.needs(&blob.file_at(number)?)?.collect())
+}
+
+/// The number of the file that a path below the executable means, however it is spelled.
+fn number_of(path: &str) -> Option<u32> {
+    static ROOTS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    let state = State::get();
+    let roots = ROOTS.get_or_init(|| {
+        let root = PathBuf::from(&state.root);
+        // Applications resolve links in `__file__`.
+        [fs::canonicalize(&root).unwrap_or_else(|_| root.clone()), root]
+    });
+    let mut plain = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    let location = roots.iter().find_map(|root| plain.strip_prefix(root).ok())?.to_str()?;
+    state.blob.file_number(location).ok().flatten()
+}
+
+/// What `dlopen` opens in place of a path below the executable: the library of that name, which is loaded then.
+fn resolve(path: &CStr, flags: c_int) -> Option<&'static CStr> {
+    let number = number_of(path.to_str().ok()?)?;
+    if flags & libc::RTLD_NOLOAD != 0 {
+        return name_of(number);
+    }
+    load_with_needs(None, number, flags).ok()
 }

@@ -154,8 +154,12 @@ fn arguments(mode: LinkMode, of_distribution: &[String]) -> Vec<String> {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
         }
-        // Extension modules find Python's functions in the executable.
-        LinkMode::Dynamic => arguments.push("-Wl,--export-dynamic".to_owned()),
+        // Extension modules find Python's functions in the executable, and C code there finds a `dlopen`
+        // that knows the libraries in the blob.
+        LinkMode::Dynamic => arguments.extend([
+            "-Wl,--export-dynamic".to_owned(),
+            "-Wl,--defsym=dlopen=pyembed_dlopen".to_owned(),
+        ]),
     }
     arguments.extend_from_slice(of_distribution);
     arguments
