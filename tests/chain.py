@@ -194,3 +194,32 @@ def terminal(command, typed, **variables):
         shown += data
     os.close(master)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+
+
+# To be put in front of code: `handshake(chain, context)`, what a TLS server on this machine says, or why it is
+# not trusted. `chain` names the file of the server's certificate and key, `context` is the client's.
+HANDSHAKE = """
+def handshake(chain, context):
+    import socket, ssl, threading
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(chain)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        try:
+            with server.wrap_socket(listener.accept()[0], server_side=True) as stream:
+                stream.sendall(b"trusted")
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with context.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname="localhost") as stream:
+            return stream.recv(7).decode()
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    finally:
+        thread.join()
+        listener.close()
+"""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chain import REPOSITORY, Chain, Distribution, run, write
+from chain import REPOSITORY, Chain, Distribution, require, run, write
 
 SOURCES = ("source@3.11", "source@3.13")
 SUPPORTED = [(3, minor) for minor in range(11, 15)]
@@ -197,6 +197,23 @@ def static_probe(probes, source):
 @pytest.fixture(scope="session")
 def dynamic_probe(probes, source):
     return probes(source, "--dynamic")
+
+
+# --- The platform -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A folder with `root.pem`, a certificate authority that nobody knows, and `server.pem`, what it gave localhost."""
+    require("openssl")
+    folder = tmp_path_factory.mktemp("authority")
+    new = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    run(*new, "-subj", "/CN=authority", "-addext", "keyUsage=critical,keyCertSign", "-keyout", "root.key", "-out", "root.pem", cwd=folder)
+    run(*new, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-CA", "root.pem", "-CAkey", "root.key", "-keyout", "server.key", "-out", "server.pem", cwd=folder)
+    with (folder / "server.pem").open("a") as chain:
+        chain.write((folder / "server.key").read_text())
+    return folder
 
 
 @pytest.fixture

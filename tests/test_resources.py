@@ -4,9 +4,11 @@ The probe (see `conftest.py`) holds `shelf`, a package with data; `space`, a nam
 `rich`, as pip installed it.
 """
 
+import hashlib
 import json
+import textwrap
 
-from chain import ask, run, write
+from chain import HANDSHAKE, ask, clean_environment, compare, run, write
 
 
 def test_files_of_a_package(probe):
@@ -49,23 +51,149 @@ def test_files_of_a_package(probe):
     assert set(said["inner"]) >= {"__init__.py", "deep.py"} and said["of_module"]
 
 
-def test_a_folder_as_files(probe, distribution):
-    """`as_file` of a folder came with 3.12."""
-    if distribution.minor < (3, 12):
-        code = "import json; print(1)"
-        assert ask(probe, code) == 1
-        return
+def test_the_traversable_protocol(probes, each_minor, probe_source):
+    """All of it, with its errors, as for the same files in a folder."""
+    code = """
+        import importlib.abc, os, pathlib, pickle, pkgutil, shelf, shelf.book, warnings
+        from importlib import resources
+        from importlib.resources import abc
+
+        warnings.simplefilter("ignore")
+        root, reader = resources.files("shelf"), shelf.__loader__.get_resource_reader("shelf")
+        names = lambda entries: sorted(entry.name for entry in entries if entry.name != "__pycache__")
+        folder = os.path.dirname(shelf.__file__)
+        attempts = [
+            lambda: [isinstance(root, abc.Traversable), isinstance(root / "note.txt", abc.Traversable), isinstance(root, pathlib.Path)],
+            lambda: [isinstance(reader, kind) for kind in (abc.ResourceReader, abc.TraversableResources)],
+            lambda: [isinstance(root, importlib.abc.Traversable), isinstance(reader, importlib.abc.TraversableResources)],
+            lambda: [name for name in dir(abc.Traversable) if not name.startswith("_") and not hasattr(root, name)],
+            lambda: [names(root.iterdir()), names((root / "folder").iterdir()), names(root.joinpath("folder/nested").iterdir())],
+            lambda: [entry.read_text("utf-8") for entry in sorted(root.iterdir(), key=str) if entry.name.endswith(".txt")],
+            lambda: [(root / "book.py").is_file(), (root / "book.py").read_text()],
+            lambda: [root.joinpath() == root, root.joinpath("folder", "nested", "leaf.txt").read_text(), (root / "folder" / "nested/leaf.txt").read_bytes()],
+            lambda: [(root / name).is_dir() for name in ("", "folder", "note.txt", "absent")],
+            lambda: [(root / name).is_file() for name in ("", "folder", "note.txt", "absent")],
+            lambda: [root.name, (root / "note.txt").name, (root / "folder").name],
+            lambda: (root / "note.txt").open("rb").read(),
+            lambda: (root / "note.txt").open(encoding="ascii", errors="replace", newline="").read(),
+            lambda: (root / "note.txt").read_text(encoding="latin-1"),
+            lambda: (root / "absent").open(),
+            lambda: (root / "absent").read_text(),
+            lambda: (root / "folder").read_bytes(),
+            lambda: (root / "folder").open("r"),
+            lambda: list((root / "note.txt").iterdir()),
+            lambda: list((root / "absent").iterdir()),
+            lambda: (root / ".." / "shelf" / "note.txt").is_file(),
+            lambda: resources.read_text("shelf", "note.txt", encoding="utf-8"),
+            lambda: resources.read_binary("shelf", "note.txt"),
+            lambda: resources.open_text("shelf", "note.txt", encoding="utf-8").read(),
+            lambda: resources.open_binary("shelf", "note.txt").read(),
+            lambda: [resources.is_resource("shelf", name) for name in ("note.txt", "folder", "absent")],
+            lambda: sorted(set(resources.contents("shelf")) - {"__pycache__"}),
+            lambda: resources.read_text("shelf", "folder/nested/leaf.txt"),
+            lambda: resources.read_text("shelf", "folder", "nested", "leaf.txt"),
+            lambda: resources.read_binary("shelf", "absent"),
+            lambda: resources.open_binary("shelf", "absent"),
+            lambda: resources.files("shelf.folder.nested").joinpath("leaf.txt").read_text(),
+            lambda: names(resources.files("shelf.folder").iterdir()),
+            lambda: names(resources.files(shelf.book).iterdir()),
+            lambda: resources.files("absent"),
+            lambda: resources.files("shelf.absent"),
+            lambda: [reader.open_resource("note.txt").read(), reader.is_resource("folder"), sorted(set(reader.contents()) - {"__pycache__"})],
+            lambda: reader.open_resource("absent"),
+            lambda: [shelf.__loader__.get_data(folder + "/note.txt"), pkgutil.get_data("shelf", "note.txt"), pkgutil.get_data("shelf.book", "note.txt")],
+            lambda: shelf.__loader__.get_data(folder + "/absent"),
+            lambda: pkgutil.get_data("shelf", "absent"),
+            lambda: pkgutil.get_data("absent", "note.txt"),
+            # What pathlib adds, as all expect it who have never met a package in a zip file.
+            lambda: [names(root.glob("*.txt")), names(root.rglob("*.txt")), (root / "note.txt").suffix, root.exists()],
+            lambda: [open(root / "note.txt", encoding="utf-8").read(), os.path.getsize(root / "large.bin"), os.fspath(root) == folder],
+            lambda: pickle.loads(pickle.dumps(root / "note.txt")).read_text("utf-8"),
+            lambda: {root / "a", root / "a", root / "b"} == {root / "b", root / "a"},
+        ]
+        for number, attempt in enumerate(attempts):
+            try:
+                print(number, attempt())
+            except Exception as error:
+                print(number, type(error).__name__)
+        exec("from importlib import resources\\ntry: print(resources.files())\\nexcept TypeError: print('no default')", vars(shelf.book))
+        for name, suffix in ("note.txt", ".txt"), ("large.bin", ".bin"), ("folder", ""):
+            with resources.as_file(root / name) as path:
+                print(path.name, path.suffix, path.stem, os.path.exists(path), sorted(os.path.relpath(p, path) for p in path.rglob("*")))
+        with resources.path("shelf", "note.txt") as path:
+            print(path.read_bytes())
+    """
+    source = write(probe_source / "code.txt", code).read_text()
+    done = compare(probes(each_minor), each_minor.python, probe_source / "probe.py", source)
+    assert done.returncode == 0 and done.stdout.startswith("0 [True, True, True]\n1 [True, True]\n"), done
+
+
+def test_resources_as_real_files(probe):
+    """C code and other programs open what `as_file` gives: a file, a folder, and files of a namespace package."""
     said = ask(
         probe,
         """
-        import json, os
+        import json, os, subprocess
         from importlib import resources
-        with resources.as_file(resources.files("shelf") / "folder") as path:
-            found = [os.path.relpath(os.path.join(f, n), path) for f, _, names in os.walk(path) for n in names]
-        print(json.dumps([found, os.path.exists(path)]))
+
+        with resources.as_file(resources.files("shelf") / "folder") as folder:
+            cat = subprocess.run(["cat", folder / "nested/leaf.txt"], capture_output=True, text=True).stdout
+            found = [os.path.relpath(os.path.join(f, n), folder) for f, _, names in os.walk(folder) for n in names]
+        with resources.as_file(resources.files("shelf") / "note.txt") as file:
+            note = subprocess.run(["cat", file], capture_output=True, text=True).stdout
+        with resources.as_file(resources.files("space") / "data.txt") as data:
+            spaced = subprocess.run(["cat", data], capture_output=True, text=True).stdout
+        print(json.dumps([folder.name, cat, found, note, data.name, spaced, [p.exists() for p in (folder, file, data)]]))
         """,
     )
-    assert said == [["nested/leaf.txt"], False]
+    assert said == ["folder", "leaf\n", ["nested/leaf.txt"], "a note, größer\n", "data.txt", "of a namespace\n", [False] * 3]
+
+
+def test_templates_and_certificates_of_packages(pyox, each_minor, authority, tmp_path):
+    """Jinja2's PackageLoader, and a TLS handshake with the roots in certifi's file, which OpenSSL opens itself."""
+    write(tmp_path / "pages/__init__.py", "")
+    write(tmp_path / "pages/templates/base.html", "<b>{% block text %}{% endblock %}</b>\n")
+    write(tmp_path / "pages/templates/sub/page.html", "{% extends 'base.html' %}\n{% block text %}{{ 1 // number }}{% endblock %}\n")
+    source = HANDSHAKE + textwrap.dedent("""
+        import certifi, jinja2, os, ssl, sys, traceback
+
+        environment = jinja2.Environment(loader=jinja2.PackageLoader("pages"), autoescape=True)
+        page = environment.get_template("sub/page.html")
+        print(environment.list_templates(), page.render(number=1), page.is_up_to_date)
+        try:
+            page.render(number=0)
+        except ZeroDivisionError as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            print(os.path.basename(last.filename), last.lineno, last.line)
+        try:
+            environment.get_template("absent.html")
+        except jinja2.TemplateNotFound as error:
+            print("not found:", error)
+
+        context = ssl.create_default_context(cafile=certifi.where())
+        print(len(context.get_ca_certs()), handshake(sys.argv[1], context), certifi.contents() == open(certifi.where()).read())
+        context = ssl.create_default_context()
+        print(handshake(sys.argv[1], context))
+    """)
+
+    def trust_the_authority(manifest):
+        """The application's copy of certifi trusts one authority: its own."""
+        (bundle,) = [resource for resource in manifest["resources"] if resource["name"] == "certifi/cacert.pem"]
+        data = (authority / "root.pem").read_bytes()
+        bundle["payload"] = {"path": str(authority / "root.pem"), "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    script = write(tmp_path / "app.py", source)
+    collect = (tmp_path / "pages", "--with", "jinja2==3.1.6", "--with", "certifi==2025.8.3")
+    app = pyox.build(tmp_path, each_minor, script, *collect, edit=trust_the_authority)
+    environment = {name: value for name, value in clean_environment().items() if not name.startswith("SSL_CERT")}
+    done = run(app, authority / "server.pem", env=environment)
+    assert done.stdout.splitlines() == [
+        "['base.html', 'sub/page.html'] <b>1</b> True",
+        "page.html 2 {% block text %}{{ 1 // number }}{% endblock %}",
+        "not found: absent.html",
+        "1 trusted True",
+        "unable to get local issuer certificate",
+    ]
 
 
 def test_the_older_functions_and_pkgutil(probe):

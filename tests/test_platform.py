@@ -1,0 +1,239 @@
+"""What an executable takes from the machine that it runs on: certificates, time zones, terminals and the locale.
+
+The layouts of several distributions are made in a mount namespace of the test's own.
+"""
+
+import json
+import textwrap
+
+import pytest
+
+from chain import HANDSHAKE, clean_environment, compare, require, run, terminal, write
+
+
+def in_layout(mounts, files, *command, **options):
+    """Runs a command where the folders `mounts` hold nothing but `files`, of which each is a copy of another."""
+    require("unshare", "mount")
+    steps = [f"mount -t tmpfs tmpfs {folder}" for folder in mounts]
+    steps += [f"mkdir -p $(dirname {path}) && cp -R {file} {path}" for path, file in files.items()]
+    return run("unshare", "--mount", "sh", "-ec", " && ".join([*steps, 'exec "$@"']), "sh", *command, **options)
+
+
+# --- Certificates -----------------------------------------------------------------
+
+
+CERTIFICATES = {
+    "Debian": "/etc/ssl/certs/ca-certificates.crt",
+    "Red Hat": "/etc/pki/tls/certs/ca-bundle.crt",
+    "Red Hat, extracted": "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "Alpine": "/etc/ssl/cert.pem",
+    "SUSE": "/etc/ssl/ca-bundle.pem",
+    "of OpenSSL itself": "/usr/lib/ssl/cert.pem",
+    "by their hashes": "/usr/lib/ssl/certs/{hash}.0",
+    "hashes that are none": "/usr/lib/ssl/certs/README",
+}
+TRUST = HANDSHAKE + textwrap.dedent("""
+    import ssl, sys, urllib.request
+    print(handshake(sys.argv[1], ssl.create_default_context()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_default_verify_paths()
+    print(handshake(sys.argv[1], context))
+""")
+TRUSTED, NOT_TRUSTED = "trusted\n" * 2, "unable to get local issuer certificate\n" * 2
+WITHOUT_VARIABLES = {name: value for name, value in clean_environment().items() if not name.startswith("SSL_CERT")}
+
+
+@pytest.fixture
+def trust(probes, each_minor, authority):
+    """What the probe says of a server that the authority has certified, where its roots are at a path."""
+
+    def ask_in_layout(*paths, **variables):
+        files = {path: authority / "root.pem" for path in paths}
+        options = {"env": WITHOUT_VARIABLES | variables}
+        command = (probes(each_minor), TRUST, authority / "server.pem")
+        return in_layout(["/etc", "/usr/lib/ssl"], files, *command, **options).stdout
+
+    return ask_in_layout
+
+
+@pytest.mark.parametrize("layout", CERTIFICATES)
+def test_certificates_of_the_system(trust, authority, layout):
+    hashed = run("openssl", "x509", "-subject_hash", "-noout", "-in", authority / "root.pem").stdout.strip()
+    path = CERTIFICATES[layout].format(hash=hashed)
+    assert trust(path) == (NOT_TRUSTED if path.endswith("README") else TRUSTED)
+
+
+def test_a_folder_without_hashes_hides_no_certificates(trust):
+    """As on Red Hat, where OpenSSL's folder holds one file with all."""
+    assert trust("/usr/lib/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt") == TRUSTED
+
+
+def test_variables_say_where_certificates_are(trust, authority, tmp_path):
+    assert trust() == NOT_TRUSTED
+    assert trust(SSL_CERT_FILE=str(authority / "root.pem")) == TRUSTED
+    # What they name is all that is trusted.
+    everywhere = [path for path in CERTIFICATES.values() if "hash" not in path]
+    for variables in {"SSL_CERT_FILE": str(tmp_path / "absent")}, {"SSL_CERT_DIR": str(tmp_path)}:
+        assert trust("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", **variables) == NOT_TRUSTED
+    assert trust(*everywhere, SSL_CERT_FILE=str(authority / "root.pem"), SSL_CERT_DIR=str(tmp_path)) == TRUSTED
+
+
+# --- Time zones -------------------------------------------------------------------
+
+
+ZONES = """
+    import datetime, pickle, zoneinfo
+    try:
+        zone = zoneinfo.ZoneInfo("Europe/Berlin")
+    except zoneinfo.ZoneInfoNotFoundError as error:
+        print("not found:", error)
+    else:
+        for month in 1, 7:
+            print(datetime.datetime(2024, month, 1, 12, tzinfo=zone).isoformat(), pickle.loads(pickle.dumps(zone)) is zone)
+        print(len(zoneinfo.available_timezones()) > 400, zoneinfo.ZoneInfo("America/New_York"))
+"""
+
+
+def test_time_zones_of_the_system(probes, each_minor, probe_source):
+    code = write(probe_source / "code.txt", ZONES + "    print(zoneinfo.TZPATH)").read_text()
+    done = compare(probes(each_minor), each_minor.python, probe_source / "probe.py", code)
+    assert done.stdout.startswith("2024-01-01T12:00:00+01:00 True\n2024-07-01T12:00:00+02:00 True\nTrue America/New_York\n")
+
+
+def test_time_zones_of_the_wheel(pyox, probes, each_minor, tmp_path):
+    """Where the system has none, those of the project `tzdata` are used."""
+    code = textwrap.dedent(ZONES)
+    assert in_layout(["/usr/share/zoneinfo"], {}, probes(each_minor), code).stdout.startswith("not found: ")
+    app = pyox.build_script(tmp_path, each_minor, code, "--with", "tzdata==2025.2")
+    done = in_layout(["/usr/share/zoneinfo"], {}, app)
+    assert done.stdout.startswith("2024-01-01T12:00:00+01:00 True\n2024-07-01T12:00:00+02:00 True\nTrue America/New_York\n")
+
+
+# --- Terminals --------------------------------------------------------------------
+
+
+TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo")
+COLUMNS = """
+import curses, json, os
+try:
+    curses.setupterm("unheard-of", os.open("/dev/null", os.O_WRONLY))
+    print(json.dumps([curses.tigetnum("cols"), curses.tigetstr("clear").decode()]))
+except curses.error as error:
+    print(json.dumps(str(error)))
+"""
+
+
+@pytest.fixture(scope="module")
+def descriptions(tmp_path_factory):
+    """A folder with the description of one terminal, which has 77 columns."""
+    require("tic")
+    folder = tmp_path_factory.mktemp("terminfo")
+    write(folder / "source", "unheard-of|a terminal,\n\tcols#77, clear=CLEAR, cup=CUP,\n")
+    run("tic", "-o", folder / "compiled", folder / "source")
+    return folder / "compiled"
+
+
+def test_descriptions_of_terminals(probes, each_minor, descriptions, tmp_path):
+    """In the folders of Debian and most others, in the user's, and where variables say."""
+
+    def found(files=(), **variables):
+        environment = clean_environment() | {"HOME": str(tmp_path)} | variables
+        files = {f"{folder}/u": descriptions / "u" for folder in files}
+        return json.loads(in_layout(TERMINFO, files, probes(each_minor), COLUMNS, env=environment).stdout)
+
+    missing = found()
+    assert "could not find" in missing
+    for folder in TERMINFO:
+        assert found([folder]) == [77, "CLEAR"], folder
+    assert found(TERMINFO=str(descriptions)) == [77, "CLEAR"]
+    assert found(TERMINFO_DIRS=f"/absent:{descriptions}:") == [77, "CLEAR"]
+    assert found([TERMINFO[1]], TERMINFO_DIRS="/absent:") == [77, "CLEAR"]
+    (tmp_path / ".terminfo").symlink_to(descriptions)
+    assert found() == [77, "CLEAR"]
+
+
+def test_a_program_that_fills_the_screen(probes, each_minor):
+    code = """
+import curses
+
+def main(screen):
+    curses.start_color()
+    curses.init_pair(1, curses.COLOR_RED, curses.COLOR_BLACK)
+    screen.addstr(2, 5, "größer", curses.color_pair(1))
+    screen.refresh()
+    return screen.getkey(), screen.getkey()
+
+print("keys", *curses.wrapper(main))
+"""
+    status, shown = terminal([probes(each_minor), code], [b"x\x1bOA"], TERM="xterm-256color")
+    assert status == 0 and "keys x KEY_UP" in shown and "größer" in shown, shown
+    assert "\x1b[31m" in shown and "\x1b[3;6H" in shown
+
+
+def test_lines_are_edited_with_readline(probes, each_minor):
+    """Cursor keys, the history and completion, with GNU readline or libedit."""
+    code = """
+import readline, rlcompleter
+readline.parse_and_bind("bind ^I rl_complete" if "libedit" in readline.__doc__ else "tab: complete")
+readline.set_completer(lambda text, state: ["completed", None][state] if text == "com" else None)
+print("<", input("? "), ">")
+print("<", input("? "), ">")
+print("<", input("? "), ">", readline.get_current_history_length(), readline.get_history_item(1))
+"""
+    typed = [b"ac\x1b[Db\r", b"\x1b[A\x7fd\r", b"com\t\r"]
+    status, shown = terminal([probes(each_minor), code], typed, TERM="xterm")
+    assert status == 0 and "< abc >" in shown, shown
+    assert "< adc >" in shown or "< abd >" in shown, shown
+    assert "< completed" in shown and "> 3 abc" in shown, shown
+
+
+def test_a_session_with_its_keys(probes, each_minor):
+    """The interpreter within, in a terminal: prompt, editing, history, and `exit` without `site`."""
+    typed = [b"1 + 4\x1b[D3\r", b"\x1b[A\x7f5\r", b"exit(7)\r"]
+    status, shown = terminal([probes(each_minor)], typed, TERM="xterm", PYOX_INTERPRETER="1")
+    assert status == 7 and ">>> " in shown, shown
+    assert "35" in shown, shown
+
+
+def test_words_that_site_adds_to_a_session(probes, each_minor, pyox, tmp_path):
+    """`exit`, `quit` and `help`, as python with `site` has them; input that is no terminal is a script."""
+    typed = "print(exit, quit, help)\nhelp(len)\nimport builtins\nprint(type(builtins.exit).__name__)\nquit(5)\n"
+    repl = pyox.build(tmp_path, each_minor, "--repl", name="repl")
+    theirs = run(each_minor.python, "-I", input=typed, check=False)
+    interpreter = run(probes(each_minor), "-", input=typed, check=False, env=clean_environment() | {"PYOX_INTERPRETER": "1"})
+    for ours in run(repl, input=typed, check=False), interpreter:
+        assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+    assert theirs.returncode == 5 and "Return the number of items in a container." in theirs.stdout
+
+
+# --- The locale -------------------------------------------------------------------
+
+
+TEXT = r"""
+    import locale, os, subprocess, sys, time
+    print(locale.setlocale(locale.LC_ALL, ""), locale.getlocale(), locale.localeconv()["decimal_point"], sys.flags.utf8_mode)
+    os.mkdir("folder")
+    for name in b"gr\xc3\xb6\xc3\x9fer", b"\xff\xfe", "\u65e5\u672c".encode():
+        with open(os.path.join(b"folder", name), "w", encoding="utf-8") as stream:
+            stream.write("text \xf6")
+    for name in sorted(os.listdir("folder")):
+        print(ascii(name), os.fsencode(name), open(os.path.join("folder", name), "rb").read(), os.path.getsize(os.path.join("folder", name)))
+    print(ascii(subprocess.run(["printf", "%s", os.fsdecode(b"gr\xc3\xb6\xff")], capture_output=True).stdout))
+    os.environ["NAME"] = os.fsdecode(b"\xc3\xb6\xff")
+    print(os.environb[b"NAME"], ascii(subprocess.run("printf %s $NAME", shell=True, capture_output=True).stdout))
+    print(ascii(time.strftime("%A %d %B", (2024, 7, 1, 0, 0, 0, 0, 183, 0))), locale.strcoll("a", "B") > 0, locale.strxfrm("a"))
+    print(ascii("gr\xf6\xdfer".upper()), "\u0130".lower().encode(), ascii(sys.stdin.readline()))
+    print(open(os.devnull).encoding, locale.getpreferredencoding(False))
+"""
+
+
+@pytest.mark.parametrize("name", ["C.UTF-8", "C", "POSIX", "absent_LOCALE.UTF-8", ""])
+def test_text_and_names_of_files(probes, each_minor, probe_source, tmp_path, name):
+    """As under python, in every locale; one that the system lacks is an error in both."""
+    # Each makes its files in a folder of its own.
+    header = "    import os, tempfile\n    os.chdir(tempfile.mkdtemp(dir=os.getcwd()))"
+    code = write(probe_source / "code.txt", header + TEXT).read_text()
+    environment = {variable: value for variable, value in clean_environment().items() if variable != "LC_ALL"}
+    options = {"env": environment | ({"LC_ALL": name} if name else {}), "cwd": tmp_path, "input": "größer\n"}
+    done = compare(probes(each_minor), each_minor.python, probe_source / "probe.py", code, **options)
+    assert done.returncode == (1 if "absent" in name else 0), done.stderr
