@@ -83,9 +83,13 @@ LIBRARIES = {
             if (!plugin) { snprintf(why, sizeof why, "%s", dlerror()); return -2; }
             return ((int (*)(void))dlsym(plugin, "plugin"))();
         }
+        int host_named(int flags) {
+            void *library = dlopen("libunnamed.so", RTLD_NOW | flags);
+            return library ? ((int (*)(void))dlsym(library, "unnamed"))() : -2;
+        }
         """,
         [],
-        ["-Wl,-soname,libhost.so", "-ldl"],
+        ["-Wl,-soname,libhost.so", "-ldl", ORIGIN],
     ),
 }
 
@@ -403,19 +407,21 @@ HOST = """
 import ctypes, nativekit
 library = ctypes.CDLL(os.path.join(os.path.dirname(nativekit.__file__), "libhost.so"))
 library.host_error.restype = ctypes.c_char_p
-say(value=library.host_plugin(), error=library.host_error().decode())
+named = [library.host_named(flags) for flags in (os.RTLD_NOLOAD, 0, os.RTLD_NOLOAD)]
+say(value=library.host_plugin(), error=library.host_error().decode(), named=named)
 """
+OPENED = {"value": 11, "error": "", "named": [-2, 5, 5]}
 
 
 def test_a_library_opens_another_beside_itself(kits, each_minor):
-    """By a path from the name that dladdr gives it."""
-    assert question(kits(each_minor), HOST) == {"value": 11, "error": ""}
+    """By a path from the name that dladdr gives it, and by a name that its run path leads to."""
+    assert question(kits(each_minor), HOST) == OPENED
 
 
 def test_a_library_opens_another_beside_itself_in_the_cache(kits, host, home):
     environment, _ = home
     executable = kits(host, "--location", "nativekit=cache")
-    assert question(executable, HOST, env=environment) == {"value": 11, "error": ""}
+    assert question(executable, HOST, env=environment) == OPENED
 
 
 def test_compressed_native_code(pyox, kits, host, home):

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use pyox_blob::layout::FileKind;
 use pyox_blob::{File, Module};
 
 use super::State;
@@ -327,11 +328,29 @@ fn number_of(path: &str) -> Option<u32> {
     state.blob.file_number(location).ok().flatten()
 }
 
-/// What `dlopen` opens in place of a path below the executable: the library of that name, which is loaded then.
+/// The number of the one library whose file has a name. Costs a look at each file record.
+fn number_of_named(name: &str) -> Option<u32> {
+    let blob = &State::get().blob;
+    let numbers = 0..u32::try_from(blob.file_count()).ok()?;
+    let mut found = numbers.filter(|&number| {
+        let file = blob.file_at(number);
+        file.is_ok_and(|file| file.kind == FileKind::Library && images::name_of(&file) == name)
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// What `dlopen` opens in place of a path below the executable, or of a name that its caller's run path would
+/// lead to: the library, which is loaded then.
 fn resolve(path: &CStr, flags: c_int) -> Option<&'static CStr> {
-    let number = number_of(path.to_str().ok()?)?;
+    let path = path.to_str().ok()?;
+    let is_name = !path.contains('/');
+    let number = if is_name { number_of_named(path) } else { number_of(path) }?;
     if flags & libc::RTLD_NOLOAD != 0 {
         return name_of(number);
+    }
+    // One that goes by the name already, from elsewhere, is what the loader would give.
+    if is_name && LoadedLibrary::find(path).is_some() {
+        return None;
     }
     load_with_needs(None, number, flags).ok()
 }
