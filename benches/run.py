@@ -28,6 +28,8 @@ RESULTS = ROOT / "build" / "bench.json"
 
 # What an executable may take of `python -I -S`, in CPU time.
 GOALS = {"hello": 0.85, "standard library": 0.80}
+# What an import of numpy from the executable may take of one from a folder: in time, and in memory.
+NUMPY, NUMPY_GOAL = "numpy==2.3.5", 1.15
 
 # Opens a web browser when it is imported.
 NEVER = {"antigravity"}
@@ -92,18 +94,18 @@ class Distribution:
         """Where the stages of an application put their products: manifest, blob, executable."""
         return [self.folder / f"{name}{suffix}" for suffix in (".json", ".blob", "")]
 
-    def stages(self, name, application):
-        """The commands that build an application's static executable, by stage."""
+    def stages(self, name, application, mode="--static"):
+        """The commands that build an application's executable, by stage."""
         manifest, blob, executable = self.paths(name)
         return {
             "collect": ["pyox-collect", "-q", "-d", self.document, *application, "-o", manifest],
             "pack": ["pyox-pack", "-q", manifest, "-o", blob],
-            "link": ["pyox-link", "-q", blob, "-d", self.document, "--static", "-o", executable],
+            "link": ["pyox-link", "-q", blob, "-d", self.document, mode, "-o", executable],
         }
 
-    def build(self, name, *application):
+    def build(self, name, *application, mode="--static"):
         """Builds an application; gives its executable."""
-        for command in self.stages(name, application).values():
+        for command in self.stages(name, application, mode).values():
             tool(*command)
         return str(self.paths(name)[-1])
 
@@ -191,6 +193,46 @@ def start(distribution, result, quick):
     return rows
 
 
+def read_again(path):
+    """Lets the next run read a file that was just written, as it would an installed one.
+
+    Linux keeps what was written in larger pieces than what it has read, and counts a piece as resident
+    memory of whoever uses a page of it.
+    """
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def native(distribution, result, runs):
+    """An import of numpy from a dynamic executable, beside one from a folder with the same files."""
+    say(f"{distribution.spec}: numpy")
+    folder = distribution.folder / "numpy"
+    if not folder.exists():
+        version = ".".join(distribution.version.split(".")[:2])
+        wheels = ["--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
+        run([*pip, *wheels, "--target", str(folder), NUMPY])
+        # With its bytecode, as an installation has it.
+        run([*distribution.python, "-m", "compileall", "-q", str(folder)])
+    program = distribution.folder / "import_numpy.py"
+    program.write_text("import numpy\n")
+    app = distribution.build("import_numpy", program, "--with", NUMPY, mode="--dynamic")
+    read_again(app)
+    code = f"import sys; sys.path.append({str(folder)!r}); import numpy"
+    samples, others = compare([app], [*distribution.python, "-c", code], runs)
+    rows = [("import numpy", "pyox", "python", "ratio", "goal")]
+    result["numpy"] = {"runs": runs, "goal": NUMPY_GOAL}
+    for what, name in [("cpu", "CPU time"), ("wall", "wall time"), ("peak", "peak memory")]:
+        middle = [median(each, what) for each in (samples, others)]
+        quotient = ratio(samples, others, what)
+        result["numpy"][what] = {"medians": middle, "ratio": quotient._asdict()}
+        texts = [f"{m / 1024:.1f} MiB" if what == "peak" else seconds(m) for m in middle]
+        met = "met" if quotient.median <= NUMPY_GOAL else "missed"
+        rows.append((name, *texts, str(quotient), f"≤ {NUMPY_GOAL}: {met}"))
+    return rows
+
+
 def many(count):
     """A folder with that many modules, made once."""
     folder = FOLDER / f"modules-{count}"
@@ -266,6 +308,7 @@ def measure(spec, quick):
     counts = [1_000, 50_000] if quick else [1_000, 10_000, 50_000]
     tables = [
         start(distribution, result, quick),
+        native(distribution, result, 15 if quick else 41),
         *sizes(distribution, result, counts, quick),
         rebuild(distribution, result, 5 if quick else 11),
     ]

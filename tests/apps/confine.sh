@@ -13,19 +13,19 @@ folder=$1 executable=$2
 shift 2
 
 {
-    # Wherever it was: at a place that the user can reach.
-    mount --bind "$(dirname "$executable")" /mnt
-    kept=$(mktemp --directory --tmpdir=/tmp)
+    # A place that the user can reach, wherever the executable is.
+    mount -t tmpfs -o mode=0755 tmpfs /mnt
+    mkdir /mnt/bin /mnt/home /mnt/tmp /mnt/work
+    mount --bind "$(dirname "$executable")" /mnt/bin
+    mount -t tmpfs -o noexec tmpfs /mnt/tmp
     for area in home tmp work; do
-        cp --archive "$folder/$area" "$kept"
-        case $area in tmp) options=noexec ;; *) options=exec ;; esac
-        mount -t tmpfs -o "$options" tmpfs "$folder/$area"
-        cp --archive --no-target-directory "$kept/$area" "$folder/$area"
-        chown --recursive 54321:54321 "$folder/$area"
+        cp --archive --no-target-directory "$folder/$area" "/mnt/$area"
+        chown --recursive 54321:54321 "/mnt/$area"
     done
-    rm -r "$kept"
     mount -t tmpfs -o noexec,mode=1777 tmpfs /tmp
+    mkdir -p "$folder"
+    mount --rbind /mnt "$folder"
     mount -o remount,bind,ro /
     cd "$folder/work"
 } || exit 125
-exec setpriv --reuid=54321 --regid=54321 --clear-groups -- "/mnt/$(basename "$executable")" "$@"
+exec setpriv --reuid=54321 --regid=54321 --clear-groups -- "/mnt/bin/$(basename "$executable")" "$@"

@@ -1,10 +1,12 @@
 //! Modules: finding them, running them, and what is asked about them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
 use super::{State, collector, namespaces, native, patches};
-use crate::ffi::{Arguments, Attached, Exception, Function, Object, Result};
+use crate::ffi::{self, Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
 ///
@@ -183,9 +185,21 @@ pub(super) fn code_of<'py>(
     attached: Attached<'py>,
     module: &Module<'static>,
 ) -> Result<Object<'py>> {
-    let code = State::get().blob.code(module);
-    attached.unmarshal(State::checked(attached, module.name, code)?)
+    let blob = &State::get().blob;
+    let code = State::checked(attached, module.name, blob.code(module))?;
+    let object = attached.unmarshal(code)?;
+    // Code is read once; without this the pages of all that was ever imported stay resident.
+    let read = READ.fetch_add(code.len(), Ordering::Relaxed) + code.len();
+    if read >= KEPT {
+        READ.fetch_sub(read, Ordering::Relaxed);
+        ffi::let_go(blob.bytes());
+    }
+    Ok(object)
 }
+
+/// How many bytes of code have been read since the blob's pages were let go of, and how many may be.
+static READ: AtomicUsize = AtomicUsize::new(0);
+const KEPT: usize = 1 << 20;
 
 /// The record of a module that must be there.
 pub(super) fn find(attached: Attached<'_>, name: &str) -> Result<Module<'static>> {
