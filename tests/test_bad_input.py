@@ -284,3 +284,37 @@ def test_two_runs_at_once(pyox, source, tmp_path):
         assert run(tmp_path / f"app{n}").stdout == "Hello, world\n"
     assert not [path for path in (tmp_path / "cache/runners").iterdir() if path.name.startswith(".")]
     assert shutil.which("true")
+
+
+def test_namespaces_in_circles(pyox, each_minor, tmp_path):
+    """Portions that import each other, a folder that holds one of its own name, and one folder given twice."""
+    write(tmp_path / "one/ring/left.py", "import ring.right\nSIDE = 'left'\ndef other(): return ring.right.SIDE\n")
+    write(tmp_path / "two/ring/right.py", "import ring.left\nSIDE = 'right'\ndef other(): return ring.left.SIDE\n")
+    write(tmp_path / "two/ring/ring/ring/inner.py", "import ring.left as outer\nSIDE = outer.SIDE\n")
+    paths = [option for folder in ("one", "two", "one") for option in ("--path", tmp_path / folder)]
+    app = pyox.build_script(
+        tmp_path,
+        each_minor,
+        """
+        import ring.left, ring.ring.ring.inner, pkgutil
+        print(ring.left.other(), ring.right.other(), ring.ring.ring.inner.SIDE, len(list(ring.__path__)))
+        print([module.name for module in pkgutil.walk_packages(ring.__path__, "ring.")])
+        """,
+        *paths,
+    )
+    plain = "import sys; sys.path[:0] = sys.argv[1:]\nimport ring.left, ring.ring.ring.inner\n"
+    plain += "print(ring.left.other(), ring.right.other(), ring.ring.ring.inner.SIDE)"
+    theirs = each_minor.run_python("-c", plain, tmp_path / "one", tmp_path / "two").stdout
+    said = run(app).stdout.splitlines()
+    assert said[0] == f"{theirs.strip()} 1" == "right left left 1"
+    assert "'ring.left'" in said[1] and "'ring.right'" in said[1]
+
+
+def test_a_folder_that_leads_back_into_itself(pyox, source, tmp_path):
+    """A link to a folder around it would have no end."""
+    write(tmp_path / "ring/part.py", "")
+    (tmp_path / "ring/again").symlink_to(tmp_path / "ring")
+    out = tmp_path / "out.json"
+    done = pyox("collect", "-d", source.document, tmp_path / "ring", "--run-module", "ring.part", "-o", out, check=False)
+    refused(done, "collect", "ring/again", "leads to a folder around it")
+    assert not out.exists()
