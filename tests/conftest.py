@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("chain")
+
 from chain import REPOSITORY, Chain, Distribution, require, run, write
 
 SOURCES = ("source@3.11", "source@3.13")

@@ -525,7 +525,9 @@ def test_settings_reach_the_interpreter(pyox, each_minor, tmp_path):
         *("--config", "quiet=1"),
     ]
     app = pyox.build_script(tmp_path, each_minor, source, *collect)
-    said = json.loads(run(app, "one").stdout)
+    done = run(app, "one")
+    said = json.loads(done.stdout)
+    assert done.stderr == ""
     code = "print(hash('text'))"
     expected = run(each_minor.python, "-c", code, env=clean_environment() | {"PYTHONHASHSEED": "42"}).stdout
     assert said["hash"] == int(expected)

@@ -99,9 +99,10 @@ impl PythonConfig {
         })
     }
 
-    /// Whether a field of `PyConfig` is set to something else than the default.
+    /// Whether a field of `PyConfig` or `PyPreConfig` is set to something else than the default.
     pub(crate) fn sets(&self, name: &str) -> bool {
-        self.record.config.iter().any(|setting| setting.name == name)
+        let settings = self.record.config.iter().chain(&self.record.preconfig);
+        settings.into_iter().any(|setting| setting.name == name)
     }
 
     /// `PyPreConfig` as `python -I` has it, and what is set.

@@ -10,13 +10,38 @@ use crate::{Error, PythonConfig};
 /// What every start imports, where text is UTF-8.
 const ALWAYS: [&str; 3] = ["encodings", "encodings.aliases", "encodings.utf_8"];
 
+/// What CPython imports before the importer is there if warnings are configured: `re` serves patterns.
+const FOR_WARNINGS: [&str; 15] = [
+    "_py_warnings",
+    "collections",
+    "copyreg",
+    "enum",
+    "functools",
+    "keyword",
+    "operator",
+    "re",
+    "re._casefix",
+    "re._compiler",
+    "re._constants",
+    "re._parser",
+    "reprlib",
+    "types",
+    "warnings",
+];
+
+/// What is frozen into libpython, and is in the blob nevertheless.
+const IN_LIBPYTHON: [&str; 3] = ["abc", "codecs", "io"];
+
+/// Settings that configure warnings, of `PyConfig` and `PyPreConfig`.
+const WARNING_SETTINGS: [&str; 3] = ["warnoptions", "dev_mode", "bytes_warning"];
+
 /// Settings with which another codec may be needed before the importer is there.
 const CODEC_SETTINGS: [&str; 3] = ["filesystem_encoding", "stdio_encoding", "use_environment"];
 
 /// Offers what start-up imports as frozen modules.
 ///
 /// Where text is UTF-8 these are three modules; otherwise any codec may be asked for, so it is all of
-/// `encodings`.
+/// `encodings`. Warnings that are configured need a few more.
 pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
     let blob = &config.blob;
     let any_codec =
@@ -35,6 +60,15 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
             modules.push(frozen(blob, &module)?);
         }
     }
+    let warns = WARNING_SETTINGS.iter().any(|setting| config.sets(setting));
+    if warns || config.is_interpreter() {
+        for name in FOR_WARNINGS {
+            // Not every version has all.
+            if let Some(module) = blob.module(name)? {
+                modules.push(frozen(blob, &module)?);
+            }
+        }
+    }
     ffi::freeze(modules.into_iter());
     Ok(())
 }
@@ -50,7 +84,7 @@ fn frozen(
 /// that `__file__`, `get_source` and the like work for it as for all others.
 pub(super) fn adopt(attached: Attached<'_>) -> Result<()> {
     let state = State::get();
-    for name in ["abc", "codecs", "io", "encodings", "encodings.aliases", "encodings.utf_8"] {
+    for name in ALWAYS.into_iter().chain(IN_LIBPYTHON).chain(FOR_WARNINGS) {
         if let Some(loaded) = attached.loaded_module(name)? {
             let found = State::checked(attached, name, state.blob.module(name))?;
             let Some(module) = found else { continue };
