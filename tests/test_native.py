@@ -433,6 +433,20 @@ def test_compressed_native_code(pyox, kits, host, home):
     assert not cache.exists()
 
 
+def test_what_a_library_only_reads_is_the_executables(kits, each_minor):
+    """Nothing of a copy stays but what the loader has written to; compressed code has no other place."""
+    code = """
+from nativekit import _first, _alone
+libraries = [line.split() for line in open("/proc/self/maps") if "/memfd:" in line]
+executable = [line.split()[1] for line in open("/proc/self/maps") if line.split()[-1] == sys.executable]
+say(copied=sorted({line[1] for line in libraries}), code=executable.count("r-xp"))
+"""
+    plain = question(kits(each_minor), code)
+    assert plain["code"] > 3 and not any("x" in mode for mode in plain["copied"]), plain
+    compressed = question(kits(each_minor, pack=("--compress-native",)), code)
+    assert compressed["code"] == 1 and "r-xp" in compressed["copied"], compressed
+
+
 # --- Names ----------------------------------------------------------------------
 
 

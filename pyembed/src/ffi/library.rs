@@ -1,5 +1,6 @@
 //! Shared libraries in the hands of the dynamic loader.
 
+#[cfg(target_arch = "x86_64")]
 use std::arch::naked_asm;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
@@ -230,6 +231,7 @@ pub(crate) fn resolve_paths_by(resolver: Resolver) {
 ///
 /// # Safety
 /// As for `dlopen`.
+#[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pyembed_dlopen(path: *const c_char, flags: c_int) -> *mut c_void {
@@ -247,6 +249,22 @@ unsafe extern "C" fn pyembed_dlopen(path: *const c_char, flags: c_int) -> *mut c
         resolve = sym resolve,
         next = sym NEXT,
     )
+}
+
+/// As above, but the C library takes the executable for the caller.
+///
+/// # Safety
+/// As for `dlopen`.
+#[cfg(not(target_arch = "x86_64"))]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pyembed_dlopen(path: *const c_char, flags: c_int) -> *mut c_void {
+    type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
+    // SAFETY: the arguments are as for `dlopen`, and `NEXT` is what the C library calls by that name.
+    unsafe {
+        let found = resolve(path, flags);
+        let next: Dlopen = std::mem::transmute(NEXT.load(Ordering::Relaxed));
+        next(if found.is_null() { path } else { found }, flags)
+    }
 }
 
 /// The path to open, and [`NEXT`] set; null for the path as it is.
