@@ -223,8 +223,6 @@ def work(number):
 def leave(how):
     if how == "exit":
         sys.exit(5)
-    if how == "text":
-        sys.exit("a text")
     if how == "signal":
         os.kill(os.getpid(), signal.SIGUSR1)
     if how == "os":
@@ -273,7 +271,7 @@ def main(method):
             pool.submit(leave, "os").result()
         except BrokenProcessPool as error:
             print(error)
-    for how in "exit", "text", "signal", "os", "raise":
+    for how in "exit", "signal", "raise":
         process = context.Process(target=leave, args=(how,), name=how)
         process.start()
         process.join()
@@ -314,12 +312,6 @@ def main(method):
             connection.send([1])
             print(connection.recv())
         process.join()
-    with context.Pool(2, initialise, ("pool",), maxtasksperchild=3) as pool:
-        print(pool.starmap(divmod, [(7, 2), (9, 4)]), sorted(pool.imap_unordered(abs, [-1, -2])), pool.apply(work, (1,)))
-        try:
-            pool.map(work, [13])
-        except ValueError as error:
-            print(repr(error))
 
 
 def interrupted(method):

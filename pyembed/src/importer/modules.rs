@@ -19,8 +19,10 @@ pub(super) static FIND_SPEC: Function = Function {
         let name = arguments.required(0).as_str()?;
         match State::checked(attached, name, State::get().blob.module(name))? {
             // Python's own importer knows what is compiled in.
-            None | Some(Module { kind: ModuleKind::Builtin, .. }) => Ok(attached.none()),
-            Some(Module { name: "__main__", .. }) => Ok(attached.none()),
+            None
+            | Some(Module { kind: ModuleKind::Builtin, .. } | Module { name: "__main__", .. }) => {
+                Ok(attached.none())
+            }
             Some(_) if State::get().locations.means_another(name) => Ok(attached.none()),
             Some(module) => spec_of(attached, &module, arguments.optional(1)),
         }
