@@ -13,7 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("chain")
 
-from chain import REPOSITORY, Chain, Distribution, require, run, write
+from chain import REPOSITORY, Chain, Distribution, clean_environment, require, run, write
 
 SOURCES = ("source@3.11", "source@3.13")
 SUPPORTED = [(3, minor) for minor in range(11, 15)]
@@ -227,3 +227,13 @@ def full_disk(tmp_path):
     run("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder)
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """An environment with an empty home folder, and where its cache would be."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    environment = clean_environment() | {"HOME": str(folder), "TMPDIR": str(tmp_path)}
+    environment.pop("XDG_CACHE_HOME", None)
+    return environment, folder / ".cache/pyembed"

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from chain import REPOSITORY, ask, clean_environment, require, run, write
+from chain import REPOSITORY, ask, require, run, write
 from conftest import HOSTS
 
 RUN = "import kit; print(kit.run())"
@@ -64,16 +64,6 @@ def built(pyox, host, kit_source, tmp_path_factory):
 def newest(fetched):
     """The newest of the installed Pythons: not all projects have wheels for older ones."""
     return fetched([spec for spec in HOSTS if ".pyenv" in spec][-1])
-
-
-@pytest.fixture
-def home(tmp_path):
-    """An environment with an empty home folder, and where its cache would be."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    environment = clean_environment() | {"HOME": str(folder), "TMPDIR": str(tmp_path)}
-    environment.pop("XDG_CACHE_HOME", None)
-    return environment, folder / ".cache/pyembed"
 
 
 def files_below(folder):

@@ -16,7 +16,7 @@ import zipfile
 
 import pytest
 
-from chain import ask, clean_environment, require, run, write
+from chain import ask, require, run, write
 
 # --- The wheel ------------------------------------------------------------------
 
@@ -213,16 +213,6 @@ def kits(pyox, wheel, tmp_path_factory):
 @pytest.fixture(scope="session")
 def kit(kits, host):
     return kits(host)
-
-
-@pytest.fixture
-def home(tmp_path):
-    """An environment with an empty home folder, and where its cache would be."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    environment = clean_environment() | {"HOME": str(folder), "TMPDIR": str(tmp_path)}
-    environment.pop("XDG_CACHE_HOME", None)
-    return environment, folder / ".cache/pyembed"
 
 
 # What code under test uses: where the process's shared objects lie, `{name: the files}`.

@@ -41,33 +41,96 @@ impl<'py> Arguments<'py> {
     }
 }
 
-impl Function {
-    /// Calls the function with what C hands over.
+/// What a built-in function's capsule points to.
+trait Callable {
+    /// The capsule's name, which nobody else uses.
+    const CAPSULE: &CStr;
+
+    /// The function's name in Python.
+    fn name(&self) -> &'static CStr;
+
+    /// Calls it; null where an exception is set.
     ///
     /// # Safety
-    /// The three must be what CPython passes to a `METH_FASTCALL | METH_KEYWORDS` function.
+    /// The last three must be what CPython passes to a `METH_FASTCALL | METH_KEYWORDS` function.
     unsafe fn call(
         &self,
+        attached: Attached<'_>,
+        args: *const *mut c::PyObject,
+        count: isize,
+        keywords: *mut c::PyObject,
+    ) -> *mut c::PyObject;
+}
+
+/// Where CPython enters, for every function.
+unsafe extern "C" fn enter<T: Callable + 'static>(
+    capsule: *mut c::PyObject,
+    args: *const *mut c::PyObject,
+    count: isize,
+    keywords: *mut c::PyObject,
+) -> *mut c::PyObject {
+    // SAFETY: the capsule is the one that `object` made, of a static value. CPython calls only from a
+    // thread that is attached, for as long as the call lasts; the rest is what it passes.
+    unsafe {
+        let this: *const T = c::PyCapsule_GetPointer(capsule, T::CAPSULE.as_ptr()).cast();
+        let Some(this) = this.as_ref() else { return ptr::null_mut() };
+        let attached = Attached::assume();
+        let call = AssertUnwindSafe(|| this.call(attached, args, count, keywords));
+        catch_unwind(call).unwrap_or_else(|_| {
+            let name = this.name().to_string_lossy();
+            attached.raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
+            ptr::null_mut()
+        })
+    }
+}
+
+/// Makes the built-in function, whose `self` is a capsule that points to `this`.
+fn object<'py, T: Callable>(
+    this: &'static T,
+    doc: CString,
+    module: &Object<'py>,
+) -> Result<Object<'py>> {
+    let attached = module.attached();
+    // CPython keeps a pointer to the definition; functions are made once and stay.
+    let definition = Box::leak(Box::new(c::PyMethodDef {
+        ml_name: this.name().as_ptr(),
+        ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: enter::<T> },
+        ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
+        ml_doc: doc.into_raw(),
+    }));
+    // SAFETY: definition, names and `this` are static, and `enter::<T>` takes the pointer for what it is.
+    unsafe {
+        let pointer = ptr::from_ref(this).cast_mut().cast();
+        let capsule = attached.owned(c::PyCapsule_New(pointer, T::CAPSULE.as_ptr(), None))?;
+        attached.owned(c::PyCFunction_NewEx(definition, capsule.as_ptr(), module.as_ptr()))
+    }
+}
+
+impl Callable for Function {
+    const CAPSULE: &CStr = c"pyembed.Function";
+
+    fn name(&self) -> &'static CStr {
+        self.name
+    }
+
+    unsafe fn call(
+        &self,
+        attached: Attached<'_>,
         args: *const *mut c::PyObject,
         count: isize,
         keywords: *mut c::PyObject,
     ) -> *mut c::PyObject {
-        // SAFETY: CPython calls only from a thread that is attached, for as long as the call lasts.
-        let attached = unsafe { Attached::assume() };
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: the three are what CPython passed.
-            let arguments = unsafe { self.collect(attached, args, count, keywords)? };
-            (self.body)(attached, arguments)
-        }));
-        match outcome {
-            Ok(Ok(object)) => object.into_ptr(),
-            Ok(Err(_)) => ptr::null_mut(),
-            Err(_) => {
-                let name = self.name.to_string_lossy();
-                attached.raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
-                ptr::null_mut()
-            }
-        }
+        // SAFETY: the three are what CPython passed.
+        unsafe { self.collect(attached, args, count, keywords) }
+            .and_then(|arguments| (self.body)(attached, arguments))
+            .map_or(ptr::null_mut(), Object::into_ptr)
+    }
+}
+
+impl Function {
+    /// The Python object for it.
+    pub(crate) fn object<'py>(&'static self, attached: Attached<'py>) -> Result<Object<'py>> {
+        object(self, CString::default(), &attached.string("pyembed")?)
     }
 
     unsafe fn collect<'py>(
@@ -110,20 +173,6 @@ impl Function {
     }
 }
 
-impl Function {
-    /// The Python object for it.
-    pub(crate) fn object<'py>(&'static self, attached: Attached<'py>) -> Result<Object<'py>> {
-        let (module, this) = (attached.string("pyembed")?, ptr::from_ref(self).cast());
-        let builtin = Builtin { name: self.name, doc: CString::default(), capsule: CAPSULE, entry };
-        // SAFETY: this function is static, and the capsule holds its address under a name that nobody
-        // else uses.
-        unsafe { builtin.object(&module, this, attached) }
-    }
-}
-
-const CAPSULE: &CStr = c"pyembed.Function";
-const FALLBACK: &CStr = c"pyembed.Fallback";
-
 /// A function in place of another: it calls that one, and something else where that fails in one way.
 pub(crate) struct Fallback {
     /// Its name in Python.
@@ -143,7 +192,6 @@ struct Bound {
 impl Fallback {
     /// The Python function that stands in for `original`.
     pub(crate) fn object<'py>(&'static self, original: Object<'py>) -> Result<Object<'py>> {
-        let attached = original.attached();
         let module = original.attribute(c"__module__")?;
         // `inspect.signature` reads a built-in function's signature from the head of its text.
         let name = self.name.to_string_lossy();
@@ -151,26 +199,26 @@ impl Fallback {
         let text = original.attribute(c"__doc__")?.to_display()?;
         let doc = CString::new(format!("{name}{signature}\n--\n\n{text}")).unwrap_or_default();
         let bound = Box::leak(Box::new(Bound { fallback: self, original: original.keep() }));
-        let this = ptr::from_ref(bound).cast();
-        let builtin = Builtin { name: self.name, doc, capsule: FALLBACK, entry: fall_back };
-        // SAFETY: `bound` is leaked, and the capsule holds its address under a name that nobody else uses.
-        unsafe { builtin.object(&module, this, attached) }
+        object(bound, doc, &module)
     }
 }
 
-impl Bound {
-    /// # Safety
-    /// The three must be what CPython passes to a `METH_FASTCALL | METH_KEYWORDS` function.
+impl Callable for Bound {
+    const CAPSULE: &CStr = c"pyembed.Fallback";
+
+    fn name(&self) -> &'static CStr {
+        self.fallback.name
+    }
+
     unsafe fn call(
         &self,
+        attached: Attached<'_>,
         args: *const *mut c::PyObject,
         count: isize,
         keywords: *mut c::PyObject,
     ) -> *mut c::PyObject {
-        // SAFETY: CPython calls only from a thread that is attached, for as long as the call lasts; the
-        // arguments go on as they came.
+        // SAFETY: the arguments go on as they came.
         unsafe {
-            let attached = Attached::assume();
             let call = |function: &Object<'_>| {
                 c::PyObject_Vectorcall(function.as_ptr(), args, count.unsigned_abs(), keywords)
             };
@@ -196,82 +244,6 @@ impl Bound {
             }
             c::Py_XDECREF(outcome);
             other
-        }
-    }
-}
-
-/// Where CPython enters, for every fallback.
-unsafe extern "C" fn fall_back(
-    capsule: *mut c::PyObject,
-    args: *const *mut c::PyObject,
-    count: isize,
-    keywords: *mut c::PyObject,
-) -> *mut c::PyObject {
-    // SAFETY: the capsule is the one that `Fallback::object` made, of a leaked value; the rest is what
-    // CPython passes.
-    unsafe {
-        let bound: *const Bound = c::PyCapsule_GetPointer(capsule, FALLBACK.as_ptr()).cast();
-        let Some(bound) = bound.as_ref() else { return ptr::null_mut() };
-        let call = AssertUnwindSafe(|| bound.call(args, count, keywords));
-        catch_unwind(call).unwrap_or_else(|_| {
-            let name = bound.fallback.name.to_string_lossy();
-            Attached::assume()
-                .raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
-            ptr::null_mut()
-        })
-    }
-}
-
-/// A built-in function whose `self` is a capsule with a pointer of ours.
-struct Builtin {
-    name: &'static CStr,
-    doc: CString,
-    capsule: &'static CStr,
-    entry: c::PyCFunctionFastWithKeywords,
-}
-
-impl Builtin {
-    /// Makes the function, whose `__module__` is `module`.
-    ///
-    /// # Safety
-    /// `this` must stay valid for good and be what `entry` takes the capsule of that name for.
-    unsafe fn object<'py>(
-        self,
-        module: &Object<'py>,
-        this: *const std::ffi::c_void,
-        attached: Attached<'py>,
-    ) -> Result<Object<'py>> {
-        // CPython keeps a pointer to the definition; functions are made once and stay.
-        let definition = Box::leak(Box::new(c::PyMethodDef {
-            ml_name: self.name.as_ptr(),
-            ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: self.entry },
-            ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
-            ml_doc: self.doc.into_raw(),
-        }));
-        // SAFETY: definition and names are static, the pointer is the caller's word.
-        unsafe {
-            let capsule = c::PyCapsule_New(this.cast_mut(), self.capsule.as_ptr(), None);
-            let capsule = attached.owned(capsule)?;
-            let function = c::PyCFunction_NewEx(definition, capsule.as_ptr(), module.as_ptr());
-            attached.owned(function)
-        }
-    }
-}
-
-/// Where CPython enters, for every function.
-unsafe extern "C" fn entry(
-    capsule: *mut c::PyObject,
-    args: *const *mut c::PyObject,
-    count: isize,
-    keywords: *mut c::PyObject,
-) -> *mut c::PyObject {
-    // SAFETY: the capsule is the one that `Function::object` made, of a static function; the rest is
-    // what CPython passes.
-    unsafe {
-        let function: *const Function = c::PyCapsule_GetPointer(capsule, CAPSULE.as_ptr()).cast();
-        match function.as_ref() {
-            Some(function) => function.call(args, count, keywords),
-            None => ptr::null_mut(),
         }
     }
 }

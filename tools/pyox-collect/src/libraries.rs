@@ -180,9 +180,9 @@ impl Search<'_> {
             let origin = origin.to_string_lossy();
             let folder = folder.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", &origin);
             let path = without_dots(&Path::new(&folder).join(name));
-            // A file of that name may be something else, or damaged.
+            // A file of that name may be something else, or damaged; what this wave adds has been looked at.
             if let Some(&other) = self.by_path.get(&path)
-                && self.native(other).is_some()
+                && (other >= self.reads.len() || self.native(other).is_some())
             {
                 return Some(Provider::Candidate(other));
             }
