@@ -298,12 +298,13 @@ def try_one(application, distribution, keep):
     return row
 
 
-def hosts():
-    """The installed Pythons that can be embedded, one of each minor version."""
+def default_distributions():
+    """Two minor versions: the newest that pyenv has installed, else what is always to be had."""
     found = {}
     for path in sorted(Path.home().glob(".pyenv/versions/3.1[1-4]*/bin/python3")):
         found[path.parts[-3].rsplit(".", 1)[0]] = f"host:{path}"
-    return [found[minor] for minor in sorted(found)][-2:] or ["host"]
+    newest = [found[minor] for minor in sorted(found)][-2:]
+    return newest if len(newest) == 2 else ["host", "source@3.13"]
 
 
 def main():
@@ -318,7 +319,7 @@ def main():
     if unknown:
         parser.error(f"not in matrix.toml: {', '.join(sorted(unknown))}")
     try:
-        distributions = [Distribution(spec) for spec in args.dist or hosts()]
+        distributions = [Distribution(spec) for spec in args.dist or default_distributions()]
     except Failed as failed:
         sys.exit(f"run.py: error: {failed}") or 2
     surprises = 0
