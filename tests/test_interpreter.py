@@ -5,7 +5,6 @@ output and errors must be equal but for the folder in front of the application's
 """
 
 import json
-import os
 import re
 import signal
 import subprocess
