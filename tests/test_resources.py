@@ -273,6 +273,9 @@ def test_metadata(probe):
             "scripts": sorted(e.name for e in metadata.entry_points(group="console_scripts")),
             "load": metadata.entry_points(group="console_scripts")["markdown-it"].load().__name__,
             "packages": metadata.packages_distributions()["rich"], "missing": missing,
+            "extras": rich.metadata.get_all("Provides-Extra"), "optional": [r for r in rich.requires if "extra ==" in r],
+            "located": [[str(f), f.locate().is_file(), f.size == len(f.read_binary())] for f in rich.files if f.name in ("py.typed", "METADATA")],
+            "place": str(rich.locate_file("rich/py.typed")),
             "normalised": metadata.version("markdown_it.PY") == metadata.version("markdown-it-py"),
         }))
         """,
@@ -283,6 +286,9 @@ def test_metadata(probe):
     assert set(said["all"]) >= {"rich", "Pygments", "markdown-it-py", "mdurl"}
     assert {"markdown-it", "pygmentize"} <= set(said["scripts"]) and said["load"] == "main"
     assert said["packages"] == ["rich"] and "absent" in said["missing"] and said["normalised"]
+    assert said["extras"] == ["jupyter"] and said["optional"][0].startswith("ipywidgets")
+    assert ["rich/py.typed", True, True] in said["located"] and len(said["located"]) == 2, said["located"]
+    assert said["place"] == f"{probe}/rich/py.typed"
 
 
 def test_sources(probe):
