@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -377,6 +378,8 @@ def test_ctrl_c_ends_all_processes(workers, each_minor, method):
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen([*command, "interrupted", method], start_new_session=True, env=clean_environment(), **streams)
         assert process.stdout.readline() == "ready\n"
+        # A worker that is still inside its `event.set()` would end otherwise, or not at all, under python too.
+        time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
         # It reads to the end of streams that every process of the application has.
         output, errors = process.communicate(timeout=30)

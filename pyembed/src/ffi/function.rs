@@ -41,6 +41,14 @@ impl<'py> Arguments<'py> {
     }
 }
 
+/// What CPython passes to a `METH_FASTCALL | METH_KEYWORDS` function.
+#[derive(Clone, Copy)]
+struct Passed {
+    args: *const *mut c::PyObject,
+    count: isize,
+    keywords: *mut c::PyObject,
+}
+
 /// What a built-in function's capsule points to.
 trait Callable {
     /// The capsule's name, which nobody else uses.
@@ -52,14 +60,8 @@ trait Callable {
     /// Calls it; null where an exception is set.
     ///
     /// # Safety
-    /// The last three must be what CPython passes to a `METH_FASTCALL | METH_KEYWORDS` function.
-    unsafe fn call(
-        &self,
-        attached: Attached<'_>,
-        args: *const *mut c::PyObject,
-        count: isize,
-        keywords: *mut c::PyObject,
-    ) -> *mut c::PyObject;
+    /// `passed` must be what CPython has passed to this call.
+    unsafe fn call(&self, attached: Attached<'_>, passed: Passed) -> *mut c::PyObject;
 }
 
 /// Where CPython enters, for every function.
@@ -75,7 +77,8 @@ unsafe extern "C" fn enter<T: Callable + 'static>(
         let this: *const T = c::PyCapsule_GetPointer(capsule, T::CAPSULE.as_ptr()).cast();
         let Some(this) = this.as_ref() else { return ptr::null_mut() };
         let attached = Attached::assume();
-        let call = AssertUnwindSafe(|| this.call(attached, args, count, keywords));
+        let passed = Passed { args, count, keywords };
+        let call = AssertUnwindSafe(|| this.call(attached, passed));
         catch_unwind(call).unwrap_or_else(|_| {
             let name = this.name().to_string_lossy();
             attached.raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
@@ -113,15 +116,9 @@ impl Callable for Function {
         self.name
     }
 
-    unsafe fn call(
-        &self,
-        attached: Attached<'_>,
-        args: *const *mut c::PyObject,
-        count: isize,
-        keywords: *mut c::PyObject,
-    ) -> *mut c::PyObject {
-        // SAFETY: the three are what CPython passed.
-        unsafe { self.collect(attached, args, count, keywords) }
+    unsafe fn call(&self, attached: Attached<'_>, passed: Passed) -> *mut c::PyObject {
+        // SAFETY: the caller's word.
+        unsafe { self.collect(attached, passed) }
             .and_then(|arguments| (self.body)(attached, arguments))
             .map_or(ptr::null_mut(), Object::into_ptr)
     }
@@ -133,13 +130,16 @@ impl Function {
         object(self, CString::default(), &attached.string("pyembed")?)
     }
 
+    /// Puts the arguments of a call in the order of the parameters.
+    ///
+    /// # Safety
+    /// `passed` must be what CPython has passed to this call.
     unsafe fn collect<'py>(
         &self,
         attached: Attached<'py>,
-        args: *const *mut c::PyObject,
-        count: isize,
-        keywords: *mut c::PyObject,
+        passed: Passed,
     ) -> Result<Arguments<'py>> {
+        let Passed { args, count, keywords } = passed;
         let mut values = [None, None, None];
         let positional = usize::try_from(count).unwrap_or(0);
         let wrong = |what: &str| {
@@ -210,16 +210,11 @@ impl Callable for Bound {
         self.fallback.name
     }
 
-    unsafe fn call(
-        &self,
-        attached: Attached<'_>,
-        args: *const *mut c::PyObject,
-        count: isize,
-        keywords: *mut c::PyObject,
-    ) -> *mut c::PyObject {
+    unsafe fn call(&self, attached: Attached<'_>, passed: Passed) -> *mut c::PyObject {
         // SAFETY: the arguments go on as they came.
         unsafe {
             let call = |function: &Object<'_>| {
+                let Passed { args, count, keywords } = passed;
                 c::PyObject_Vectorcall(function.as_ptr(), args, count.unsigned_abs(), keywords)
             };
             let outcome = call(&self.original.get(attached));
