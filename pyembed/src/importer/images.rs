@@ -1,8 +1,9 @@
 //! Shared objects of the blob as files that the dynamic loader can open.
 //!
 //! The bytes go into an anonymous file in memory (memfd), opened by its name under `/proc/self/fd`. Once the
-//! library is loaded the descriptor is closed, and most of the copy is given back. Where that is forbidden or there is no `/proc`, they go into
-//! a private folder of the user's cache, by the blob's digest, which later runs find again.
+//! library is loaded the descriptor is closed, and most of the copy is given back. Where memfd is forbidden or
+//! there is no `/proc`, they go into a private folder of the user's cache, by the blob's digest, which later
+//! runs find again.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
