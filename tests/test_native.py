@@ -63,6 +63,8 @@ LIBRARIES = {
     "nativekit/libunnamed.so": ("int unnamed(void) { return 5; }", [], []),
     # Found in the package's folder by whoever opens it.
     "nativekit/libplain.so": ("int shared_value(void); int plain(int n) { return n + shared_value(); }", [f"nativekit.libs/{SHARED}"], [ORIGIN_LIBS]),
+    # What it reads ends in the page where what it writes begins.
+    "nativekit/libcramped.so": ("static int count = 6; int cramped(void) { return ++count; }", [], ["-nostdlib", "-Wl,-T,nativekit/cramped.ld"]),
     "nativekit/plugins/libplugin.so": ("int plugin(void) { return 11; }", [], []),
     # It opens its plug-in by a path from its own, as many do.
     "nativekit/libhost.so": (
@@ -92,6 +94,26 @@ LIBRARIES = {
         ["-Wl,-soname,libhost.so", "-ldl", ORIGIN],
     ),
 }
+
+CRAMPED = """
+PHDRS {
+    head PT_LOAD FILEHDR PHDRS FLAGS(4); code PT_LOAD FLAGS(5); read PT_LOAD FLAGS(4);
+    write PT_LOAD FLAGS(6); dynamic PT_DYNAMIC FLAGS(6);
+}
+SECTIONS {
+    . = SIZEOF_HEADERS;
+    .gnu.hash : { *(.gnu.hash) } :head
+    .dynsym : { *(.dynsym) }
+    .dynstr : { *(.dynstr) }
+    .rela.dyn : { *(.rela*) }
+    . = ALIGN(4096);
+    .text : { *(.text*) } :code
+    . = ALIGN(4096);
+    .rodata : { *(.rodata*) QUAD(1) } :read
+    .data : { *(.data*) *(.got*) } :write
+    .dynamic : { *(.dynamic) } :write :dynamic
+}
+"""
 
 # name: (what its `call` gives, declarations, the libraries it is linked with, options)
 EXTENSIONS = {
@@ -158,6 +180,7 @@ def tree(include, tmp_path_factory):
     """The wheel's files."""
     require("gcc")
     folder = tmp_path_factory.mktemp("tree")
+    write(folder / "nativekit/cramped.ld", CRAMPED)
     for location, (source, libraries, options) in LIBRARIES.items():
         compile_c(folder, location, source, libraries, options)
     source, _, options = LIBRARIES[f"nativekit.libs/{PING}"]
@@ -435,6 +458,16 @@ say(copied=sorted({line[1] for line in libraries}), code=executable.count("r-xp"
     assert plain["code"] > 3 and not any("x" in mode for mode in plain["copied"]), plain
     compressed = question(kits(each_minor, pack=("--compress-native",)), code)
     assert compressed["code"] == 1 and "r-xp" in compressed["copied"], compressed
+
+
+def test_a_page_that_a_library_reads_and_writes(kits, each_minor):
+    """Two of its segments meet there: the page stays the copy's."""
+    code = """
+import ctypes, nativekit
+library = ctypes.CDLL(os.path.join(os.path.dirname(nativekit.__file__), "libcramped.so"))
+say(values=[library.cramped(), library.cramped()])
+"""
+    assert question(kits(each_minor), code) == {"values": [7, 8]}
 
 
 # --- Names ----------------------------------------------------------------------

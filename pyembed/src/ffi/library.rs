@@ -89,10 +89,13 @@ impl LoadedLibrary {
         }
         // SAFETY: the library is loaded, so the record is alive.
         let base = unsafe { (*self.0.as_ptr()).base };
+        let loaded = || segments.iter().filter(|segment| segment.p_type == libc::PT_LOAD);
         let mut written = Vec::new();
-        for segment in segments.iter().filter(|segment| segment.p_type == libc::PT_LOAD) {
+        for segment in loaded() {
             let pages = Pages::of(segment);
-            if segment.p_flags & libc::PF_W != 0 || !pages.replace(base, &executable, offset) {
+            let as_in_the_file = segment.p_flags & libc::PF_W == 0
+                && loaded().filter(|other| meet(segment, other)).count() == 1;
+            if !as_in_the_file || !pages.replace(base, &executable, offset) {
                 written.push(pages);
             }
         }
@@ -152,6 +155,17 @@ impl Pages {
         };
         mapped != libc::MAP_FAILED
     }
+}
+
+/// Whether two segments have a page of addresses in common, as a segment has with itself. The later of them
+/// was mapped over the earlier there.
+fn meet(one: &Segment, other: &Segment) -> bool {
+    let pages = |segment: &Segment| {
+        let page = PAGE as u64;
+        (segment.p_vaddr / page, segment.p_vaddr.saturating_add(segment.p_memsz).div_ceil(page))
+    };
+    let ((start, end), (other_start, other_end)) = (pages(one), pages(other));
+    start < other_end && other_start < end
 }
 
 /// Gives a range of an anonymous file's pages back.
