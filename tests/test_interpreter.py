@@ -536,6 +536,17 @@ def test_settings_reach_the_interpreter(pyox, each_minor, tmp_path):
     assert json.loads(run(app).stdout)["hash"] == said["hash"]
 
 
+def test_an_encoding_of_an_extension_module(pyox, each_minor, tmp_path):
+    """Start-up needs the codec's extension module before anything else of the application."""
+    source = """
+        import sys
+        print("\u65e5\u672c", sys.modules["_codecs_jp"].__name__)
+        """
+    app = pyox.build_script(tmp_path, each_minor, source, "--config", "stdio_encoding=shift_jis")
+    done = run(app, text=False)
+    assert (done.stdout, done.stderr) == ("\u65e5\u672c _codecs_jp\n".encode("shift_jis"), b"")
+
+
 def test_optimised_bytecode(pyox, each_minor, tmp_path):
     source = '''
         """A docstring."""

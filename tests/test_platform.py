@@ -222,18 +222,31 @@ TEXT = r"""
     os.environ["NAME"] = os.fsdecode(b"\xc3\xb6\xff")
     print(os.environb[b"NAME"], ascii(subprocess.run("printf %s $NAME", shell=True, capture_output=True).stdout))
     print(ascii(time.strftime("%A %d %B", (2024, 7, 1, 0, 0, 0, 0, 183, 0))), locale.strcoll("a", "B") > 0, locale.strxfrm("a"))
-    print(ascii("gr\xf6\xdfer".upper()), "\u0130".lower().encode(), ascii(sys.stdin.readline()))
-    print(open(os.devnull).encoding, locale.getpreferredencoding(False))
+    print(ascii("gr\xf6\xdfer".upper()), "\u0130".lower().encode())
+    print(open(os.devnull).encoding, locale.getpreferredencoding(False), sys.getfilesystemencoding(), flush=True)
+    print(ascii(sys.stdin.readline()))
 """
 
 
-@pytest.mark.parametrize("name", ["C.UTF-8", "C", "absent_LOCALE.UTF-8"])
-def test_text_and_names_of_files(probes, each_minor, probe_source, tmp_path, name):
+@pytest.fixture(scope="session")
+def locales(tmp_path_factory):
+    """A folder of compiled locales, as LOCPATH wants it."""
+    require("localedef")
+    folder = tmp_path_factory.mktemp("locales")
+    for name in ("de_DE.UTF-8", "de_DE.ISO-8859-1", "tr_TR.UTF-8", "ja_JP.EUC-JP"):
+        language, _, charmap = name.partition(".")
+        run("localedef", "-i", language, "-f", charmap, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["C.UTF-8", "C", "de_DE.UTF-8", "de_DE.ISO-8859-1", "tr_TR.UTF-8", "ja_JP.EUC-JP", "absent_LOCALE.UTF-8"])
+def test_text_and_names_of_files(probes, each_minor, probe_source, locales, tmp_path, name):
     """As under python, in every locale; one that the system lacks is an error in both."""
     # Each makes its files in a folder of its own.
     header = "    import os, tempfile\n    os.chdir(tempfile.mkdtemp(dir=os.getcwd()))"
     code = write(probe_source / "code.txt", header + TEXT).read_text()
     environment = {variable: value for variable, value in clean_environment().items() if variable != "LC_ALL"}
-    options = {"env": environment | {"LC_ALL": name}, "cwd": tmp_path, "input": "größer\n"}
+    options = {"env": environment | {"LC_ALL": name, "LOCPATH": str(locales)}, "cwd": tmp_path, "input": "größer\n"}
     done = compare(probes(each_minor), each_minor.python, probe_source / "probe.py", code, **options)
-    assert done.returncode == (1 if "absent" in name else 0), done.stderr
+    # The line on stdin is no text in EUC-JP.
+    assert done.returncode == (1 if "absent" in name or "JP" in name else 0), done.stderr

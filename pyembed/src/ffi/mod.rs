@@ -24,6 +24,6 @@ pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result, sugge
 pub(crate) use section::{embedded, executable, let_go};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
-    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_is_utf8, pre_initialize,
-    print_exception, python_version, run_main,
+    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_encoding,
+    pre_initialize, print_exception, python_version, run_main, watch_imports,
 };

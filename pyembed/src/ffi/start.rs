@@ -2,11 +2,13 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
+use std::panic::catch_unwind;
 use std::ptr;
+use std::sync::OnceLock;
 
 use pyo3_ffi as c;
 
-use super::Attached;
+use super::{Attached, Exception, Raised};
 
 /// Why the interpreter did not start.
 #[derive(Debug)]
@@ -190,10 +192,10 @@ pub(crate) fn pre_initialize(config: &PreConfig, argv: &[CString]) -> Result<(),
     })
 }
 
-/// Whether text of the platform is UTF-8, so that start-up needs no other codec.
-pub(crate) fn locale_is_utf8() -> bool {
-    // SAFETY: the string is static until the next call, and compared at once.
-    unsafe { CStr::from_ptr(libc::nl_langinfo(libc::CODESET)) == c"UTF-8" }
+/// The C library's name for the encoding of the locale, such as `UTF-8`.
+pub(crate) fn locale_encoding() -> CString {
+    // SAFETY: the string is static until the next call, and copied at once.
+    unsafe { CStr::from_ptr(libc::nl_langinfo(libc::CODESET)) }.to_owned()
 }
 
 /// Makes modules importable before there is an importer: `(name, marshalled code, package)`.
@@ -216,6 +218,55 @@ pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)
     // SAFETY: no interpreter runs yet, so nobody reads the variable; the table ends with an entry
     // without a name and is never freed.
     unsafe { c::PyImport_FrozenModules = table.leak().as_ptr() };
+}
+
+/// What is told the name of each module before it is looked for.
+type Watch = fn(Attached<'_>, &str) -> super::Result<()>;
+
+static WATCH: OnceLock<Watch> = OnceLock::new();
+
+/// Has a function called before each import that has to look for its module, from the interpreter's start on.
+///
+/// It is an audit hook, which cannot be taken back and costs every audited event a call.
+pub(crate) fn watch_imports(watch: Watch) {
+    if WATCH.set(watch).is_ok() {
+        // SAFETY: the hook is a function of this crate and needs no data.
+        unsafe { PySys_AddAuditHook(Some(audit), ptr::null_mut()) };
+    }
+}
+
+/// The audit hook of [`watch_imports`]. Of the event `import` the first argument is the module's name.
+unsafe extern "C" fn audit(
+    event: *const c_char,
+    arguments: *mut c::PyObject,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: CPython passes a C string, and a tuple that outlives the call, in a thread that is attached.
+    unsafe {
+        let Some(watch) = WATCH.get().filter(|_| CStr::from_ptr(event) == c"import") else {
+            return 0;
+        };
+        let attached = Attached::assume();
+        let told = catch_unwind(|| {
+            let name = attached.borrowed(c::PyTuple_GetItem(arguments, 0))?;
+            watch(attached, name.as_str()?)
+        });
+        match told {
+            Ok(Ok(())) => 0,
+            Ok(Err(Raised)) => -1,
+            Err(_) => {
+                attached.raise(Exception::SystemError, "pyembed: the start panicked");
+                -1
+            }
+        }
+    }
+}
+
+unsafe extern "C" {
+    fn PySys_AddAuditHook(
+        hook: Option<unsafe extern "C" fn(*const c_char, *mut c::PyObject, *mut c_void) -> c_int>,
+        data: *mut c_void,
+    ) -> c_int;
 }
 
 /// What the executable has in place of CPython's search for an installation.

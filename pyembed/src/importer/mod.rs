@@ -99,8 +99,17 @@ fn make_class<'py>(attached: Attached<'py>, builtins: &Object<'py>) -> Result<Ob
     metaclass.call([&name, &bases, &namespace])
 }
 
-/// Makes the importer and puts it first, and gives the modules that start-up loaded their place in it.
+/// Makes the importer and puts it first, where start-up has not needed it already, and gives the modules that
+/// start-up loaded their place in it.
 pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+    if !startup::has_installed() {
+        put_first(attached, config)?;
+    }
+    startup::adopt(attached)
+}
+
+/// Makes the importer and puts it first.
+fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     let bootstrap = attached.import(c"_frozen_importlib")?;
     let builtins = attached.import(c"builtins")?;
     let class = make_class(attached, &builtins)?;
@@ -132,8 +141,7 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     }
     collector::install(attached)?;
     file_system::install(attached)?;
-    hooks::install(attached)?;
-    startup::adopt(attached)
+    hooks::install(attached)
 }
 
 impl State {

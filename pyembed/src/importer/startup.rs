@@ -1,5 +1,11 @@
 //! The time before the importer: what CPython imports while it starts, and what becomes of it.
 
+use std::env;
+use std::ffi::CStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use pyox_blob::layout::ModuleKind;
 use pyox_blob::{Blob, Module};
 
 use super::State;
@@ -36,20 +42,49 @@ const IN_LIBPYTHON: [&str; 3] = ["abc", "codecs", "io"];
 const WARNING_SETTINGS: [&str; 3] = ["warnoptions", "dev_mode", "bytes_warning"];
 
 /// Settings with which another codec may be needed before the importer is there.
-const CODEC_SETTINGS: [&str; 3] = ["filesystem_encoding", "stdio_encoding", "use_environment"];
+const CODEC_SETTINGS: [&str; 2] = ["filesystem_encoding", "stdio_encoding"];
+
+/// What codecs of East Asian text are written in; extension modules in some distributions.
+const CODEC_MODULES: [&str; 7] = [
+    "_codecs_cn",
+    "_codecs_hk",
+    "_codecs_iso2022",
+    "_codecs_jp",
+    "_codecs_kr",
+    "_codecs_tw",
+    "_multibytecodec",
+];
+
+/// The encoding of the locale `C`, in which Python's text is UTF-8.
+const ASCII: &CStr = c"ANSI_X3.4-1968";
+
+/// The configuration of an interpreter whose start may need the importer.
+static EARLY: OnceLock<PythonConfig> = OnceLock::new();
+
+/// How far that has come.
+static STAGE: AtomicU8 = AtomicU8::new(STARTING);
+const STARTING: u8 = 0;
+const INSTALLED: u8 = 1;
+const STARTED: u8 = 2;
 
 /// Offers what start-up imports as frozen modules.
 ///
 /// Where text is UTF-8 these are three modules; otherwise any codec may be asked for, so it is all of
-/// `encodings`. Warnings that are configured need a few more.
+/// `encodings`. Warnings that are configured need a few more. A codec that is an extension module cannot be
+/// frozen: where there are any, the importer comes as soon as one is imported.
 pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
     let blob = &config.blob;
-    let any_codec =
-        !ffi::locale_is_utf8() || CODEC_SETTINGS.iter().any(|setting| config.sets(setting));
+    let locale = ffi::locale_encoding();
+    let sets_codec = CODEC_SETTINGS.iter().any(|setting| config.sets(setting))
+        || (config.sets("use_environment") && env::var_os("PYTHONIOENCODING").is_some());
     let mut modules = Vec::new();
-    if any_codec {
+    if sets_codec || locale.as_c_str() != c"UTF-8" {
         for module in blob.modules_from("encodings") {
             modules.push(frozen(blob, &module?)?);
+        }
+        if (sets_codec || locale.as_c_str() != ASCII) && has_codec_extensions(blob)? {
+            EARLY.get_or_init(|| config.clone());
+            ffi::watch_imports(install_for_codecs);
         }
     } else {
         for name in ALWAYS {
@@ -73,11 +108,34 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
     Ok(())
 }
 
+fn has_codec_extensions(blob: &Blob<'static>) -> Result<bool, Error> {
+    for name in CODEC_MODULES {
+        if blob.module(name)?.is_some_and(|module| module.kind == ModuleKind::Extension) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn frozen(
     blob: &Blob<'static>,
     module: &Module<'static>,
 ) -> Result<(String, &'static [u8], bool), Error> {
     Ok((module.name.to_owned(), blob.code(module)?, module.is_package))
+}
+
+/// Installs the importer while CPython starts, if a codec asks for it.
+fn install_for_codecs(attached: Attached<'_>, name: &str) -> Result<()> {
+    let Some(config) = EARLY.get().filter(|_| CODEC_MODULES.contains(&name)) else { return Ok(()) };
+    match STAGE.compare_exchange(STARTING, INSTALLED, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => super::put_first(attached, config),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether start-up has needed the importer; afterwards it comes no more by itself.
+pub(super) fn has_installed() -> bool {
+    STAGE.swap(STARTED, Ordering::Relaxed) == INSTALLED
 }
 
 /// Gives each module that start-up loaded from a frozen table the spec that the importer gives it, so
