@@ -170,12 +170,14 @@ def pickled():
     from inner.functions import Point
     print(type(pickle.loads(pickle.dumps(Broken.__str__))), pickle.loads(pickle.dumps(Point(1, 2))), copy.deepcopy(Point(3, 4)))
 def unittests():
-    import unittest
+    import io, unittest
     class Test(unittest.TestCase):
         def test_it(self): self.assertEqual(divide, divide)
     globals()["Test"] = Test
-    result = unittest.main(argv=["x"], exit=False, verbosity=0).result
-    print(result.testsRun, result.wasSuccessful())
+    report = io.StringIO()
+    result = unittest.main(argv=["x"], exit=False, testRunner=unittest.TextTestRunner(report, verbosity=2)).result
+    # It says how long it took.
+    print(result.testsRun, [line for line in report.getvalue().splitlines() if not line.startswith("Ran ")])
 def doctests():
     import doctest
     from inner import functions
