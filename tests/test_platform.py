@@ -4,6 +4,7 @@ The layouts of several distributions are made in a mount namespace of the test's
 """
 
 import json
+import os
 import textwrap
 
 import pytest
@@ -250,3 +251,55 @@ def test_text_and_names_of_files(probes, each_minor, probe_source, locales, tmp_
     done = compare(probes(each_minor), each_minor.python, probe_source / "probe.py", code, **options)
     # The line on stdin is no text in EUC-JP.
     assert done.returncode == (1 if "absent" in name or "JP" in name else 0), done.stderr
+
+
+ANYWHERE = r"""
+    import importlib.resources, inspect, json, multiprocessing, os, pkgutil, sys
+    import _decimal, space.one
+
+    def double(number):
+        return 2 * number
+
+    if __name__ == "__main__":
+        folder = os.path.dirname(sys.executable)
+        assert os.fsencode(folder) == os.environb[b"FOLDER"] and os.path.samefile(sys.executable, "/proc/self/exe"), ascii(folder)
+        assert sys.path == [sys.executable] and sys.argv[0] == os.fsdecode(b"./app"), ascii(sys.path)
+        assert __file__ == os.path.join(sys.executable, "main.py") and os.path.isfile(__file__), ascii(__file__)
+        text = open(__file__).read()
+        assert text == inspect.getsource(sys.modules["__main__"]) and "def double" in text
+        assert json.__path__ == [os.path.join(sys.executable, "json")] and "decoder.py" in os.listdir(json.__path__[0])
+        assert json.__cached__.startswith(json.__path__[0]) and json.__spec__.origin == json.__file__
+        assert list(space.__path__)[0] == os.path.join(sys.executable, "space") and space.one.VALUE == 1
+        assert {module.name for module in pkgutil.iter_modules(json.__path__)} >= {"decoder", "encoder"}
+        assert importlib.resources.files("space").joinpath("data.txt").read_text() == "data"
+        assert json.__loader__.get_data(os.path.join(sys.executable, "space/data.txt")) == b"data"
+        if hasattr(_decimal, "__file__"):
+            assert os.path.dirname(os.path.dirname(_decimal.__file__)) == sys.executable and os.path.exists(_decimal.__file__)
+        for path in os.path.join(sys.executable, "none.py"), os.fsdecode(b"/\xff"):
+            try:
+                json.__loader__.get_data(path)
+            except FileNotFoundError as error:
+                assert ascii(path) in str(error)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            print(pool.map(double, [21]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "locale"),
+    [(b"gr\xc3\xb6\xc3\x9fer", "C.UTF-8"), (b"\xff\xfe", "C.UTF-8"), (b"gr\xc3\xb6\xc3\x9fer", "C"), (b"gr\xf6\xdfer", "de_DE.ISO-8859-1"), (b"\xc3\xb6", "de_DE.ISO-8859-1")],
+    ids=["text", "no text", "C", "Latin-1", "UTF-8 under Latin-1"],
+)
+def test_a_folder_of_any_name(pyox, each_minor, locales, tmp_path, folder, locale):
+    """The executable's path is what Python decodes, and everything that begins with it is found there."""
+    write(tmp_path / "space/one.py", "VALUE = 1\n")
+    write(tmp_path / "space/data.txt", "data")
+    script = write(tmp_path / "main.py", ANYWHERE)
+    app = pyox.build(tmp_path, each_minor, script, tmp_path / "space")
+    place = os.path.join(os.fsencode(tmp_path), folder)
+    os.mkdir(place)
+    os.rename(app, os.path.join(place, b"app"))
+    environment = {name: value for name, value in clean_environment().items() if name != "LC_ALL"}
+    environment |= {"LC_ALL": locale, "LOCPATH": str(locales), "FOLDER": os.fsdecode(place)}
+    done = run("./app", cwd=place, env=environment)
+    assert (done.stdout, done.stderr) == ("[42]\n", "")

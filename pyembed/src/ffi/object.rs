@@ -3,8 +3,9 @@
 // `self` is the proof of being attached: what needs no more of it still must not be called without.
 #![allow(clippy::unused_self)]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::marker::PhantomData;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr::{self, NonNull};
 
 use pyo3_ffi as c;
@@ -142,6 +143,15 @@ impl<'py> Attached<'py> {
         }
     }
 
+    /// A path, decoded as `os.fsdecode` does it.
+    pub(crate) fn path(self, path: &OsStr) -> Result<Object<'py>> {
+        let bytes = path.as_bytes();
+        // SAFETY: pointer and length are those of a slice, of which CPython makes a copy.
+        unsafe {
+            self.owned(c::PyUnicode_DecodeFSDefaultAndSize(bytes.as_ptr().cast(), length(bytes)))
+        }
+    }
+
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<Object<'py>> {
         // SAFETY: pointer and length are those of a slice, which CPython copies.
         unsafe { self.owned(c::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), length(bytes))) }
@@ -242,7 +252,7 @@ impl<'py> Attached<'py> {
 
     /// Sets an `ImportError` for a module.
     pub(crate) fn raise_import_error(self, message: &str, name: &str) -> Raised {
-        self.raise_import_error_at(message, name, None)
+        self.raise_import_error_at(message, name, &self.none())
     }
 
     /// Sets an `ImportError` for a module, with the path of its file.
@@ -250,11 +260,10 @@ impl<'py> Attached<'py> {
         self,
         message: &str,
         name: &str,
-        path: Option<&str>,
+        path: &Object<'py>,
     ) -> Raised {
         let attempt = || -> Result<()> {
             let (message, name) = (self.string(message)?, self.string(name)?);
-            let path = path.map_or_else(|| Ok(self.none()), |path| self.string(path))?;
             // SAFETY: all three are live objects.
             unsafe { c::PyErr_SetImportError(message.as_ptr(), name.as_ptr(), path.as_ptr()) };
             Ok(())
@@ -480,6 +489,48 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// The same; none where this is no `str`, or one that is no text, as paths can be.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.as_str().map_err(|raised| drop(self.attached.take(raised))).ok()
+    }
+
+    /// A path, encoded as `os.fsencode` does it.
+    pub(crate) fn as_path(&self) -> Result<OsString> {
+        // SAFETY: CPython checks the type; the bytes are copied while their object is alive.
+        unsafe {
+            let encoded = self.attached.owned(c::PyUnicode_EncodeFSDefault(self.as_ptr()))?;
+            let (mut start, mut len) = (ptr::null_mut(), 0);
+            let status = c::PyBytes_AsStringAndSize(encoded.as_ptr(), &raw mut start, &raw mut len);
+            self.attached.check(status)?;
+            let bytes = std::slice::from_raw_parts(start.cast(), usize::try_from(len).unwrap_or(0));
+            Ok(OsString::from_vec(bytes.to_vec()))
+        }
+    }
+
+    /// The two texts joined.
+    pub(crate) fn concatenate(&self, other: &Object<'py>) -> Result<Object<'py>> {
+        // SAFETY: both are alive, and CPython checks their types.
+        unsafe { self.attached.owned(c::PyUnicode_Concat(self.as_ptr(), other.as_ptr())) }
+    }
+
+    /// What follows a prefix; none where this is no text that begins with it.
+    pub(crate) fn after(&self, prefix: &Object<'py>) -> Result<Option<Object<'py>>> {
+        // SAFETY: both are alive; what is no `str` goes no further.
+        unsafe {
+            if c::PyUnicode_Check(self.as_ptr()) == 0 {
+                return Ok(None);
+            }
+            let (start, end) = (c::PyUnicode_GetLength(prefix.as_ptr()), isize::MAX);
+            match c::PyUnicode_Tailmatch(self.as_ptr(), prefix.as_ptr(), 0, end, -1) {
+                -1 => Err(Raised),
+                0 => Ok(None),
+                _ => {
+                    self.attached.owned(c::PyUnicode_Substring(self.as_ptr(), start, end)).map(Some)
+                }
+            }
+        }
+    }
+
     /// The value of an `int`.
     pub(crate) fn as_integer(&self) -> Result<i64> {
         // SAFETY: CPython checks the type; -1 is an error only with an exception set.
@@ -498,10 +549,21 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// `str(self)`.
+    pub(crate) fn to_str(&self) -> Result<Object<'py>> {
+        // SAFETY: `self` is alive.
+        unsafe { self.attached.owned(c::PyObject_Str(self.as_ptr())) }
+    }
+
     /// The text of `str(self)`.
     pub(crate) fn to_display(&self) -> Result<String> {
+        self.to_str()?.as_str().map(str::to_owned)
+    }
+
+    /// The text of `ascii(self)`.
+    pub(crate) fn to_ascii(&self) -> Result<String> {
         // SAFETY: `self` is alive.
-        let text = unsafe { self.attached.owned(c::PyObject_Str(self.as_ptr()))? };
+        let text = unsafe { self.attached.owned(c::PyObject_ASCII(self.as_ptr()))? };
         text.as_str().map(str::to_owned)
     }
 

@@ -163,15 +163,15 @@ impl Located {
 
 /// The folder beside the executable, which must hold all files.
 fn beside(files: &[File<'static>]) -> Result<PathBuf, String> {
-    let executable = PathBuf::from(&State::get().root);
+    let executable = &State::get().executable;
     let folder = |executable: &Path| {
         let mut name = executable.as_os_str().to_owned();
         name.push(".files");
         PathBuf::from(name)
     };
-    let wanted = folder(&executable);
+    let wanted = folder(executable);
     // The executable may have been called by a link to it.
-    let resolved = fs::canonicalize(&executable).map(|path| folder(&path)).ok();
+    let resolved = fs::canonicalize(executable).map(|path| folder(&path)).ok();
     let candidates = [Some(wanted.clone()), resolved];
     let Some(found) = candidates.into_iter().flatten().find(|folder| folder.is_dir()) else {
         return Err(format!(

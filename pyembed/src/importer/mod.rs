@@ -25,6 +25,7 @@ mod resources;
 mod startup;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use pyox_blob::Blob;
@@ -41,8 +42,10 @@ pub(crate) use startup::freeze_startup;
 /// What the importer works with; set once, when it is installed.
 struct State {
     blob: Blob<'static>,
-    /// The executable's path: what locations begin with.
-    root: String,
+    /// The executable.
+    executable: PathBuf,
+    /// Its path as Python has it: what locations begin with.
+    root: Kept,
     /// The packages whose files are real files.
     locations: Locations,
     /// `cpython-313`, which `__cached__` has in it.
@@ -116,7 +119,8 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     let implementation = attached.sys(c"implementation")?;
     let state = State {
         blob: config.blob,
-        root: config.executable.to_string_lossy().into_owned(),
+        executable: config.executable.clone(),
+        root: attached.path(config.executable.as_os_str())?.keep(),
         locations: State::checked(
             attached,
             "locations",
@@ -136,8 +140,7 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
     if !config.sets("module_search_paths") {
         // The executable stands in `sys.path` where its application's folder would: some look there.
-        let root = attached.string(&State::get().root)?;
-        attached.sys(c"path")?.call_method(c"append", [&root])?;
+        attached.sys(c"path")?.call_method(c"append", [&State::get().root.get(attached)])?;
     }
     collector::install(attached)?;
     file_system::install(attached)?;
@@ -151,15 +154,31 @@ impl State {
     }
 
     /// The `__file__` of something of a module that lies at a location.
-    fn file_name(&self, attached: Attached<'_>, module: &str, location: &str) -> Result<String> {
-        let root = self.locations.root(attached, module)?.unwrap_or(&self.root);
-        Ok(format!("{root}/{location}"))
+    fn file_name<'py>(
+        &self,
+        attached: Attached<'py>,
+        module: &str,
+        location: &str,
+    ) -> Result<Object<'py>> {
+        match self.locations.root(attached, module)? {
+            Some(root) => attached.string(&format!("{root}/{location}")),
+            None => {
+                let root = self.root.get(attached);
+                root.concatenate(&attached.string(&format!("/{location}"))?)
+            }
+        }
     }
 
     /// The location of a path that begins with the executable's; empty for the executable itself.
-    fn location<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let rest = path.strip_prefix(&self.root)?;
-        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    ///
+    /// Locations are text, so what is not, in a path, belongs to none.
+    fn location(&self, path: &Object<'_>) -> Result<Option<String>> {
+        let Some(rest) = path.after(&self.root.get(path.attached()))? else { return Ok(None) };
+        let rest = rest.text();
+        Ok(rest
+            .filter(|rest| rest.is_empty())
+            .or_else(|| rest?.strip_prefix('/'))
+            .map(str::to_owned))
     }
 
     /// Passes a damaged blob on as an `ImportError`.

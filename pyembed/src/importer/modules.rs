@@ -129,9 +129,7 @@ pub(super) static GET_FILENAME: Function = Function {
     body: |attached, arguments| {
         let module = named(attached, &arguments)?;
         match location_of(&module) {
-            Some(location) => {
-                attached.string(&State::get().file_name(attached, module.name, &location)?)
-            }
+            Some(location) => State::get().file_name(attached, module.name, &location),
             None => {
                 Err(attached.raise_import_error("a namespace package has no file", module.name))
             }
@@ -168,11 +166,11 @@ pub(super) fn spec_of<'py>(
     let spec = class.call([&name, &state.class.get(attached)])?;
     if let Some(location) = location_of(module) {
         let file = state.file_name(attached, module.name, &location)?;
-        spec.set_attribute(c"origin", &attached.string(&file)?)?;
+        spec.set_attribute(c"origin", &file)?;
         spec.set_attribute(c"_set_fileattr", &attached.bool(true))?;
         if let Some((folder, stem)) = source_parts(&location) {
             let cached = format!("{folder}__pycache__/{stem}.{}.pyc", state.cache_tag);
-            let cached = attached.string(&state.file_name(attached, module.name, &cached)?)?;
+            let cached = state.file_name(attached, module.name, &cached)?;
             spec.set_attribute(c"cached", &cached)?;
         }
     }
@@ -224,8 +222,7 @@ pub(super) fn search_path<'py>(
     module: &Module<'_>,
 ) -> Result<Object<'py>> {
     let folder = module.name.replace('.', "/");
-    let folder = State::get().file_name(attached, module.name, &folder)?;
-    attached.list([attached.string(&folder)?])
+    attached.list([State::get().file_name(attached, module.name, &folder)?])
 }
 
 /// Where a module lies in the application's tree.

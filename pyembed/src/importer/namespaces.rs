@@ -50,7 +50,7 @@ fn portions<'py>(
     // Our own portions would be asked for themselves again.
     let mut outside = Vec::new();
     for place in searched.iterate()? {
-        if place.as_str().is_ok_and(|place| State::get().location(place).is_none()) {
+        if State::get().location(&place)?.is_none() {
             outside.push(place);
         }
     }

@@ -6,8 +6,9 @@
 //! opens that gets it, and `dladdr` and debuggers show it. What has been loaded stays.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, OsStr, c_int};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -36,14 +37,10 @@ pub(super) static CTYPES_DLOPEN: Function = Function {
         };
         let Some(original) = DLOPEN.get() else { return Ok(attached.none()) };
         // `None` stands for the executable itself; what is no path is refused by the original.
-        let path = match attached.import(c"os")?.call_method(c"fsdecode", [name]) {
-            Ok(path) => path,
-            Err(raised) => {
-                drop(attached.take(raised));
-                return original.get(attached).call([name, &mode]);
-            }
-        };
-        let Some(number) = path.as_str().ok().and_then(number_of) else {
+        let path = attached.import(c"os")?.call_method(c"fsdecode", [name]);
+        let path = path.and_then(|path| path.as_path());
+        let path = path.map_err(|raised| drop(attached.take(raised))).ok();
+        let Some(number) = path.and_then(|path| number_of(Path::new(&path))) else {
             return original.get(attached).call([name, &mode]);
         };
         let flags = c_int::try_from(mode.as_integer()?).unwrap_or(0) | libc::RTLD_NOW;
@@ -52,7 +49,7 @@ pub(super) static CTYPES_DLOPEN: Function = Function {
                 Failure::Why(why) => attached.raise(Exception::OSError, &why),
                 Failure::Raised(raised) => raised,
             })?;
-        original.get(attached).call([&attached.string(&name.to_string_lossy())?, &mode])
+        original.get(attached).call([&attached.path(OsStr::from_bytes(name.to_bytes()))?, &mode])
     },
 };
 
@@ -78,13 +75,11 @@ pub(super) fn create<'py>(
     let flags = attached.import(c"sys")?.call_method(c"getdlopenflags", [])?.as_integer()?;
     let flags = c_int::try_from(flags).unwrap_or(libc::RTLD_NOW);
     let name = load_with_needs(Some(attached), number, flags).map_err(|failure| match failure {
-        Failure::Why(why) => {
-            attached.raise_import_error_at(&why, module.name, origin.as_str().ok())
-        }
+        Failure::Why(why) => attached.raise_import_error_at(&why, module.name, &origin),
         Failure::Raised(raised) => raised,
     })?;
     // `_imp.create_dynamic` opens what the origin names; the loader may know the file by another name.
-    spec.set_attribute(c"origin", &attached.string(&name.to_string_lossy())?)?;
+    spec.set_attribute(c"origin", &attached.path(OsStr::from_bytes(name.to_bytes()))?)?;
     let create = attached.import(c"_imp")?.attribute(c"create_dynamic")?;
     let created = state.call_trimmed.get(attached).call([&create, spec]);
     match created {
@@ -297,9 +292,10 @@ fn name_of(number: u32) -> Option<&'static CStr> {
     entries().get(&number).and_then(|entry| entry.name)
 }
 
-/// The path below the executable.
+/// The path below the executable. It is text, whatever the executable's is: CPython 3.12 and 3.13 cannot
+/// load an extension module by any other.
 fn path_of(file: &File<'static>) -> String {
-    format!("{}/{}", State::get().root, file.path)
+    format!("{}/{}", State::get().executable.to_string_lossy(), file.path)
 }
 
 /// The numbers of the libraries that a file needs, dependencies first.
@@ -309,16 +305,17 @@ fn needs(number: u32) -> Result<Vec<u32>, pyox_blob::Error> {
 }
 
 /// The number of the file that a path below the executable means, however it is spelled.
-fn number_of(path: &str) -> Option<u32> {
-    static ROOTS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+fn number_of(path: &Path) -> Option<u32> {
+    static ROOTS: OnceLock<[PathBuf; 3]> = OnceLock::new();
     let state = State::get();
     let roots = ROOTS.get_or_init(|| {
-        let root = PathBuf::from(&state.root);
+        let root = &state.executable;
         // Applications resolve links in `__file__`.
-        [fs::canonicalize(&root).unwrap_or_else(|_| root.clone()), root]
+        let resolved = fs::canonicalize(root).unwrap_or_else(|_| root.clone());
+        [resolved, root.clone(), PathBuf::from(root.to_string_lossy().into_owned())]
     });
     let mut plain = PathBuf::new();
-    for part in Path::new(path).components() {
+    for part in path.components() {
         match part {
             Component::ParentDir => drop(plain.pop()),
             part => plain.push(part),
@@ -342,14 +339,14 @@ fn number_of_named(name: &str) -> Option<u32> {
 /// What `dlopen` opens in place of a path below the executable, or of a name that its caller's run path would
 /// lead to: the library, which is loaded then.
 fn resolve(path: &CStr, flags: c_int) -> Option<&'static CStr> {
-    let path = path.to_str().ok()?;
-    let is_name = !path.contains('/');
-    let number = if is_name { number_of_named(path) } else { number_of(path) }?;
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+    let is_name = !path.as_os_str().as_bytes().contains(&b'/');
+    let number = if is_name { number_of_named(path.to_str()?) } else { number_of(path) }?;
     if flags & libc::RTLD_NOLOAD != 0 {
         return name_of(number);
     }
     // One that goes by the name already, from elsewhere, is what the loader would give.
-    if is_name && LoadedLibrary::find(path).is_some() {
+    if is_name && LoadedLibrary::find(path.to_str()?).is_some() {
         return None;
     }
     load_with_needs(None, number, flags).ok()

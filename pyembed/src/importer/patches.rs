@@ -41,12 +41,9 @@ static FROM_BLOB: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let filename = arguments.required(0);
-        let location = match filename.as_str() {
-            Ok(name) => source_location(attached, name)?,
-            Err(raised) => {
-                drop(attached.take(raised));
-                None
-            }
+        let location = match filename.text() {
+            Some(name) => source_location(attached, name)?,
+            None => None,
         };
         if let Some(location) = location {
             let location = attached.string(location)?;

@@ -15,7 +15,7 @@ pub(super) static PATH_HOOK: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let path = arguments.required(0);
-        if path.as_str().is_ok_and(|path| State::get().location(path).is_some()) {
+        if State::get().location(path)?.is_some() {
             PYTHON.get(attached, c"PathEntryFinder")?.call([path])
         } else {
             let what = "not a path of this executable";

@@ -50,7 +50,7 @@ impl Half {
         // As `exec` has it; what C code imports on behalf of a function goes by it.
         namespace.set_item(c"__builtins__", &attached.import(c"builtins")?)?;
         namespace.set_item(c"Importer", &State::get().class.get(attached))?;
-        namespace.set_item(c"ROOT", &attached.string(&State::get().root)?)?;
+        namespace.set_item(c"ROOT", &State::get().root.get(attached))?;
         attached.compile(self.source, c"<pyembed>")?.execute(&namespace)?;
         let kept = self.namespace.get_or_init(|| {
             // The module owns its namespace: both stay.

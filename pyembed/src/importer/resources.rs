@@ -12,16 +12,19 @@ pub(super) static GET_DATA: Function = Function {
     parameters: &["path"],
     required: 1,
     body: |attached, arguments| {
-        let path = arguments.required(0).to_display()?;
-        let state = State::get();
-        let data = match state.location(&path).or_else(|| state.locations.location(&path)) {
-            Some(location) => read(attached, location)?,
+        let (state, path) = (State::get(), arguments.required(0).to_str()?);
+        let real = || path.text().and_then(|path| state.locations.location(path));
+        let data = match state.location(&path)?.or_else(|| real().map(str::to_owned)) {
+            Some(location) => read(attached, &location)?,
             None => None,
         };
-        data.ok_or_else(|| {
-            let what = format!("no such file in this executable: {path:?}");
-            attached.raise(Exception::FileNotFoundError, &what)
-        })
+        data.map_or_else(
+            || {
+                let what = format!("no such file in this executable: {}", path.to_ascii()?);
+                Err(attached.raise(Exception::FileNotFoundError, &what))
+            },
+            Ok,
+        )
     },
 };
 
