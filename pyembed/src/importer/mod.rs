@@ -160,13 +160,10 @@ impl State {
         module: &str,
         location: &str,
     ) -> Result<Object<'py>> {
-        match self.locations.root(attached, module)? {
-            Some(root) => attached.string(&format!("{root}/{location}")),
-            None => {
-                let root = self.root.get(attached);
-                root.concatenate(&attached.string(&format!("/{location}"))?)
-            }
+        if let Some(root) = self.locations.root(attached, module)? {
+            return attached.string(&format!("{root}/{location}"));
         }
+        self.root.get(attached).concatenate(&attached.string(&format!("/{location}"))?)
     }
 
     /// The location of a path that begins with the executable's; empty for the executable itself.
@@ -174,11 +171,10 @@ impl State {
     /// Locations are text, so what is not, in a path, belongs to none.
     fn location(&self, path: &Object<'_>) -> Result<Option<String>> {
         let Some(rest) = path.after(&self.root.get(path.attached()))? else { return Ok(None) };
-        let rest = rest.text();
-        Ok(rest
-            .filter(|rest| rest.is_empty())
-            .or_else(|| rest?.strip_prefix('/'))
-            .map(str::to_owned))
+        let location = rest
+            .text()
+            .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') });
+        Ok(location.map(str::to_owned))
     }
 
     /// Passes a damaged blob on as an `ImportError`.
