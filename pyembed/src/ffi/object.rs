@@ -145,11 +145,9 @@ impl<'py> Attached<'py> {
 
     /// A path, decoded as `os.fsdecode` does it.
     pub(crate) fn path(self, path: &OsStr) -> Result<Object<'py>> {
-        let bytes = path.as_bytes();
-        // SAFETY: pointer and length are those of a slice, of which CPython makes a copy.
-        unsafe {
-            self.owned(c::PyUnicode_DecodeFSDefaultAndSize(bytes.as_ptr().cast(), length(bytes)))
-        }
+        let path = CString::new(path.as_bytes()).unwrap_or_default();
+        // SAFETY: a C string, which CPython copies. (While it starts, it wants one that ends with a zero.)
+        unsafe { self.owned(c::PyUnicode_DecodeFSDefault(path.as_ptr())) }
     }
 
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<Object<'py>> {
