@@ -311,6 +311,16 @@ def test_beside_needs_the_name_of_an_executable(pyox, host, built):
     assert done.stderr.startswith(b"pyox-link:") and b"error: stdout: the files of kit belong into a folder" in done.stderr
 
 
+def test_artifacts_have_the_files_beside(pyox, host, built, tmp_path):
+    executable = built("kit=beside")
+    pyox("link", executable.with_name("app.blob"), "-d", host.document, "--emit", "artifacts", tmp_path / "out")
+
+    def files(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "mine.txt"}
+
+    assert files(tmp_path / "out/app.files") == files(executable.with_name("app.files")) != {}
+
+
 # --- What the tools say ---------------------------------------------------------
 
 
@@ -405,6 +415,7 @@ def test_each_entry_of_the_knowledge_base_has_a_test():
     assert re.findall(r'^package = "(.+)"$', text, re.MULTILINE) == sorted(KNOWN)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("package", KNOWN)
 def test_a_known_package_needs_its_entry(pyox, newest, home, tmp_path, package):
     environment, cache = home
@@ -415,10 +426,12 @@ def test_a_known_package_needs_its_entry(pyox, newest, home, tmp_path, package):
     def use(name, *options):
         collected = pyox("collect", "-d", host.document, script, "--with", project, *options, "-o", tmp_path / f"{name}.json", timeout=280)
         pyox("pack", tmp_path / f"{name}.json", "-d", host.document, "-o", tmp_path / f"{name}.blob")
-        # Not named as a program that it may look for.
         executable = tmp_path / f"app-{name}"
         pyox("link", tmp_path / f"{name}.blob", "-d", host.document, "-o", executable)
-        return collected.stderr, run(executable, env=environment | {"PATH": "/bin"}, check=False)
+        # What a package looks for may be installed on this machine too.
+        elsewhere = ("PYPANDOC_PANDOC", "IMAGEIO_FFMPEG_EXE", "PROJ_DATA", "PROJ_LIB")
+        bare = {name: value for name, value in environment.items() if name not in elsewhere} | {"PATH": "/nonexistent"}
+        return collected.stderr, run(executable, env=bare, check=False)
 
     said, done = use("known")
     assert f"note: {package}: location cache: " in said

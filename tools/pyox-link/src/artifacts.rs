@@ -5,6 +5,7 @@
 //! | `libpyembed_runner.a` | pyembed with a `main`; leave its object out where the program has one |
 //! | `libpythonX.Y.a`, … | the distribution's archives |
 //! | `app.blob` | the blob |
+//! | `app.files/` | what is to lie beside the executable, under its name, where packages want that |
 //! | `python-config.json` | the configuration in the blob, as `PythonConfig` starts with it |
 //! | `python_config.rs` | the same, as Rust source |
 //! | `link-plan.json` | the link plan, its paths relative to this folder |

@@ -99,6 +99,7 @@ fn link(cli: &Cli, ui: &Ui) -> Result<Answer> {
     }
     if let Some(folder) = folder {
         artifacts::write(&folder, &plan, &config, &bytes)?;
+        beside::write(Some(&folder.join("app")), &blob, &config)?;
         return Ok(Answer::Done);
     }
     let runner = runner::cached(&plan, ui)?;
