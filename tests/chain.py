@@ -23,7 +23,7 @@ STAGES = ("fetch", "collect", "pack", "link", "inspect")
 
 def clean_environment():
     """This process's environment without what would change how Python or pyox behave."""
-    drop = ("PYTHON", "PYOX_", "LC_", "LANG", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+    drop = ("PYTHON", "PYOX_", "LC_", "LANG", "LOCPATH", "LD_", "GLIBC_TUNABLES", "COLUMNS", "TERMINFO", "INPUTRC", "NO_COLOR", "FORCE_COLOR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
     if "PYOX_CACHE_DIR" in os.environ:
         kept["PYOX_CACHE_DIR"] = os.environ["PYOX_CACHE_DIR"]
@@ -172,20 +172,26 @@ def compare(executable, python, script, *arguments, **options):
 
 
 def terminal(command, typed, **variables):
-    """Exit status and screen of a program in a terminal, in which someone types whenever it has fallen silent."""
+    """Exit status and screen of a program in a terminal, in which someone types.
+
+    `typed` has pairs: what the program must have shown since the last one, and what is typed once it has and has
+    fallen silent. What comes too early, while it is not reading keys, the terminal itself would edit.
+    """
     process, master = pty.fork()
     if process == 0:
         try:
             os.execve(command[0], list(map(os.fspath, command)), clean_environment() | {"TERM": "dumb"} | variables)
         finally:
             os._exit(127)
-    shown, typed = b"", list(typed)
+    shown, seen, typed = b"", 0, list(typed)
     while True:
-        quiet = not select.select([master], [], [], 0.3 if shown and typed else 30)[0]
-        if quiet and not typed:
+        expected = bool(typed) and typed[0][0] in shown[seen:]
+        quiet = not select.select([master], [], [], 0.3 if expected else 30)[0]
+        if quiet and not expected:
             os.kill(process, signal.SIGKILL)
-        elif quiet and shown:
-            os.write(master, typed.pop(0))
+        elif quiet:
+            seen = len(shown)
+            os.write(master, typed.pop(0)[1])
         try:
             data = b"" if quiet else os.read(master, 4096)
         except OSError:

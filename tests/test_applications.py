@@ -7,7 +7,9 @@ import pytest
 
 from chain import run, write
 
-BLACK, RICH = "black==25.1.0", "rich==14.2.0"
+# With all that they need: both sides are to run the same.
+BLACK = ("black==25.1.0", "click==8.5.1", "mypy-extensions==1.2.0", "packaging==26.3", "pathspec==1.1.1", "platformdirs==4.14.7")
+RICH = ("rich==14.2.0", "markdown-it-py==4.3.0", "mdurl==0.1.2", "pygments==2.21.0")
 
 UGLY = '''
 def f(a,b = 1,*,c:int=2)->dict[str,int]:
@@ -34,18 +36,22 @@ except KeyError:
 """
 
 
+def with_each(projects):
+    return [word for project in projects for word in ("--with", project)]
+
+
 @pytest.fixture(scope="module")
 def venv(host, tmp_path_factory):
     """A virtual environment of the same Python, with the same projects."""
     folder = tmp_path_factory.mktemp("venv")
     run(host.python, "-m", "venv", folder)
-    run(folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", BLACK, RICH, timeout=200)
+    run(folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *BLACK, *RICH, timeout=200)
     return folder
 
 
 def test_black_compiled_by_mypyc(pyox, host, venv, tmp_path):
     """Its wheel has native modules with names that no source mentions, and data beside `__file__`."""
-    app = pyox.build(tmp_path, host, "--with", BLACK, "--entry-point", "black", name="black")
+    app = pyox.build(tmp_path, host, *with_each(BLACK), "--entry-point", "black", name="black")
     write(tmp_path / "ugly.py", UGLY)
     for options in (["-", "--quiet"], ["--diff", "--quiet", "ugly.py"], ["--version"], ["--check", "ugly.py"], ["--no-such-option"]):
         stdin = {"input": UGLY} if "-" in options else {}
@@ -70,5 +76,5 @@ def test_rich(pyox, host, source, venv, tmp_path):
     expected = run(venv / "bin/python", script).stdout
     assert "a table" in expected and "\x1b[" in expected
     for distribution, name in ((host, "dynamic"), (source, "static")):
-        app = pyox.build(tmp_path, distribution, "--with", RICH, script, name=name)
+        app = pyox.build(tmp_path, distribution, *with_each(RICH), script, name=name)
         assert run(app).stdout == expected

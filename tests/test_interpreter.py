@@ -119,8 +119,10 @@ def in_atexit():
     atexit.register(print, "first")
 def thread_at_exit():
     import threading, time
-    threading.Thread(target=lambda: (time.sleep(0.2), print("late"))).start()
+    early = threading.Event()
+    threading.Thread(target=lambda: (early.wait(), time.sleep(0.2), print("late"))).start()
     print("early")
+    early.set()
 def daemon_at_exit():
     import threading, time
     threading.Thread(target=lambda: (time.sleep(60), print("never")), daemon=True).start()
@@ -398,7 +400,9 @@ WAITING = """
 import signal, sys, time
 try:
     print("ready", flush=True)
-    time.sleep(60)
+    # Python looks for signals between two turns: one that comes just before a sleep does not end that.
+    while True:
+        time.sleep(0.1)
 finally:
     print("finally", flush=True)
 """
@@ -499,7 +503,7 @@ def test_running_a_session(pyox, each_minor, tool_folder, tmp_path):
 
 def test_a_session_in_a_terminal(pyox, each_minor, tool_folder, tmp_path):
     app = pyox.build(tmp_path, each_minor, tool_folder / "tool", "--repl")
-    status, shown = terminal([app], [b"import tool\r", b"tool.__name__ * 2\r", b"\x04"])
+    status, shown = terminal([app], [(b">>> ", b"import tool\r"), (b">>> ", b"tool.__name__ * 2\r"), (b">>> ", b"\x04")])
     assert status == 0
     assert ">>> " in shown and "'tooltool'" in shown
 

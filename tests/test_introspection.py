@@ -203,13 +203,17 @@ CASES = {
             print(repr(error))
     """,
     "faulthandler": """
-        import faulthandler, resource, shelf.book, sys, time
+        import faulthandler, os, resource, shelf.book, sys
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         faulthandler.dump_traceback(file=sys.stdout)
         faulthandler.enable()
         def wait():
-            faulthandler.dump_traceback_later(0.2)
-            time.sleep(0.5)
+            ours, watchdog = os.pipe()
+            faulthandler.dump_traceback_later(0.2, file=watchdog)
+            report = b""
+            while not report.endswith(b"in <module>\\n"):
+                report += os.read(ours, 4096)
+            print(report.decode())
         wait()
         class Crashing:
             def __rtruediv__(self, other):

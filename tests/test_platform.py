@@ -166,7 +166,7 @@ def main(screen):
 
 print("keys", *curses.wrapper(main))
 """
-    status, shown = terminal([probes(each_minor), code], [b"x\x1bOA"], TERM="xterm-256color")
+    status, shown = terminal([probes(each_minor), code], [("größer".encode(), b"x\x1bOA")], TERM="xterm-256color")
     assert status == 0 and "keys x KEY_UP" in shown and "größer" in shown, shown
     assert "\x1b[31m" in shown and "\x1b[3;6H" in shown
 
@@ -181,7 +181,7 @@ print("<", input("? "), ">")
 print("<", input("? "), ">")
 print("<", input("? "), ">", readline.get_current_history_length(), readline.get_history_item(1))
 """
-    typed = [b"ac\x1b[Db\r", b"\x1b[A\x7fd\r", b"com\t\r"]
+    typed = [(b"? ", b"ac\x1b[Db\r"), (b"? ", b"\x1b[A\x7fd\r"), (b"? ", b"com\t\r")]
     status, shown = terminal([probes(each_minor), code], typed, TERM="xterm")
     assert status == 0 and "< abc >" in shown, shown
     assert "< adc >" in shown or "< abd >" in shown, shown
@@ -190,7 +190,7 @@ print("<", input("? "), ">", readline.get_current_history_length(), readline.get
 
 def test_a_session_with_its_keys(probes, each_minor):
     """The interpreter within, in a terminal: prompt, editing, history, and `exit` without `site`."""
-    typed = [b"1 + 4\x1b[D3\r", b"\x1b[A\x7f5\r", b"exit(7)\r"]
+    typed = [(b">>> ", b"1 + 4\x1b[D3\r"), (b">>> ", b"\x1b[A\x7f5\r"), (b">>> ", b"exit(7)\r")]
     status, shown = terminal([probes(each_minor)], typed, TERM="xterm", PYOX_INTERPRETER="1")
     assert status == 7 and ">>> " in shown, shown
     assert "35" in shown, shown

@@ -54,7 +54,11 @@ fn describe_all() -> Vec<(PathBuf, Distribution)> {
             documents.push((python, Distribution::from_json(&output.stdout).unwrap()));
         } else {
             let said = stderr(&output);
-            let reasons = ["expected CPython 3.11 to 3.14", "expected its static library"];
+            let reasons = [
+                "expected CPython",
+                "expected its static library",
+                "expected a release build of CPython",
+            ];
             assert!(reasons.iter().any(|reason| said.contains(reason)), "{said}");
         }
     }

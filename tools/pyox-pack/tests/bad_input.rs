@@ -3,8 +3,9 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use common::{Fixture, refused};
 use serde_json::{Value, json};
@@ -216,13 +217,24 @@ fn another_distribution() {
     });
 }
 
+/// Writes a file that is run. A process of its own does it: were the file open here, children of other threads
+/// would have it open too, and it could not be run.
+fn write_program(path: &Path, text: &str) {
+    let mut writer = Command::new("sh")
+        .args(["-c", r#"cat >"$0" && chmod 755 "$0""#])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    writer.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("written");
+    assert!(writer.wait().expect("an end").success());
+}
+
 /// A distribution whose interpreter is this shell script.
 fn with_interpreter(script: &str) -> Fixture {
     use pyox_schema::Document;
     let mut fixture = Fixture::new();
-    let path = fixture.path("python3");
-    fs::write(&path, script).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+    write_program(&fixture.path("python3"), script);
     let mut distribution = common::distribution();
     distribution.root = fixture.path("");
     distribution.paths.executable = String::from("python3");
@@ -297,6 +309,6 @@ fn an_interrupted_run_leaves_nothing() {
     let real = common::distribution();
     let real = real.path(&real.paths.executable);
     let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", real.display());
-    fs::write(fixture.path("python3"), script).expect("written");
+    write_program(&fixture.path("python3"), &script);
     assert!(!fixture.blob(&[]).is_empty());
 }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use pyox_schema::{Digest, Distribution, Document};
 use serde_json::{Value, json};
@@ -74,11 +74,17 @@ impl Place {
 
     /// Writes an executable script.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // Were it open here, children of other threads would have it open too, and it could not be run.
+        let mut writer = Command::new("sh")
+            .args(["-c", r#"cat >"$0" && chmod 755 "$0""#])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         path
     }
 }
