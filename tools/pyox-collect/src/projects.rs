@@ -118,7 +118,10 @@ impl Request {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("PYTHONHOME")
             .env_remove("PYTHONPATH")
-            .env("PIP_ROOT_USER_ACTION", "ignore");
+            .env("PIP_ROOT_USER_ACTION", "ignore")
+            // Settings for installations of one's own; this folder is private.
+            .env("PIP_REQUIRE_VIRTUALENV", "0")
+            .env("PIP_USER", "0");
         if pip.foreign {
             command.args(foreign_tags(distribution));
         }

@@ -274,6 +274,14 @@ fn a_second_run_needs_no_pip_and_sees_what_changed() {
 }
 
 #[test]
+fn how_the_user_installs_otherwise_does_not_matter() {
+    let shop = Workshop::new();
+    let wheel = shop.wheel("w-1", &[("w.py", "x = 1\n")], "");
+    shop.write("pip.conf", "[global]\nrequire-virtualenv = true\n[install]\nuser = true\n");
+    resource(&shop.collect(&[&wheel, "--repl"]), ResourceKind::Module, "w");
+}
+
+#[test]
 fn an_installed_file_that_was_changed_is_refused() {
     let shop = Workshop::new();
     let wheel = shop.wheel("w-1", &[("w.py", "x = 1\n")], "");

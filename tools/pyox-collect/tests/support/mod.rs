@@ -71,6 +71,7 @@ impl Workshop {
             .current_dir(self.folder.path())
             .env("PYOX_CACHE_DIR", self.path("cache"))
             .env("PIP_NO_INDEX", "1")
+            .env("PIP_CONFIG_FILE", self.path("pip.conf"))
             .env_remove("PIP_FIND_LINKS")
             .args(["-d", "dist.json"])
             .args(arguments)
