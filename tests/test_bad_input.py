@@ -192,9 +192,9 @@ def test_a_cache_on_a_full_disk(pyox, source, tmp_path, full_disk):
 @pytest.mark.parametrize("stage", ["collect", "pack", "link"])
 def test_an_interrupted_run(pyox, source, stage, number, tmp_path):
     """Ended at many moments: nothing that looks like a product, and the next run succeeds."""
-    cache = tmp_path / "cache"
-    own = pyox.with_environment(PYOX_CACHE_DIR=str(cache), TMPDIR=str(tmp_path))
-    work = tmp_path / "work"
+    cache, temporary, work = (tmp_path / name for name in ("cache", "temporary", "work"))
+    temporary.mkdir()
+    own = pyox.with_environment(PYOX_CACHE_DIR=str(cache), TMPDIR=str(temporary))
     work.mkdir()
     script = write(tmp_path / "app.py", "print('survived')\n")
     manifest, blob, app = work / "m.json", work / "b.blob", work / "app"

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Output, Stdio};
 
-use pyox_cli::{Fault, HintExt, Result, Ui, cache};
+use pyox_cli::{Fault, HintExt, Partial, Result, Ui, cache};
 use pyox_schema::{Digest, Distribution};
 
 use crate::stdlib::has_suffix;
@@ -69,11 +69,7 @@ impl Request {
         if target.is_dir() && !self.upgrade {
             return Ok(target);
         }
-        remove_abandoned(&cache);
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{}-", std::process::id()))
-            .tempdir_in(&cache)
-            .fault_at(&cache)?;
+        let temporary = Partial::new(&cache)?;
         let fresh = temporary.path().join("new");
         self.run_pip(distribution, &fresh, ui)?;
         wheel::settle(&fresh)?;
@@ -336,20 +332,4 @@ fn stamp(path: &Path) -> Result<String> {
 
 fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
-}
-
-/// Removes the temporary folders of runs that were interrupted.
-fn remove_abandoned(cache: &Path) {
-    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let Some(process) = name_of(&path).strip_prefix('.').and_then(|n| n.split('-').next())
-        else {
-            continue;
-        };
-        let alive = Path::new("/proc").join(process).exists() || !Path::new("/proc/self").exists();
-        if process.parse::<u32>().is_ok() && !alive {
-            // Whatever cannot be removed is in nobody's way.
-            let _ = fs::remove_dir_all(&path);
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pyox_cli::{Fault, HintExt, Result, Ui, cache, output};
+use pyox_cli::{Fault, HintExt, Partial, Result, Ui, cache, output};
 use pyox_schema::{Digest, Document, LinkMode, LinkPlan};
 
 use crate::plan::is_libc;
@@ -59,9 +59,8 @@ fn link(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
             return Err(Fault::at(path, what).hint("fetch the distribution again").into());
         }
     }
-    // A folder with a random name, but the linker sees only what is in it.
-    let folder =
-        tempfile::Builder::new().prefix("pyox-link-").tempdir().fault("temporary folder")?;
+    // Its name is random, but the linker sees only what is in it.
+    let folder = Partial::new(&cache::folder("runners")?)?;
     let mut command = Command::new(&plan.driver);
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
     ui.detail(format_args!("{command:?}"));
