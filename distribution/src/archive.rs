@@ -16,7 +16,7 @@ use walkdir::WalkDir;
 
 use crate::document::Document;
 use crate::libraries::Toolchain;
-use crate::recipe::{Build, PREFIX, STATIC_LIBRARIES};
+use crate::recipe::{Build, PREFIX};
 use crate::{Error, Result};
 
 /// zstd's level: a quarter smaller than the default, for some seconds.
@@ -167,8 +167,8 @@ fn add_build(members: &mut Members, build: &Build, document: &Document) -> Resul
         members.insert(format!("build/{file}"), Member::File(root.join(file)));
     }
     // The libraries of the system, and those that CPython's own build makes.
-    for folder in [STATIC_LIBRARIES, "Modules"] {
-        for entry in WalkDir::new(root.join(folder)).sort_by_file_name() {
+    for folder in [build.static_libraries(), root.join("Modules")] {
+        for entry in WalkDir::new(folder).sort_by_file_name() {
             let entry = entry.map_err(|error| Error::new(error.to_string()))?;
             let name = entry.file_name().to_string_lossy();
             if entry.path().extension().is_some_and(|end| end == "a") {

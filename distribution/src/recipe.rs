@@ -24,8 +24,9 @@ const RECIPE: u32 = 1;
 /// The installation prefix in the archive's own files; python finds its real one when it starts.
 pub(crate) const PREFIX: &str = "/install";
 
-/// The folder in the build tree with the static libraries.
-pub(crate) const STATIC_LIBRARIES: &str = "static-libraries";
+/// The folder with the static libraries: beside the build tree, where `make clean`, a part of an optimised
+/// build, does not remove them.
+const STATIC_LIBRARIES: &str = "static-libraries";
 
 /// Arguments of `configure` for every build.
 const CONFIGURE: &[&str] = &[
@@ -37,15 +38,16 @@ const CONFIGURE: &[&str] = &[
     "--with-system-libmpdec=no",
 ];
 
-/// Arguments of `configure` for an optimised build; gcc's LTO makes fat objects by CPython's choice.
-const CONFIGURE_PGO: &[&str] = &["--enable-optimizations", "--with-lto"];
+/// Arguments of `configure` for an optimised build; gcc's LTO makes fat objects by CPython's choice. It would
+/// also add debug information if it knew that gcc can.
+const CONFIGURE_PGO: &[&str] = &["--enable-optimizations", "--with-lto", "ac_cv_prog_cc_g=no"];
 
 /// The environment of every step, on top of an empty one with only `PATH`.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("CC", "gcc"),
     ("CXX", "g++"),
     ("ARFLAGS", "rcsD"),
-    ("LDFLAGS_NODIST", "-L./static-libraries"),
+    ("LDFLAGS_NODIST", "-L../static-libraries"),
     ("MODULE_BUILDTYPE", "static"),
     // pkg-config would find libraries (libb2) that are not in the table of libraries. What it is
     // needed for is the wide-character curses.
@@ -160,6 +162,11 @@ impl Build<'_> {
         self.tree.root.join("pyox-root").join(PREFIX.trim_start_matches('/'))
     }
 
+    /// The folder with the static libraries of the system.
+    pub(crate) fn static_libraries(&self) -> PathBuf {
+        self.tree.root.with_file_name(STATIC_LIBRARIES)
+    }
+
     /// The installed interpreter.
     pub(crate) fn python(&self) -> PathBuf {
         self.install().join(format!("bin/python{}", self.minor()))
@@ -185,7 +192,7 @@ impl Build<'_> {
 
     fn configure(&self, progress: &mut dyn FnMut(Event)) -> Result<()> {
         progress(Event::Configuring);
-        let folder = self.tree.root.join(STATIC_LIBRARIES);
+        let folder = self.static_libraries();
         fs::create_dir(&folder).map_err(Error::io(&folder))?;
         for found in self.libraries {
             let copy = folder.join(format!("lib{}.a", found.library.name));
