@@ -95,7 +95,7 @@ pub fn digest(request: &Request) -> Result<Digest> {
 
 fn key(tarball: Digest, pgo: bool, toolchain: &libraries::Toolchain) -> Digest {
     let mut text = format!("tarball {tarball}\npgo {pgo}\n");
-    text.push_str(&recipe::fingerprint());
+    text.push_str(&recipe::fingerprint(pgo));
     text.push_str(&toolchain.fingerprint());
     Digest::of(text.as_bytes())
 }

@@ -62,15 +62,29 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("PYTHONHASHSEED", "0"),
 ];
 
+/// The folders that the build's sources are named from.
+const SOURCES: &[&str] =
+    &["./", "Include/", "Modules/", "Objects/", "Parser/", "Programs/", "Python/", "build/"];
+
 /// The compiler's own flags: no debug information, which would double the archive.
-const fn opt(pgo: bool) -> &'static str {
-    if pgo { "-DNDEBUG -fwrapv -O3 -Wall" } else { "-DNDEBUG -fwrapv -O2 -Wall" }
+///
+/// What link-time optimisation needs is in the objects, compressed. It has the names of the sources, and
+/// where one is relative the build folder too; so there all are made absolute.
+fn opt(pgo: bool) -> String {
+    if !pgo {
+        return "-DNDEBUG -fwrapv -O2 -Wall".into();
+    }
+    let absolute = |folder: &&str| {
+        format!(" -fdebug-prefix-map={folder}=/build/{}", folder.trim_start_matches("./"))
+    };
+    "-DNDEBUG -fwrapv -O3 -Wall".to_owned() + &SOURCES.iter().map(absolute).collect::<String>()
 }
 
 /// The part of a build's key that this crate decides.
-pub(crate) fn fingerprint() -> String {
-    let mut text = format!("recipe {RECIPE}\n{CONFIGURE:?}{CONFIGURE_PGO:?}{ENVIRONMENT:?}\n");
-    let _ = writeln!(text, "{} {}", opt(false), opt(true));
+pub(crate) fn fingerprint(pgo: bool) -> String {
+    let configure_pgo = if pgo { CONFIGURE_PGO } else { &[] };
+    let mut text = format!("recipe {RECIPE}\n{CONFIGURE:?}{configure_pgo:?}{ENVIRONMENT:?}\n");
+    let _ = writeln!(text, "{}", opt(pgo));
     for library in LIBRARIES {
         let _ = writeln!(text, "{library:?}");
     }
@@ -385,9 +399,11 @@ mod tests {
 
     #[test]
     fn the_recipe_is_part_of_the_key() {
-        let text = fingerprint();
+        let text = fingerprint(false);
         for part in ["--with-readline=editline", "libssl-dev", "-O2", "without _tkinter"] {
             assert!(text.contains(part), "{part}");
         }
+        // A change of the one kind of build makes none of the other again.
+        assert!(fingerprint(true).contains("--with-lto") && !text.contains("--with-lto"));
     }
 }
