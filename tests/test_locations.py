@@ -426,6 +426,7 @@ def test_a_known_package_needs_its_entry(pyox, newest, home, tmp_path, package):
     def use(name, *options):
         collected = pyox("collect", "-d", host.document, script, "--with", project, *options, "-o", tmp_path / f"{name}.json", timeout=280)
         pyox("pack", tmp_path / f"{name}.json", "-d", host.document, "-o", tmp_path / f"{name}.blob")
+        # Not named as a program that it may look for.
         executable = tmp_path / f"app-{name}"
         pyox("link", tmp_path / f"{name}.blob", "-d", host.document, "-o", executable)
         # What a package looks for may be installed on this machine too.

@@ -280,6 +280,8 @@ ANYWHERE = r"""
                 json.__loader__.get_data(path)
             except FileNotFoundError as error:
                 assert ascii(path) in str(error)
+            else:
+                raise AssertionError(ascii(path))
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             print(pool.map(double, [21]))
 """

@@ -249,7 +249,8 @@ unsafe extern "C" fn audit(
         let attached = Attached::assume();
         let told = catch_unwind(|| {
             let name = attached.borrowed(c::PyTuple_GetItem(arguments, 0))?;
-            watch(attached, name.as_str()?)
+            // A name that is no text belongs to no module of ours.
+            name.text().map_or(Ok(()), |name| watch(attached, name))
         });
         match told {
             Ok(Ok(())) => 0,

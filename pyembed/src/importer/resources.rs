@@ -14,17 +14,14 @@ pub(super) static GET_DATA: Function = Function {
     body: |attached, arguments| {
         let (state, path) = (State::get(), arguments.required(0).to_str()?);
         let real = || path.text().and_then(|path| state.locations.location(path));
-        let data = match state.location(&path)?.or_else(|| real().map(str::to_owned)) {
-            Some(location) => read(attached, &location)?,
-            None => None,
-        };
-        data.map_or_else(
-            || {
-                let what = format!("no such file in this executable: {}", path.to_ascii()?);
-                Err(attached.raise(Exception::FileNotFoundError, &what))
-            },
-            Ok,
-        )
+        let location = state.location(&path)?.or_else(|| real().map(str::to_owned));
+        if let Some(location) = location
+            && let Some(data) = read(attached, &location)?
+        {
+            return Ok(data);
+        }
+        let what = format!("no such file in this executable: {}", path.to_ascii()?);
+        Err(attached.raise(Exception::FileNotFoundError, &what))
     },
 };
 
