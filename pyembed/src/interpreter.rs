@@ -1,6 +1,6 @@
 //! The running interpreter: from a configuration to `__main__`, and to an exit status.
 
-use crate::{Error, PythonConfig, ffi, importer, run};
+use crate::{Error, PythonConfig, ffi, files, importer, run};
 
 /// The interpreter of this process. There can be one at a time.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ impl MainPythonInterpreter {
     /// Starts the interpreter, with the importer in place. This thread is then attached to it.
     pub fn new(config: PythonConfig) -> Result<Self, Error> {
         check_version(&config)?;
+        files::mount(config.blob, &config.executable);
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
         ffi::use_large_pages();
         importer::freeze_startup(&config)?;

@@ -26,6 +26,7 @@
 mod config;
 mod error;
 mod ffi;
+mod files;
 mod importer;
 mod interpreter;
 mod run;

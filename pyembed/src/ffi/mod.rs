@@ -18,7 +18,7 @@ mod section;
 mod start;
 
 pub(crate) use arenas::use_large_pages;
-pub(crate) use function::{Arguments, Fallback, Function};
+pub(crate) use function::{Arguments, Function};
 pub(crate) use library::{LoadedLibrary, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result, suggestion};
 pub(crate) use section::{embedded, executable, let_go};

@@ -3,9 +3,9 @@
 // `self` is the proof of being attached: what needs no more of it still must not be called without.
 #![allow(clippy::unused_self)]
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr};
 use std::marker::PhantomData;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::{self, NonNull};
 
 use pyo3_ffi as c;
@@ -56,8 +56,6 @@ pub(crate) enum Exception {
     FileNotFoundError,
     ImportError,
     KeyboardInterrupt,
-    NotADirectoryError,
-    OSError,
     RuntimeError,
     SystemError,
     TypeError,
@@ -71,8 +69,6 @@ impl Exception {
                 Self::FileNotFoundError => c::PyExc_FileNotFoundError,
                 Self::ImportError => c::PyExc_ImportError,
                 Self::KeyboardInterrupt => c::PyExc_KeyboardInterrupt,
-                Self::NotADirectoryError => c::PyExc_NotADirectoryError,
-                Self::OSError => c::PyExc_OSError,
                 Self::RuntimeError => c::PyExc_RuntimeError,
                 Self::SystemError => c::PyExc_SystemError,
                 Self::TypeError => c::PyExc_TypeError,
@@ -316,16 +312,6 @@ impl<'py> Attached<'py> {
 }
 
 impl Unset<'_> {
-    /// Sets it again.
-    pub(crate) fn restore(self) -> Raised {
-        // SAFETY: an exception instance; its class is alive with it.
-        unsafe {
-            let class = c::Py_TYPE(self.0.as_ptr());
-            c::PyErr_SetObject(class.cast(), self.0.as_ptr());
-        }
-        Raised
-    }
-
     /// What `str()` says of it, for a message of our own.
     pub(crate) fn describe(&self) -> String {
         let class = self.0.class_name();
@@ -490,19 +476,6 @@ impl<'py> Object<'py> {
     /// The same; none where this is no `str`, or one that is no text, as paths can be.
     pub(crate) fn text(&self) -> Option<&str> {
         self.as_str().map_err(|raised| drop(self.attached.take(raised))).ok()
-    }
-
-    /// A path, encoded as `os.fsencode` does it.
-    pub(crate) fn as_path(&self) -> Result<OsString> {
-        // SAFETY: CPython checks the type; the bytes are copied while their object is alive.
-        unsafe {
-            let encoded = self.attached.owned(c::PyUnicode_EncodeFSDefault(self.as_ptr()))?;
-            let (mut start, mut len) = (ptr::null_mut(), 0);
-            let status = c::PyBytes_AsStringAndSize(encoded.as_ptr(), &raw mut start, &raw mut len);
-            self.attached.check(status)?;
-            let bytes = std::slice::from_raw_parts(start.cast(), usize::try_from(len).unwrap_or(0));
-            Ok(OsString::from_vec(bytes.to_vec()))
-        }
     }
 
     /// The two texts joined.

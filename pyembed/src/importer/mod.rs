@@ -9,7 +9,6 @@
 //! `/opt/app/json/decoder.py`. No such file exists; `get_data` and `open` of resources know it.
 
 mod collector;
-mod file_system;
 mod hooks;
 mod images;
 mod locations;
@@ -142,8 +141,8 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
         // The executable stands in `sys.path` where its application's folder would: some look there.
         attached.sys(c"path")?.call_method(c"append", [&State::get().root.get(attached)])?;
     }
+    native::install();
     collector::install(attached)?;
-    file_system::install(attached)?;
     hooks::install(attached)
 }
 

@@ -7,58 +7,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, c_int};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pyox_blob::layout::FileKind;
 use pyox_blob::{File, Module};
 
 use super::State;
 use super::images::{self, Image};
-use crate::ffi::{
-    Attached, Exception, Function, Kept, LoadedLibrary, Object, Raised, Result, resolve_paths_by,
-};
+use crate::ffi::{Attached, LoadedLibrary, Object, Raised, Result, resolve_paths_by};
+use crate::files;
 
-/// `_ctypes.dlopen`, before it was replaced.
-static DLOPEN: OnceLock<Kept> = OnceLock::new();
-
-/// `_dlopen(name, mode=0)` of ctypes: a library by its path below the executable comes from memory.
-pub(super) static CTYPES_DLOPEN: Function = Function {
-    name: c"dlopen",
-    parameters: &["name", "mode"],
-    required: 1,
-    body: |attached, arguments| {
-        let name = arguments.required(0);
-        let mode = match arguments.optional(1) {
-            Some(mode) => mode.clone(),
-            None => attached.integer(0)?,
-        };
-        let Some(original) = DLOPEN.get() else { return Ok(attached.none()) };
-        // `None` stands for the executable itself; what is no path is refused by the original.
-        let path = attached.import(c"os")?.call_method(c"fsdecode", [name]);
-        let path = path.and_then(|path| path.as_path());
-        let path = path.map_err(|raised| drop(attached.take(raised))).ok();
-        let Some(number) = path.and_then(|path| number_of(Path::new(&path))) else {
-            return original.get(attached).call([name, &mode]);
-        };
-        let flags = c_int::try_from(mode.as_integer()?).unwrap_or(0) | libc::RTLD_NOW;
-        let name =
-            load_with_needs(Some(attached), number, flags).map_err(|failure| match failure {
-                Failure::Why(why) => attached.raise(Exception::OSError, &why),
-                Failure::Raised(raised) => raised,
-            })?;
-        original.get(attached).call([&attached.path(OsStr::from_bytes(name.to_bytes()))?, &mode])
-    },
-};
-
-/// Lets ctypes load libraries from memory; to be called once its module has run.
-pub(super) fn install_ctypes(ctypes: &Object<'_>) -> Result<()> {
-    let attached = ctypes.attached();
-    let original = ctypes.attribute(c"_dlopen")?.keep();
-    DLOPEN.get_or_init(|| original);
-    ctypes.set_attribute(c"_dlopen", &CTYPES_DLOPEN.object(attached)?)
+/// Lets C code load libraries of the blob, and ctypes too.
+pub(super) fn install() {
+    resolve_paths_by(resolve);
 }
 
 /// `create_module` for an extension module.
@@ -140,7 +102,6 @@ fn load_with_needs(
     number: u32,
     flags: c_int,
 ) -> Result<&'static CStr, Failure> {
-    resolve_paths_by(resolve);
     let needs = needs(number)?;
     for &need in &needs {
         load_library(attached, need)?;
@@ -304,27 +265,6 @@ fn needs(number: u32) -> Result<Vec<u32>, pyox_blob::Error> {
     Ok(blob.needs(&blob.file_at(number)?)?.collect())
 }
 
-/// The number of the file that a path below the executable means, however it is spelled.
-fn number_of(path: &Path) -> Option<u32> {
-    static ROOTS: OnceLock<[PathBuf; 3]> = OnceLock::new();
-    let state = State::get();
-    let roots = ROOTS.get_or_init(|| {
-        let root = &state.executable;
-        // Applications resolve links in `__file__`.
-        let resolved = fs::canonicalize(root).unwrap_or_else(|_| root.clone());
-        [resolved, root.clone(), PathBuf::from(root.to_string_lossy().into_owned())]
-    });
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            part => plain.push(part),
-        }
-    }
-    let location = roots.iter().find_map(|root| plain.strip_prefix(root).ok())?.to_str()?;
-    state.blob.file_number(location).ok().flatten()
-}
-
 /// The number of the one library whose file has a name. Costs a look at each file record.
 fn number_of_named(name: &str) -> Option<u32> {
     let blob = &State::get().blob;
@@ -339,15 +279,26 @@ fn number_of_named(name: &str) -> Option<u32> {
 /// What `dlopen` opens in place of a path below the executable, or of a name that its caller's run path would
 /// lead to: the library, which is loaded then.
 fn resolve(path: &CStr, flags: c_int) -> Option<&'static CStr> {
-    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
-    let is_name = !path.as_os_str().as_bytes().contains(&b'/');
-    let number = if is_name { number_of_named(path.to_str()?) } else { number_of(path) }?;
+    files::note_failure(None);
+    let is_name = !path.to_bytes().contains(&b'/');
+    let number = if is_name {
+        number_of_named(path.to_str().ok()?)
+    } else {
+        files::number_of(&State::get().blob, path)
+    }?;
     if flags & libc::RTLD_NOLOAD != 0 {
         return name_of(number);
     }
     // One that goes by the name already, from elsewhere, is what the loader would give.
-    if is_name && LoadedLibrary::find(path.to_str()?).is_some() {
+    if is_name && LoadedLibrary::find(path.to_str().ok()?).is_some() {
         return None;
     }
-    load_with_needs(None, number, flags).ok()
+    match load_with_needs(None, number, flags) {
+        Ok(name) => Some(name),
+        Err(Failure::Why(why)) => {
+            files::note_failure(Some(why));
+            None
+        }
+        Err(Failure::Raised(_)) => None,
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::python::{Half, python_half};
-use super::{State, file_system, hooks, native, resources};
+use super::{State, hooks, resources};
 use crate::ffi::{Attached, Function, Kept, Object, Result};
 
 static PYTHON: Half = python_half!("patches.py");
@@ -13,8 +13,6 @@ static PYTHON: Half = python_half!("patches.py");
 /// To be called with each module that has run.
 pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
     match name {
-        "os" => file_system::install_os(module),
-        "ctypes" => native::install_ctypes(module),
         "linecache" => read_lines_from_blob(module),
         "bdb" => tell(module, c"name_files_for_debuggers"),
         "importlib.abc" => tell(module, c"register_importer"),

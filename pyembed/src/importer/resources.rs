@@ -30,9 +30,7 @@ pub(super) static GET_RESOURCE_READER: Function = Function {
     name: c"get_resource_reader",
     parameters: &["fullname"],
     required: 1,
-    body: |attached, arguments| {
-        PYTHON.get(attached, c"ResourceReader")?.call([arguments.required(0)])
-    },
+    body: |attached, arguments| PYTHON.get(attached, c"reader")?.call([arguments.required(0)]),
 };
 
 /// `_list_files(folder)`: names in a folder, `(name, is folder)` each; a folder ends with `/` or is empty.

@@ -15,6 +15,83 @@ const SECTION_ADDRESS: u32 = 0x6000_0000;
 /// from the platform.
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
 
+/// Functions of the C library that pyembed has its own in place of, as `pyembed/src/files/` tells.
+const INTERPOSED: [&str; 73] = [
+    "__fxstat",
+    "__fxstat64",
+    "__fxstatat",
+    "__fxstatat64",
+    "__lxstat",
+    "__lxstat64",
+    "__open64_2",
+    "__open_2",
+    "__openat64_2",
+    "__openat_2",
+    "__readlink_chk",
+    "__realpath_chk",
+    "__xstat",
+    "__xstat64",
+    "access",
+    "canonicalize_file_name",
+    "chmod",
+    "closedir",
+    "dirfd",
+    "dlerror",
+    "eaccess",
+    "euidaccess",
+    "faccessat",
+    "fchmodat",
+    "fdopendir",
+    "fopen",
+    "fopen64",
+    "freopen",
+    "freopen64",
+    "fstat",
+    "fstat64",
+    "fstatat",
+    "fstatat64",
+    "getxattr",
+    "lgetxattr",
+    "listxattr",
+    "llistxattr",
+    "lstat",
+    "lstat64",
+    "mkdir",
+    "mkdirat",
+    "open",
+    "open64",
+    "openat",
+    "openat64",
+    "opendir",
+    "pathconf",
+    "readdir",
+    "readdir64",
+    "readdir64_r",
+    "readdir_r",
+    "readlink",
+    "readlinkat",
+    "realpath",
+    "remove",
+    "rename",
+    "renameat",
+    "rewinddir",
+    "rmdir",
+    "seekdir",
+    "stat",
+    "stat64",
+    "statfs",
+    "statfs64",
+    "statvfs",
+    "statvfs64",
+    "statx",
+    "telldir",
+    "truncate",
+    "truncate64",
+    "unlink",
+    "unlinkat",
+    "utimensat",
+];
+
 /// How many names a message lists.
 const SHOWN: usize = 3;
 
@@ -153,13 +230,19 @@ fn arguments(mode: LinkMode, of_distribution: &[String]) -> Vec<String> {
     match mode {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
+            arguments.extend(INTERPOSED.map(|name| {
+                format!(
+                    "-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name},--defsym=pyembed_real_{name}=__real_{name}"
+                )
+            }));
         }
-        // Extension modules find Python's functions in the executable, and C code there finds a `dlopen`
-        // that knows the libraries in the blob.
-        LinkMode::Dynamic => arguments.extend([
-            "-Wl,--export-dynamic".to_owned(),
-            "-Wl,--defsym=dlopen=pyembed_dlopen".to_owned(),
-        ]),
+        // Extension modules find Python's functions in the executable, and C code there finds functions that know
+        // the files and libraries in the blob.
+        LinkMode::Dynamic => {
+            arguments.push("-Wl,--export-dynamic".to_owned());
+            let names = INTERPOSED.iter().chain(&["dlopen"]);
+            arguments.extend(names.map(|name| format!("-Wl,--defsym={name}=pyembed_{name}")));
+        }
     }
     arguments.extend_from_slice(of_distribution);
     arguments

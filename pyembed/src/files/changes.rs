@@ -1,0 +1,82 @@
+//! What would change a packed file or folder: a read-only file system's answers.
+
+use std::ffi::{c_char, c_int};
+
+use libc::{AT_FDCWD, mode_t, timespec};
+
+use super::interpose::{interpose, or_packed};
+use super::{Place, resolve, set_errno};
+
+const fn read_only(_: &Place) -> Result<c_int, c_int> {
+    Err(libc::EROFS)
+}
+
+const fn exists(_: &Place) -> Result<c_int, c_int> {
+    Err(libc::EEXIST)
+}
+
+/// A new name below an executable cannot be made: what is missing there stays missing.
+fn refused(outcome: c_int, path: *const c_char) -> c_int {
+    if outcome != 0 && super::errno() == libc::ENOENT && resolve::is_spelled_below(path) {
+        set_errno(libc::EROFS);
+    }
+    outcome
+}
+
+interpose! { fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
+    refused(or_packed(real(path, mode), AT_FDCWD, path, exists, |path| real(path, mode)), path)
+} }
+interpose! { fn mkdirat(folder: c_int, path: *const c_char, mode: mode_t) -> c_int {
+    refused(or_packed(real(folder, path, mode), folder, path, exists, |path| real(folder, path, mode)), path)
+} }
+interpose! { fn unlink(path: *const c_char) -> c_int {
+    or_packed(real(path), AT_FDCWD, path, read_only, |path| real(path))
+} }
+interpose! { fn unlinkat(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
+    or_packed(real(folder, path, flags), folder, path, read_only, |path| real(folder, path, flags))
+} }
+interpose! { fn remove(path: *const c_char) -> c_int {
+    or_packed(real(path), AT_FDCWD, path, read_only, |path| real(path))
+} }
+interpose! { fn rmdir(path: *const c_char) -> c_int {
+    or_packed(real(path), AT_FDCWD, path, read_only, |path| real(path))
+} }
+interpose! { fn chmod(path: *const c_char, mode: mode_t) -> c_int {
+    or_packed(real(path, mode), AT_FDCWD, path, read_only, |path| real(path, mode))
+} }
+interpose! { fn fchmodat(folder: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int {
+    or_packed(
+        real(folder, path, mode, flags),
+        folder,
+        path,
+        read_only,
+        |path| real(folder, path, mode, flags),
+    )
+} }
+interpose! { fn utimensat(folder: c_int, path: *const c_char, times: *const timespec, flags: c_int) -> c_int {
+    or_packed(
+        real(folder, path, times, flags),
+        folder,
+        path,
+        read_only,
+        |path| real(folder, path, times, flags),
+    )
+} }
+interpose! { fn truncate(path: *const c_char, len: libc::off_t) -> c_int {
+    or_packed(real(path, len), AT_FDCWD, path, read_only, |path| real(path, len))
+} }
+interpose! { fn truncate64(path: *const c_char, len: libc::off_t) -> c_int {
+    or_packed(real(path, len), AT_FDCWD, path, read_only, |path| real(path, len))
+} }
+interpose! { fn rename(from: *const c_char, to: *const c_char) -> c_int {
+    let outcome = real(from, to);
+    let outcome = or_packed(outcome, AT_FDCWD, from, read_only, |from| real(from, to));
+    refused(or_packed(outcome, AT_FDCWD, to, read_only, |to| real(from, to)), to)
+} }
+interpose! {
+    fn renameat(folder: c_int, from: *const c_char, other: c_int, to: *const c_char) -> c_int {
+        let outcome = real(folder, from, other, to);
+        let outcome = or_packed(outcome, folder, from, read_only, |from| real(folder, from, other, to));
+        refused(or_packed(outcome, other, to, read_only, |to| real(folder, from, other, to)), to)
+    }
+}
