@@ -17,6 +17,12 @@ thread_local! {
     static MESSAGES: RefCell<Messages> = const { RefCell::new(Messages { pending: None, told: None }) };
 }
 
+/// Looks the C library's function up. That must not wait until there is an error, because it forgets it.
+pub(crate) fn prepare() {
+    // SAFETY: takes nothing, and what it gives is not looked at.
+    unsafe { dlerror::interposed() };
+}
+
 /// Notes why the packed library that `dlopen` is about to fail with cannot be loaded; none forgets it.
 pub(crate) fn note_failure(why: Option<String>) {
     let why = why.map(|why| CString::new(why.replace('\0', "")).unwrap_or_default());

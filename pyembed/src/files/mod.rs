@@ -42,7 +42,7 @@ use pyox_blob::Blob;
 use resolve::Meaning;
 use tree::Node;
 
-pub(crate) use libraries::note_failure;
+pub(crate) use libraries::{note_failure, prepare};
 
 /// A blob whose files have paths.
 pub(crate) struct Mount {

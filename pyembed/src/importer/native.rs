@@ -20,6 +20,7 @@ use crate::files;
 
 /// Lets C code load libraries of the blob, and ctypes too.
 pub(super) fn install() {
+    files::prepare();
     resolve_paths_by(resolve);
 }
 
