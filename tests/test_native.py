@@ -857,3 +857,19 @@ def test_native_code_that_was_damaged_in_the_executable(kit, tree, home, tmp_pat
     other = "_alone" if module == "_circle" else "_circle"
     done = run(damaged, f"from nativekit import {other}; print({other}.call())", env=environment)
     assert done.stdout in ("1\n", "9\n"), "the rest is whole"
+
+
+@pytest.mark.parametrize("shape", ["--static", "--dynamic"])
+def test_the_c_api_by_name(pyox, source, tmp_path, shape):
+    """`ctypes.pythonapi`, also where no dynamic loader knows the executable's symbols."""
+    code = """
+        import ctypes
+        api = ctypes.pythonapi
+        api.Py_GetVersion.restype = ctypes.c_char_p
+        api.PyUnicode_FromString.restype = ctypes.py_object
+        print(api.Py_GetVersion(), api.PyUnicode_FromString(b"made"), ctypes.c_char_p.in_dll(api, "Py_hexdigits").value)
+        print(hasattr(api, "PyNothing_OfThatName"), hasattr(ctypes.PyDLL(None), "PyErr_SetString"))
+    """
+    script = write(tmp_path / "api.py", code)
+    app = pyox.build(tmp_path, source, script, name="app", link=(shape,))
+    assert run(app).stdout == source.run_python(script).stdout

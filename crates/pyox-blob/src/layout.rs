@@ -255,3 +255,9 @@ pub const fn hash(name: &[u8]) -> u64 {
 pub const fn slots(records: usize) -> usize {
     (if records == 0 { 1 } else { records * 2 }).next_power_of_two()
 }
+
+/// Whether a kernel can run a file that begins so: an ELF file, or a script that names its interpreter.
+#[must_use]
+pub fn is_program(head: &[u8]) -> bool {
+    head.starts_with(b"#!") || head.starts_with(b"\x7fELF")
+}

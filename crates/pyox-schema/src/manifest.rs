@@ -113,7 +113,7 @@ impl Default for Bytecode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Location {
-    /// In memory; Python code alone can open them.
+    /// In memory; the process alone can open them.
     Memory,
     /// In a private folder of the user's cache, written when the package is first imported.
     Cache,

@@ -69,14 +69,14 @@ unsafe extern "C" fn enter(
         let call = AssertUnwindSafe(|| {
             this.collect(attached, passed).and_then(|a| (this.body)(attached, a))
         });
-        match catch_unwind(call) {
-            Ok(result) => result.map_or(ptr::null_mut(), Object::into_ptr),
-            Err(_) => {
+        catch_unwind(call).map_or_else(
+            |_| {
                 let name = this.name.to_string_lossy();
                 attached.raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
                 ptr::null_mut()
-            }
-        }
+            },
+            |result| result.map_or(ptr::null_mut(), Object::into_ptr),
+        )
     }
 }
 

@@ -53,7 +53,6 @@ pub(crate) struct Unset<'py>(Object<'py>);
 /// The exceptions that this crate raises or looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exception {
-    FileNotFoundError,
     ImportError,
     KeyboardInterrupt,
     RuntimeError,
@@ -66,7 +65,6 @@ impl Exception {
         // SAFETY: CPython sets these once, before any object can exist, and never changes them.
         unsafe {
             match self {
-                Self::FileNotFoundError => c::PyExc_FileNotFoundError,
                 Self::ImportError => c::PyExc_ImportError,
                 Self::KeyboardInterrupt => c::PyExc_KeyboardInterrupt,
                 Self::RuntimeError => c::PyExc_RuntimeError,
@@ -529,13 +527,6 @@ impl<'py> Object<'py> {
     /// The text of `str(self)`.
     pub(crate) fn to_display(&self) -> Result<String> {
         self.to_str()?.as_str().map(str::to_owned)
-    }
-
-    /// The text of `ascii(self)`.
-    pub(crate) fn to_ascii(&self) -> Result<String> {
-        // SAFETY: `self` is alive.
-        let text = unsafe { self.attached.owned(c::PyObject_ASCII(self.as_ptr()))? };
-        text.as_str().map(str::to_owned)
     }
 
     fn class_name(&self) -> String {

@@ -236,7 +236,7 @@ interpose! { fn statx(folder: c_int, path: *const c_char, flags: c_int, mask: c_
 /// `to` must hold attributes.
 unsafe fn extend(to: *mut StatX, told: &Stat) {
     // The larger structure has smaller fields for modes and links, and larger ones for the others.
-    #[allow(clippy::cast_possible_truncation)]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     // SAFETY: the caller's word.
     unsafe {
         let to = &mut *to;
@@ -310,7 +310,8 @@ interpose! { fn __readlink_chk(path: *const c_char, to: *mut c_char, size: usize
 fn canonical(place: &Place, to: *mut c_char) -> Result<*mut c_char, c_int> {
     let mut path = Text::of(place.mount.canonical().to_bytes()).ok_or(libc::ENAMETOOLONG)?;
     let location = place.node.path();
-    if !location.is_empty() && !(path.push(b"/") && path.push(location.as_bytes())) {
+    let fits = location.is_empty() || path.push(b"/") && path.push(location.as_bytes());
+    if !fits {
         return Err(libc::ENAMETOOLONG);
     }
     // SAFETY: the caller of `realpath` gives room for the longest path; both end with a zero.

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int};
 use libc::{AT_FDCWD, mode_t, timespec};
 
 use super::interpose::{interpose, or_packed};
-use super::{Place, resolve, set_errno};
+use super::{Place, errno, resolve, set_errno};
 
 const fn read_only(_: &Place) -> Result<c_int, c_int> {
     Err(libc::EROFS)
@@ -17,7 +17,7 @@ const fn exists(_: &Place) -> Result<c_int, c_int> {
 
 /// A new name below an executable cannot be made: what is missing there stays missing.
 fn refused(outcome: c_int, path: *const c_char) -> c_int {
-    if outcome != 0 && super::errno() == libc::ENOENT && resolve::is_spelled_below(path) {
+    if outcome != 0 && errno() == libc::ENOENT && resolve::is_spelled_below(path) {
         set_errno(libc::EROFS);
     }
     outcome
@@ -71,12 +71,18 @@ interpose! { fn truncate64(path: *const c_char, len: libc::off_t) -> c_int {
 interpose! { fn rename(from: *const c_char, to: *const c_char) -> c_int {
     let outcome = real(from, to);
     let outcome = or_packed(outcome, AT_FDCWD, from, read_only, |from| real(from, to));
+    if errno() != libc::ENOTDIR {
+        return outcome;
+    }
     refused(or_packed(outcome, AT_FDCWD, to, read_only, |to| real(from, to)), to)
 } }
 interpose! {
     fn renameat(folder: c_int, from: *const c_char, other: c_int, to: *const c_char) -> c_int {
         let outcome = real(folder, from, other, to);
         let outcome = or_packed(outcome, folder, from, read_only, |from| real(folder, from, other, to));
+        if errno() != libc::ENOTDIR {
+            return outcome;
+        }
         refused(or_packed(outcome, other, to, read_only, |to| real(folder, from, other, to)), to)
     }
 }

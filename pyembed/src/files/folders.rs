@@ -108,13 +108,13 @@ interpose! { fn fdopendir(descriptor: c_int) -> *mut DIR {
     if !opened.is_null() || errno() != libc::ENOTDIR {
         return opened;
     }
-    match descriptors::place(descriptor).map(|place| stream(&place, descriptor)) {
-        Some(Ok(opened)) => opened,
-        _ => {
-            set_errno(libc::ENOTDIR);
-            ptr::null_mut()
-        }
+    if let Some(place) = descriptors::place(descriptor)
+        && let Ok(opened) = stream(&place, descriptor)
+    {
+        return opened;
     }
+    set_errno(libc::ENOTDIR);
+    ptr::null_mut()
 } }
 
 interpose! { fn closedir(stream: *mut DIR) -> c_int {

@@ -19,6 +19,7 @@
 
 #![allow(unsafe_code)]
 
+mod api;
 mod attributes;
 mod changes;
 mod descriptors;

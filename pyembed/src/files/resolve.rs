@@ -9,7 +9,8 @@ use super::text::Text;
 use super::tree::Node;
 use super::{Mount, Place, attributes, descriptors, mounts};
 
-/// What a path means.
+/// What a path means. It is large because nothing is allocated for a path.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Meaning {
     /// A packed file or folder.
     Packed(Place),

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use pyox_blob::layout::{Codec, FileKind, hash};
+use pyox_blob::layout::{self, Codec, FileKind};
 use pyox_blob::{Blob, File};
 
 use super::text::Text;
@@ -58,7 +58,7 @@ impl Node {
 
     /// A number that no other file or folder of the blob is likely to have.
     pub(super) fn inode(&self) -> u64 {
-        hash(self.path().as_bytes()) >> 1 | 1
+        layout::hash(self.path().as_bytes()) >> 1 | 1
     }
 }
 
@@ -118,7 +118,5 @@ fn absence(blob: &Blob<'static>, location: &str) -> c_int {
 pub(super) fn is_program(blob: &Blob<'static>, file: &File<'static>) -> bool {
     file.kind == FileKind::Data
         && file.codec == Codec::Stored
-        && blob
-            .stored_unchecked(file)
-            .is_ok_and(|bytes| bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF"))
+        && blob.stored_unchecked(file).is_ok_and(layout::is_program)
 }

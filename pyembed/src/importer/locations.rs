@@ -82,13 +82,6 @@ impl Locations {
         Ok(Some(format!("{}/{}", owner.root(attached)?, file.path)))
     }
 
-    /// The location of a real path.
-    pub(super) fn location<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let roots = self.0.iter().filter_map(|located| located.root.get());
-        let mut rests = roots.filter_map(|root| path.strip_prefix(root.as_str()));
-        rests.find_map(|rest| rest.strip_prefix('/'))
-    }
-
     /// Runs the code of a module, see [`Locations::means_another`].
     pub(super) fn run<'py>(
         &self,

@@ -59,7 +59,7 @@ struct State {
 static STATE: OnceLock<State> = OnceLock::new();
 
 /// The importer's methods.
-static METHODS: [&Function; 20] = [
+static METHODS: [&Function; 19] = [
     &hooks::SUGGESTION,
     &modules::FIND_SPEC,
     &modules::CREATE_MODULE,
@@ -74,7 +74,6 @@ static METHODS: [&Function; 20] = [
     &resources::LIST_FILES,
     &resources::READ,
     &resources::KIND,
-    &resources::SIZE,
     &resources::REAL_PATH,
     &path_entries::PATH_HOOK,
     &path_entries::LIST_MODULES,

@@ -68,6 +68,23 @@ def mend_namespace_reader(readers):
     readers.NamespaceReader._resolve_zip_path = staticmethod(outside)
 
 
+def let_strict_paths_pass(posixpath):
+    """Lets `realpath(strict=True)` pass the executable, which it takes for no folder since 3.13."""
+    original = posixpath.realpath
+
+    def realpath(filename, *, strict=False):
+        try:
+            return original(filename, strict=strict)
+        except NotADirectoryError:
+            path = original(filename)
+            os.lstat(path)
+            return path
+
+    for name in "__doc__", "__module__", "__name__", "__qualname__":
+        setattr(realpath, name, getattr(original, name))
+    posixpath.realpath = realpath
+
+
 # Where distributions of Linux keep the certificates that they trust, as one file.
 CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch

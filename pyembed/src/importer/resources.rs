@@ -2,7 +2,7 @@
 
 use super::State;
 use super::python::{Half, python_half};
-use crate::ffi::{Attached, Exception, Function, Object, Result};
+use crate::ffi::{Attached, Function, Object, Result};
 
 pub(super) static PYTHON: Half = python_half!("resources.py");
 
@@ -12,16 +12,17 @@ pub(super) static GET_DATA: Function = Function {
     parameters: &["path"],
     required: 1,
     body: |attached, arguments| {
-        let (state, path) = (State::get(), arguments.required(0).to_str()?);
-        let real = || path.text().and_then(|path| state.locations.location(path));
-        let location = state.location(&path)?.or_else(|| real().map(str::to_owned));
-        if let Some(location) = location
+        let path = arguments.required(0).to_str()?;
+        if let Some(location) = State::get().location(&path)?
             && let Some(data) = read(attached, &location)?
         {
             return Ok(data);
         }
-        let what = format!("no such file in this executable: {}", path.to_ascii()?);
-        Err(attached.raise(Exception::FileNotFoundError, &what))
+        // Another spelling, or a real file, as importlib's own loaders read them.
+        let file = attached.import(c"_io")?.call_method(c"FileIO", [&path])?;
+        let data = file.call_method(c"read", [])?;
+        file.call_method(c"close", [])?;
+        Ok(data)
     },
 };
 
@@ -84,20 +85,6 @@ pub(super) static KIND: Function = Function {
         match blob.file_at(blob.first_file_from(&folder)) {
             Ok(file) if file.path.starts_with(&folder) => attached.string("folder"),
             _ => Ok(attached.none()),
-        }
-    },
-};
-
-/// `_size(location)`: how long a file is, without its bytes; `None` where there is none.
-pub(super) static SIZE: Function = Function {
-    name: c"_size",
-    parameters: &["location"],
-    required: 1,
-    body: |attached, arguments| {
-        let location = arguments.required(0).as_str()?;
-        match State::checked(attached, location, State::get().blob.file(location))? {
-            Some(file) => attached.integer(i64::try_from(file.len).unwrap_or(i64::MAX)),
-            None => Ok(attached.none()),
         }
     },
 };

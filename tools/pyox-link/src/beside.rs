@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::config::Location;
-use pyox_blob::layout::Codec;
+use pyox_blob::layout::{Codec, is_program};
 use pyox_blob::package::PackageFiles;
 use pyox_blob::{Blob, Config, File};
 use pyox_cli::{Fault, HintExt, Result, output};
@@ -33,8 +33,7 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
         for file in files.fault("blob")? {
             let path = folder.join(file.path);
             let bytes = decoded(blob, &file)?;
-            let is_program = bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF");
-            let mode = if is_program { output::EXECUTABLE } else { output::PLAIN };
+            let mode = if is_program(&bytes) { output::EXECUTABLE } else { output::PLAIN };
             let parent = path.parent().unwrap_or(&folder);
             fs::create_dir_all(parent).fault_at(parent)?;
             output::atomically(&path, mode, |to| to.write_all(&bytes))?;

@@ -13,6 +13,7 @@ mod artifacts;
 mod beside;
 mod join;
 mod plan;
+mod python_api;
 mod runner;
 mod runtime;
 

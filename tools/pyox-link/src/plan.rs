@@ -92,6 +92,9 @@ const INTERPOSED: [&str; 73] = [
     "utimensat",
 ];
 
+/// The same, where no dynamic loader knows the executable's symbols.
+const ONLY_STATIC: [&str; 1] = ["dlsym"];
+
 /// How many names a message lists.
 const SHOWN: usize = 3;
 
@@ -230,7 +233,7 @@ fn arguments(mode: LinkMode, of_distribution: &[String]) -> Vec<String> {
     match mode {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
-            arguments.extend(INTERPOSED.map(|name| {
+            arguments.extend(INTERPOSED.iter().chain(&ONLY_STATIC).map(|name| {
                 format!(
                     "-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name},--defsym=pyembed_real_{name}=__real_{name}"
                 )

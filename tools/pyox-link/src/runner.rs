@@ -9,9 +9,10 @@ use pyox_cli::{Fault, HintExt, Partial, Result, Ui, cache, output};
 use pyox_schema::{Digest, Document, LinkMode, LinkPlan};
 
 use crate::plan::is_libc;
+use crate::python_api;
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// How much of the linker's output an error shows.
 const SHOWN_LINES: usize = 4;
@@ -63,6 +64,11 @@ fn link(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
     let folder = Partial::new(&cache::folder("runners")?)?;
     let mut command = Command::new(&plan.driver);
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
+    if plan.mode == LinkMode::Static {
+        let path = folder.path().join(python_api::FILE);
+        fs::write(&path, python_api::table(Path::new(&plan.archives[1].path))?).fault_at(&path)?;
+        command.arg(python_api::FILE);
+    }
     ui.detail(format_args!("{command:?}"));
     let result = run(&mut command, &plan.driver)?;
     if !result.status.success() {

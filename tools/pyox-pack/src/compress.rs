@@ -4,11 +4,11 @@
 //! only what is large and shrinks well is compressed; metadata in between. Native code is copied into
 //! memory at the first import that needs it, whatever its form, but unpacking it costs: numpy's import
 //! takes 1.4 times as long as from a disk, and as long as from a disk when it is stored. It is compressed
-//! only where that is asked for. Nothing is compressed that
-//! would not become a tenth smaller. Frames carry their content's length and no checksum, for the
+//! only where that is asked for. Programs are always stored as they are, because each start copies them. Nothing is
+//! compressed that would not become a tenth smaller. Frames carry their content's length and no checksum, for the
 //! record has one. Results are kept: compressing the standard library's sources takes about a second.
 
-use pyox_blob::layout::{Codec, FileKind};
+use pyox_blob::layout::{Codec, FileKind, is_program};
 use pyox_cli::{Fault, HintExt};
 use pyox_schema::Digest;
 use zstd::bulk::Compressor;
@@ -61,7 +61,9 @@ impl Shrinker {
         bytes: Vec<u8>,
         sha256: &Digest,
     ) -> Result<(Codec, Vec<u8>), Fault> {
-        let Some(Policy { from, level }) = policy(kind, self.native) else {
+        let policy =
+            policy(kind, self.native).filter(|_| kind != FileKind::Data || !is_program(&bytes));
+        let Some(Policy { from, level }) = policy else {
             return Ok((Codec::Stored, bytes));
         };
         let Some(store) = self.store.as_ref().filter(|_| bytes.len() >= from) else {
