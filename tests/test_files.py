@@ -406,11 +406,11 @@ def test_packages_whose_libraries_open_files(pyox, host, tmp_path):
     script = """
         import pyproj, wordcloud
         from lxml import etree, isoschematron
-        print(pyproj.Transformer.from_crs(4326, 3857).transform(52, 13))
+        print(*map(round, pyproj.Transformer.from_crs(4326, 3857).transform(52, 13)))
         wordcloud.WordCloud().generate("words of a cloud")
         rules = '<schema xmlns="http://purl.oclc.org/dsdl/schematron"><pattern><rule context="a"><assert test="b"/></rule></pattern></schema>'
         print(isoschematron.Schematron(etree.XML(rules)).validate(etree.XML("<a><b/></a>")))
     """
     projects = ("pyproj", "wordcloud", "lxml")
     app = pyox.build_script(tmp_path, host, script, *(option for project in projects for option in ("--with", project)))
-    assert run(app).stdout == "(1447153.3803125557, 6800125.454397307)\nTrue\n"
+    assert run(app).stdout == "1447153 6800125\nTrue\n"
