@@ -637,3 +637,36 @@ def test_daemon_threads_are_left_behind(pyox, each_minor, tmp_path):
     for _ in range(10):
         done = run(app)
         assert (done.stdout, done.stderr) == ("the end\n", "")
+
+
+@pytest.mark.parametrize("shape", ["--static", "--dynamic"])
+def test_further_interpreters_import(pyox, source, tmp_path, shape):
+    """Those of the same process: one after the other, at the same time, with locks of their own and without."""
+    code = """
+        import _interpreters, threading
+
+        IMPORT = "import json, helper, sys; assert sys.meta_path[0] is json.__loader__; assert len(open(helper.__file__).read()) == 10"
+        for kind in ("isolated", "legacy", "isolated"):
+            made = _interpreters.create(kind)
+            for text in (IMPORT, "import email.mime.text, decimal", "raise ValueError(1)"):
+                failure = _interpreters.run_string(made, text)
+                print(kind, failure and failure.formatted)
+            _interpreters.destroy(made)
+        # More of the standard library is not safe in several at the same time, under `python` neither.
+        made = [_interpreters.create() for _ in range(3)]
+        threads = [threading.Thread(target=_interpreters.run_string, args=(one, IMPORT)) for one in made]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print([_interpreters.run_string(one, IMPORT) for one in made])
+        for one in made:
+            _interpreters.destroy(one)
+        import helper
+        print(helper.VALUE)
+    """
+    helper = write(tmp_path / "helper.py", "VALUE = 7\n")
+    app = pyox.build_script(tmp_path, source, code, helper, link=(shape,))
+    each = "{0} None\n{0} None\n{0} ValueError: 1\n"
+    expected = each.format("isolated") + each.format("legacy") + each.format("isolated")
+    assert run(app).stdout == expected + "[None, None, None]\n7\n"

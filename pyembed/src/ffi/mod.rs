@@ -14,16 +14,20 @@ mod arenas;
 mod function;
 mod library;
 mod object;
+mod own;
 mod section;
 mod start;
+mod subinterpreters;
 
 pub(crate) use arenas::use_large_pages;
 pub(crate) use function::{Arguments, Function};
 pub(crate) use library::{LoadedLibrary, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result, suggestion};
+pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
     bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_encoding,
     pre_initialize, print_exception, python_version, run_main, watch_imports,
 };
+pub(crate) use subinterpreters::prepare_by;

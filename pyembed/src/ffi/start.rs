@@ -319,7 +319,9 @@ pub(crate) fn initialize(config: &Config) -> Result<Attached<'static>, Status> {
 /// Ends the interpreter as `python` does; false where flushing its streams failed.
 pub(crate) fn finalize(_: Attached<'_>) -> bool {
     // SAFETY: this thread is attached to the interpreter.
-    unsafe { c::Py_FinalizeEx() == 0 }
+    let flushed = unsafe { c::Py_FinalizeEx() == 0 };
+    super::own::note_end();
+    flushed
 }
 
 /// Prints the exception that is set, or ends the process if it is a `SystemExit`.
@@ -332,7 +334,9 @@ pub(crate) fn print_exception(_: Attached<'_>) {
 /// interactive interpreter, or a program from stdin. The interpreter is finalised when it returns.
 pub(crate) fn run_main(_: Attached<'_>) -> i32 {
     // SAFETY: the interpreter is initialised.
-    unsafe { c::Py_RunMain() }
+    let status = unsafe { c::Py_RunMain() };
+    super::own::note_end();
+    status
 }
 
 /// Ends the process as Ctrl-C ends one that does not handle it.

@@ -22,13 +22,14 @@ use super::{Place, errno, set_errno};
 /// `else` is called where the C library has no such function, as an older or newer one may not.
 macro_rules! interpose {
     (fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, else $missing:expr; $body:block) => {
-        pub(super) mod $name {
+        #[allow(non_snake_case)]
+        pub(crate) mod $name {
             #[allow(unused_imports)]
             use super::*;
 
             unsafe extern "C-unwind" {
                 #[link_name = concat!("pyembed_real_", stringify!($name))]
-                pub(in crate::files) fn real($($argument: $type),*) -> $result;
+                pub(crate) fn real($($argument: $type),*) -> $result;
             }
 
             $crate::files::interpose::real_symbol!($name);
@@ -50,7 +51,7 @@ macro_rules! interpose {
             /// # Safety
             /// As for the C library's function.
             #[unsafe(export_name = concat!("pyembed_", stringify!($name)))]
-            pub(in crate::files) unsafe extern "C-unwind" fn interposed($($argument: $type),*) -> $result {
+            pub(crate) unsafe extern "C-unwind" fn interposed($($argument: $type),*) -> $result {
                 // SAFETY: the caller keeps to what the C library's function asks for.
                 #[allow(unused_unsafe)]
                 unsafe { $body }
@@ -65,7 +66,7 @@ macro_rules! interpose {
         }
     };
 }
-pub(super) use interpose;
+pub(crate) use interpose;
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! jump {
@@ -79,7 +80,7 @@ macro_rules! jump {
         "b"
     };
 }
-pub(super) use jump;
+pub(crate) use jump;
 
 /// `pyembed_real_NAME` where the linker is told nothing: a jump to `pyembed_next_NAME`.
 macro_rules! real_symbol {
@@ -94,17 +95,17 @@ macro_rules! real_symbol {
         );
     };
 }
-pub(super) use real_symbol;
+pub(crate) use real_symbol;
 
 /// The address of an original, once it was asked for.
-pub(super) struct Next(AtomicPtr<c_void>);
+pub(crate) struct Next(AtomicPtr<c_void>);
 
 impl Next {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    pub(super) fn get(&self, name: &CStr) -> Option<*const c_void> {
+    pub(crate) fn get(&self, name: &CStr) -> Option<*const c_void> {
         let mut found = self.0.load(Ordering::Relaxed);
         if found.is_null() {
             // SAFETY: a C string; the loader looks behind the executable, whose own symbol this replaces.
@@ -116,7 +117,7 @@ impl Next {
 }
 
 /// A name that ends with a zero, as a C string.
-pub(super) const fn c_name(name: &'static str) -> &'static CStr {
+pub(crate) const fn c_name(name: &'static str) -> &'static CStr {
     match CStr::from_bytes_with_nul(name.as_bytes()) {
         Ok(name) => name,
         Err(_) => panic!("expected one zero, at the end"),
@@ -124,7 +125,7 @@ pub(super) const fn c_name(name: &'static str) -> &'static CStr {
 }
 
 /// What functions of the C library give.
-pub(super) trait Outcome: Copy {
+pub(crate) trait Outcome: Copy {
     /// What says that the call has failed.
     const FAILURE: Self;
 
@@ -173,7 +174,7 @@ impl<T> Outcome for *mut T {
 }
 
 /// The failure of a function that the C library does not have.
-pub(super) fn unknown<T: Outcome>() -> T {
+pub(crate) fn unknown<T: Outcome>() -> T {
     set_errno(libc::ENOSYS);
     T::FAILURE
 }

@@ -24,7 +24,7 @@ mod attributes;
 mod changes;
 mod descriptors;
 mod folders;
-mod interpose;
+pub(crate) mod interpose;
 mod libraries;
 mod open;
 mod resolve;
@@ -43,6 +43,7 @@ use pyox_blob::Blob;
 use resolve::Meaning;
 use tree::Node;
 
+pub(crate) use interpose::interpose;
 pub(crate) use libraries::{note_failure, prepare};
 
 /// A blob whose files have paths.

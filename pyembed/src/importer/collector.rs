@@ -10,10 +10,9 @@
 //! hardly any garbage among all that was imported, so only the young generations are looked at then; the
 //! second looks at everything, and nothing that has a finaliser is missed.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::ffi::{Attached, Function, Kept, Object, Result};
+use crate::ffi::{Attached, Function, Kept, Object, Own, Result};
 
 /// Allocations between two collections while an import runs.
 const RAISED: i64 = 100_000;
@@ -26,7 +25,7 @@ static DEPTH: AtomicUsize = AtomicUsize::new(0);
 /// Whether only [`settle`] has set objects aside so far.
 static SETTLED: AtomicBool = AtomicBool::new(false);
 
-static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+static FUNCTIONS: Own<Functions> = Own::new();
 
 /// Functions of the module `gc`.
 struct Functions {
@@ -55,7 +54,7 @@ pub(super) fn install(attached: Attached<'_>) -> Result<()> {
         freeze: gc.attribute(c"freeze")?.keep(),
         unfreeze: gc.attribute(c"unfreeze")?.keep(),
     };
-    FUNCTIONS.get_or_init(|| functions);
+    FUNCTIONS.get_or_set(functions);
     // What is registered first is called last.
     let atexit = attached.import(c"atexit")?;
     atexit.call_method(c"register", [&AT_EXIT.object(attached)?]).map(|_| ())

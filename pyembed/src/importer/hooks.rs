@@ -5,17 +5,16 @@
 //! in every version; where that fails, as it may while the interpreter ends, CPython's own print.
 
 use std::ffi::CStr;
-use std::sync::OnceLock;
 
 use super::python::{Half, python_half};
-use crate::ffi::{Attached, Function, Kept, Object, Result};
+use crate::ffi::{Attached, Function, Kept, Object, Own, Result};
 
 static PYTHON: Half = python_half!("hooks.py");
 
 /// CPython's own functions.
-static UNRAISABLE: OnceLock<Kept> = OnceLock::new();
-static EXCEPTION: OnceLock<Kept> = OnceLock::new();
-static THREAD: OnceLock<Kept> = OnceLock::new();
+static UNRAISABLE: Own<Kept> = Own::new();
+static EXCEPTION: Own<Kept> = Own::new();
+static THREAD: Own<Kept> = Own::new();
 
 static UNRAISABLEHOOK: Function = Function {
     name: c"unraisablehook",
@@ -72,7 +71,7 @@ pub(super) fn install_threading(threading: &Object<'_>) -> Result<()> {
         return Ok(());
     }
     let original = threading.attribute(c"excepthook")?.keep();
-    THREAD.get_or_init(|| original);
+    THREAD.get_or_set(original);
     let hook = THREAD_EXCEPTHOOK.object(threading.attached())?;
     threading.set_attribute(c"excepthook", &hook)?;
     threading.set_attribute(c"__excepthook__", &hook)
@@ -83,10 +82,10 @@ fn replace(
     name: &CStr,
     backup: &CStr,
     function: &'static Function,
-    original: &OnceLock<Kept>,
+    original: &Own<Kept>,
 ) -> Result<()> {
     let kept = attached.sys(name)?.keep();
-    original.get_or_init(|| kept);
+    original.get_or_set(kept);
     let hook = function.object(attached)?;
     attached.set_sys(name, &hook)?;
     attached.set_sys(backup, &hook)
@@ -95,7 +94,7 @@ fn replace(
 fn print<'py, const N: usize>(
     attached: Attached<'py>,
     function: &CStr,
-    original: &OnceLock<Kept>,
+    original: &Own<Kept>,
     arguments: [&Object<'py>; N],
 ) -> Result<Object<'py>> {
     let printed = PYTHON.get(attached, function).and_then(|print| print.call(arguments));

@@ -25,12 +25,12 @@ mod startup;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use pyox_blob::Blob;
 
 use crate::PythonConfig;
-use crate::ffi::{Attached, Exception, Function, Kept, Object, Result};
+use crate::ffi::{self, Attached, Function, Kept, Object, Own, Result};
 
 use locations::Locations;
 
@@ -38,7 +38,7 @@ pub(crate) use collector::settle;
 pub(crate) use modules::{is_package, prepare_main};
 pub(crate) use startup::freeze_startup;
 
-/// What the importer works with; set once, when it is installed.
+/// What the importer works with, in one interpreter; set once, when it is installed.
 struct State {
     blob: Blob<'static>,
     /// The executable.
@@ -56,7 +56,7 @@ struct State {
     exec: Kept,
 }
 
-static STATE: OnceLock<State> = OnceLock::new();
+static STATE: Own<State> = Own::new();
 
 /// The importer's methods.
 static METHODS: [&Function; 19] = [
@@ -106,6 +106,19 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     if !startup::has_installed() {
         put_first(attached, config)?;
     }
+    *MAIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(config.clone());
+    ffi::prepare_by(install_again);
+    startup::adopt(attached)
+}
+
+/// What the main interpreter was started with.
+static MAIN: Mutex<Option<PythonConfig>> = Mutex::new(None);
+
+/// The same for an interpreter that comes later.
+fn install_again(attached: Attached<'_>) -> Result<()> {
+    let config = MAIN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(config) = config else { return Ok(()) };
+    put_first(attached, &config)?;
     startup::adopt(attached)
 }
 
@@ -130,10 +143,7 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
         call_trimmed: bootstrap.attribute(c"_call_with_frames_removed")?.keep(),
         exec: builtins.attribute(c"exec")?.keep(),
     };
-    if STATE.set(state).is_err() {
-        let message = "an interpreter of this process has been started before";
-        return Err(attached.raise(Exception::RuntimeError, message));
-    }
+    STATE.get_or_set(state);
     attached.sys(c"meta_path")?.insert_first(&class)?;
     attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
     if !config.sets("module_search_paths") {

@@ -2,11 +2,10 @@
 
 use std::ffi::CStr;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use super::python::{Half, python_half};
 use super::{State, hooks, resources};
-use crate::ffi::{Attached, Function, Kept, Object, Result};
+use crate::ffi::{Attached, Function, Kept, Object, Own, Result};
 
 static PYTHON: Half = python_half!("patches.py");
 
@@ -30,7 +29,7 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
 }
 
 /// `linecache.updatecache`, before it was replaced.
-static UPDATECACHE: OnceLock<Kept> = OnceLock::new();
+static UPDATECACHE: Own<Kept> = Own::new();
 
 /// `updatecache(filename, module_globals=None)`: the lines of a file. Code in the blob names its file by its
 /// location, which is found in the blob; any other file is where it always is.
@@ -74,7 +73,7 @@ fn source_location<'a>(attached: Attached<'_>, name: &'a str) -> Result<Option<&
 /// Warnings, pdb and others ask for a line by the file's name alone.
 fn read_lines_from_blob(linecache: &Object<'_>) -> Result<()> {
     let original = linecache.attribute(c"updatecache")?.keep();
-    UPDATECACHE.get_or_init(|| original);
+    UPDATECACHE.get_or_set(original);
     linecache.set_attribute(c"updatecache", &FROM_BLOB.object(linecache.attached())?)
 }
 

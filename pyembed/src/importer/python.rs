@@ -5,15 +5,14 @@
 //! between its parts.
 
 use std::ffi::CStr;
-use std::sync::OnceLock;
 
 use super::State;
-use crate::ffi::{Attached, Kept, Object, Result};
+use crate::ffi::{Attached, Kept, Object, Own, Result};
 
 /// The Python half of a part.
 pub(super) struct Half {
     source: &'static CStr,
-    namespace: OnceLock<Kept>,
+    namespace: Own<Kept>,
 }
 
 /// The half in a file of that name.
@@ -28,7 +27,7 @@ impl Half {
     /// A half with that source, which ends with a NUL.
     pub(super) const fn new(source: &'static str) -> Self {
         match CStr::from_bytes_with_nul(source.as_bytes()) {
-            Ok(source) => Self { source, namespace: OnceLock::new() },
+            Ok(source) => Self { source, namespace: Own::new() },
             Err(_) => panic!("expected one NUL, at the end"),
         }
     }
@@ -52,11 +51,8 @@ impl Half {
         namespace.set_item(c"Importer", &State::get().class.get(attached))?;
         namespace.set_item(c"ROOT", &State::get().root.get(attached))?;
         attached.compile(self.source, c"<pyembed>")?.execute(&namespace)?;
-        let kept = self.namespace.get_or_init(|| {
-            // The module owns its namespace: both stay.
-            module.keep();
-            namespace.keep()
-        });
-        Ok(kept.get(attached))
+        // The module owns its namespace: both stay.
+        module.keep();
+        Ok(self.namespace.get_or_set(namespace.keep()).get(attached))
     }
 }

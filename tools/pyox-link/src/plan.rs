@@ -146,7 +146,7 @@ pub(crate) fn make(
         driver: link.driver.clone(),
         archives,
         libraries: link.libraries.iter().filter(of_system).map(|l| l.name.clone()).collect(),
-        arguments: arguments(mode, &link.arguments),
+        arguments: arguments(mode, &distribution.python.version, &link.arguments),
         inittab: distribution
             .extensions
             .iter()
@@ -217,7 +217,14 @@ fn choose(
     }
 }
 
-fn arguments(mode: LinkMode, of_distribution: &[String]) -> Vec<String> {
+/// The arguments by which a function of an archive is called `__real_NAME` by pyembed, and pyembed's own by all others.
+fn wrap(name: &str) -> String {
+    format!(
+        "-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name},--defsym=pyembed_real_{name}=__real_{name}"
+    )
+}
+
+fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<String> {
     let section = format!("-Wl,--section-start={ELF_SECTION}={SECTION_ADDRESS:#x}");
     let mut arguments = vec![
         // At fixed addresses there is nothing to relocate at the start.
@@ -230,14 +237,17 @@ fn arguments(mode: LinkMode, of_distribution: &[String]) -> Vec<String> {
         "-Wl,--strip-all".to_owned(),
         "-static-libgcc".to_owned(),
     ];
+    // Interpreters that come later get the importer, too.
+    let new = if version.starts_with("3.11.") {
+        "_Py_NewInterpreter"
+    } else {
+        "Py_NewInterpreterFromConfig"
+    };
+    arguments.extend(["Py_NewInterpreter", new].map(wrap));
     match mode {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
-            arguments.extend(INTERPOSED.iter().chain(&ONLY_STATIC).map(|name| {
-                format!(
-                    "-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name},--defsym=pyembed_real_{name}=__real_{name}"
-                )
-            }));
+            arguments.extend(INTERPOSED.iter().chain(&ONLY_STATIC).map(|name| wrap(name)));
         }
         // Extension modules find Python's functions in the executable, and C code there finds functions that know
         // the files and libraries in the blob.
