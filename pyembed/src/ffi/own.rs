@@ -10,13 +10,13 @@ use pyo3_ffi as c;
 /// Looking it up costs a walk through the values of all interpreters, of which nearly every process has one. Values stay
 /// as long as the process. There is no lock: interpreters with locks of their own look up at the same time.
 pub(crate) struct Own<T: 'static> {
-    last: AtomicPtr<Value<T>>,
+    last: AtomicPtr<Owned<T>>,
 }
 
-struct Value<T: 'static> {
+struct Owned<T: 'static> {
     owner: Identity,
     value: T,
-    next: *mut Value<T>,
+    next: *mut Owned<T>,
 }
 
 /// Which interpreter: its number, and how many main interpreters have ended before it. Numbers begin anew with each.
@@ -80,7 +80,7 @@ impl<T: Send + Sync> Own<T> {
         }
         let owner = Identity::here();
         let mut next = self.last.load(Ordering::Acquire);
-        let new = Box::into_raw(Box::new(Value { owner, value, next }));
+        let new = Box::into_raw(Box::new(Owned { owner, value, next }));
         loop {
             // SAFETY: the value is ours alone until it is stored, and stays from then on.
             unsafe { (*new).next = next };
