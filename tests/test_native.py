@@ -873,3 +873,24 @@ def test_the_c_api_by_name(pyox, source, tmp_path, shape):
     script = write(tmp_path / "api.py", code)
     app = pyox.build(tmp_path, source, script, name="app", link=(shape,))
     assert run(app).stdout == source.run_python(script).stdout
+
+
+def test_circles_of_any_size(pyox, include, host, tmp_path):
+    """Two pairs of libraries that need each other, and three in a ring, one after the other in one process."""
+    folder = tmp_path / "path"
+    rings = {"pair": 2, "other": 2, "ring": 3, "wide": 4}
+    for ring, size in rings.items():
+        names = [f"lib{ring}-{number}-0a1b2c3d.so.1" for number in range(size)]
+        functions = [f"{ring}{number}" for number in range(size)]
+        for number in (*range(size), *range(size)):
+            # Each counts down through the next. The second time there is one to link with.
+            after = functions[(number + 1) % size]
+            source = f"int {after}(int); int {functions[number]}(int n) {{ return n ? 1 + {after}(n - 1) : 100; }}"
+            needed = f"rings.libs/{names[(number + 1) % size]}"
+            libraries = [needed] if (folder / needed).exists() else []
+            compile_c(folder, f"rings.libs/{names[number]}", source, libraries, [f"-Wl,-soname,{names[number]}", ORIGIN])
+        compile_extension(folder, f"rings/_{ring}.abi3.so", include, f"{ring}0(9)", f"int {ring}0(int);", [f"rings.libs/{names[0]}"], [ORIGIN_LIBS])
+    write(folder / "rings/__init__.py", "")
+    code = "from rings import _pair, _other\nfrom rings import _ring, _wide\nprint(_pair.call(), _other.call(), _ring.call(), _wide.call())\n"
+    app = pyox.build_script(tmp_path, host, code, "--path", folder)
+    assert run(app).stdout == "109 109 109 109\n"

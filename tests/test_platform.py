@@ -305,3 +305,46 @@ def test_a_folder_of_any_name(pyox, each_minor, locales, tmp_path, folder, local
     environment |= {"LC_ALL": locale, "LOCPATH": str(locales), "FOLDER": os.fsdecode(place)}
     done = run("./app", cwd=place, env=environment)
     assert (done.stdout, done.stderr) == ("[42]\n", "")
+
+
+SERVICES = """
+    passwd: files systemd
+    group: compat systemd
+    shadow: files systemd
+    gshadow: files systemd
+    initgroups: files systemd
+    hosts: files mymachines resolve [!UNAVAIL=return] dns myhostname
+    networks: db files
+    protocols: db files
+    services: db files
+    ethers: db files
+    rpc: db files
+    netgroup: nis
+"""
+
+
+def test_name_services_that_are_libraries(pyox, source, tmp_path):
+    """A static executable cannot load them; it asks the system's files and DNS, and does not crash."""
+    code = """
+        import grp, os, pwd, socket
+        print(os.path.expanduser("~nosuch"), os.path.expanduser("~root"), len(pwd.getpwall()) > 3, len(grp.getgrall()) > 3)
+        asked = [
+            lambda: pwd.getpwnam("nosuch"), lambda: pwd.getpwuid(123456), lambda: grp.getgrnam("nosuch"), lambda: grp.getgrgid(123456),
+            lambda: socket.getservbyname("nosuch"), lambda: socket.getprotobyname("nosuch"), lambda: socket.gethostbyname("nosuch.invalid"),
+            lambda: socket.getaddrinfo("nosuch.invalid", 80), lambda: os.getgrouplist("nosuch", 7),
+        ]
+        for question in asked:
+            try:
+                print(question())
+            except (KeyError, OSError) as error:
+                print(type(error).__name__)
+        print(pwd.getpwuid(0).pw_name, socket.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)[0][4])
+    """
+    app = pyox.build_script(tmp_path, source, code, link=("--static",))
+    write(tmp_path / "nsswitch.conf", SERVICES)
+    require("unshare", "mount")
+    mount = f"mount --bind {tmp_path}/nsswitch.conf /etc/nsswitch.conf && exec {app}"
+    done = run("unshare", "--mount", "sh", "-ec", mount)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "~nosuch /root True True"
+    assert lines[1:] == ["KeyError"] * 4 + ["OSError"] * 2 + ["gaierror"] * 2 + ["[7]", "root ('127.0.0.1', 80)"]

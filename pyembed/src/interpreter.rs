@@ -13,6 +13,7 @@ impl MainPythonInterpreter {
     /// Starts the interpreter, with the importer in place. This thread is then attached to it.
     pub fn new(config: PythonConfig) -> Result<Self, Error> {
         check_version(&config)?;
+        ffi::keep_name_services();
         files::mount(config.blob, &config.executable);
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
         ffi::use_large_pages();

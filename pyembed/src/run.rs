@@ -32,10 +32,10 @@ pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
         attached.quietly(|| site_builtins(attached));
         return ffi::run_main(attached);
     }
-    let outcome = importer::settle(attached).and_then(|()| match helper {
+    let outcome = match helper {
         Some(helper) => run_helper(attached, &helper),
         None => execute(attached, &config.record.run),
-    });
+    };
     let (status, interrupted) = if let Ok(status) = outcome {
         (status, false)
     } else {

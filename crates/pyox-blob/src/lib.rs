@@ -13,6 +13,7 @@
 pub mod config;
 mod error;
 pub mod layout;
+mod needs;
 pub mod package;
 pub mod reader;
 

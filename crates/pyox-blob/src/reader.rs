@@ -7,6 +7,7 @@ use crate::layout::{
     self, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, NEED_SIZE,
     PROJECT_SIZE, SECTION_SIZE, SLOT_SIZE, Section,
 };
+use crate::needs;
 use crate::{Config, Error};
 
 /// A blob whose header, section table and configuration have been checked.
@@ -322,6 +323,12 @@ impl<'a> Blob<'a> {
             .and_then(|(start, end)| self.needs.get(start..end))
             .ok_or_else(|| malformed(format!("file {}: needs lie outside", file.path)))?;
         Ok(bytes.chunks_exact(NEED_SIZE).map(|number| u32_at(number, 0)))
+    }
+
+    /// The order in which a file and all that it needs are to be loaded: groups of file numbers, one group after the
+    /// other. Files of one group need each other. The file itself is in the last group. Linear in the needs.
+    pub fn load_order(&self, number: u32) -> Result<Vec<Vec<u32>>, Error> {
+        needs::order(number, |number| Ok(self.needs(&self.file_at(number)?)?.collect()))
     }
 
     /// The project of that number.

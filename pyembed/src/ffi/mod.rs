@@ -17,6 +17,7 @@ mod object;
 mod own;
 mod section;
 mod start;
+mod static_executable;
 mod subinterpreters;
 
 pub(crate) use arenas::use_large_pages;
@@ -30,4 +31,5 @@ pub(crate) use start::{
     bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_encoding,
     pre_initialize, print_exception, python_version, run_main, watch_imports,
 };
+pub(crate) use static_executable::keep_name_services;
 pub(crate) use subinterpreters::prepare_by;

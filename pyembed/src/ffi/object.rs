@@ -509,15 +509,6 @@ impl<'py> Object<'py> {
         }
     }
 
-    /// Whether Python takes it for true.
-    pub(crate) fn is_true(&self) -> Result<bool> {
-        // SAFETY: `self` is alive.
-        match unsafe { c::PyObject_IsTrue(self.as_ptr()) } {
-            -1 => Err(Raised),
-            truth => Ok(truth != 0),
-        }
-    }
-
     /// `str(self)`.
     pub(crate) fn to_str(&self) -> Result<Object<'py>> {
         // SAFETY: `self` is alive.

@@ -19,7 +19,6 @@
 
 #![allow(unsafe_code)]
 
-mod api;
 mod attributes;
 mod changes;
 mod descriptors;

@@ -6,24 +6,18 @@
 //! as a running program does sees a collection; afterwards the survivors go to the oldest
 //! generation without having been looked at. They stay collectable.
 //!
-//! The end of the interpreter collects twice: before and after the modules are taken down. The first finds
-//! hardly any garbage among all that was imported, so only the young generations are looked at then; the
-//! second looks at everything, and nothing that has a finaliser is missed.
+//! The collections at the end of the interpreter are CPython's own and see every object, because what holds data
+//! until it is finalised may hang on anything.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::ffi::{Attached, Function, Kept, Object, Own, Result};
+use crate::ffi::{Attached, Kept, Object, Own, Result};
 
 /// Allocations between two collections while an import runs.
 const RAISED: i64 = 100_000;
 
-/// The number of the generation before the oldest.
-const MIDDLE: i64 = 1;
-
 /// How many imports are under way, in all threads.
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
-/// Whether only [`settle`] has set objects aside so far.
-static SETTLED: AtomicBool = AtomicBool::new(false);
 
 static FUNCTIONS: Own<Functions> = Own::new();
 
@@ -33,9 +27,6 @@ struct Functions {
     set_threshold: Kept,
     get_count: Kept,
     get_freeze_count: Kept,
-    isenabled: Kept,
-    disable: Kept,
-    collect: Kept,
     freeze: Kept,
     unfreeze: Kept,
 }
@@ -48,41 +39,10 @@ pub(super) fn install(attached: Attached<'_>) -> Result<()> {
         set_threshold: gc.attribute(c"set_threshold")?.keep(),
         get_count: gc.attribute(c"get_count")?.keep(),
         get_freeze_count: gc.attribute(c"get_freeze_count")?.keep(),
-        isenabled: gc.attribute(c"isenabled")?.keep(),
-        disable: gc.attribute(c"disable")?.keep(),
-        collect: gc.attribute(c"collect")?.keep(),
         freeze: gc.attribute(c"freeze")?.keep(),
         unfreeze: gc.attribute(c"unfreeze")?.keep(),
     };
     FUNCTIONS.get_or_set(functions);
-    // What is registered first is called last.
-    let atexit = attached.import(c"atexit")?;
-    atexit.call_method(c"register", [&AT_EXIT.object(attached)?]).map(|_| ())
-}
-
-/// Called behind the application's own exit functions, which is where CPython collects next.
-static AT_EXIT: Function = Function {
-    name: c"collect_young",
-    parameters: &[],
-    required: 0,
-    body: |attached, _| {
-        let Some(gc) = FUNCTIONS.get() else { return Ok(attached.none()) };
-        if gc.isenabled.get(attached).call([])?.is_true()? {
-            gc.collect.get(attached).call([&attached.integer(MIDDLE)?])?;
-            // CPython then passes over its first collection, and not over its second.
-            gc.disable.get(attached).call([])?;
-        }
-        Ok(attached.none())
-    },
-};
-
-/// Moves what start-up made out of the collector's sight: it lives as long as the process, and the
-/// collections while the interpreter ends need not look at it.
-pub(crate) fn settle(attached: Attached<'_>) -> Result<()> {
-    if let Some(gc) = FUNCTIONS.get() {
-        gc.freeze.get(attached).call([])?;
-        SETTLED.store(true, Ordering::Relaxed);
-    }
     Ok(())
 }
 
@@ -129,9 +89,7 @@ impl Functions {
         }
         // Freezing and thawing moves all generations into the oldest at no cost. What an application
         // has frozen itself must not be thawed.
-        let ours = SETTLED.swap(false, Ordering::Relaxed)
-            || self.get_freeze_count.get(attached).call([])?.as_integer()? == 0;
-        if ours {
+        if self.get_freeze_count.get(attached).call([])?.as_integer()? == 0 {
             self.freeze.get(attached).call([])?;
             self.unfreeze.get(attached).call([])?;
         }

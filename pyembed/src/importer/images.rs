@@ -5,12 +5,14 @@
 //! there is no `/proc`, they go into a private folder of the user's cache, by the blob's digest, which later
 //! runs find again.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use pyox_blob::layout::Codec;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -74,7 +76,7 @@ pub(super) fn of_circle(files: &[pyox_blob::File<'static>]) -> Result<Vec<Image>
         let memory = memory.map_err(io::Error::from).or_else(|forbidden| {
             unnamed_in_cache().map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
         })?;
-        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        let path = path_of_circle(memory.as_raw_fd(), name_of(file).len());
         images.push(Image { path, memory: Some(memory), is_verbatim: false });
     }
     for (file, image) in files.iter().zip(&images) {
@@ -92,6 +94,27 @@ pub(super) fn of_circle(files: &[pyox_blob::File<'static>]) -> Result<Vec<Image>
         }
     }
     Ok(images)
+}
+
+/// A path of a descriptor that no image of a circle had before, at most as long as the name that it takes the place of
+/// if that is possible: the loader would take an equal path for the library that was loaded by it.
+fn path_of_circle(descriptor: i32, room: usize) -> String {
+    static USED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Any number of slashes is one. Three gaps hold them, fewest first.
+    let spelled = (0..).flat_map(|extra: usize| {
+        (0..=extra)
+            .flat_map(move |one| (0..=extra - one).map(move |two| [one, two, extra - one - two]))
+    });
+    let mut paths = spelled.map(|[one, two, three]| {
+        let gap = |extra| "/".repeat(1 + extra);
+        format!("/proc{}self{}fd{}{descriptor}", gap(one), gap(two), gap(three))
+    });
+    let unused =
+        paths.by_ref().take_while(|path| path.len() <= room).find(|path| !used.contains(path));
+    let path = unused.unwrap_or_else(|| format!("/proc/self/fd/{descriptor}"));
+    used.insert(path.clone());
+    path
 }
 
 /// A file of the private folder that has lost its name, in place of one in memory.

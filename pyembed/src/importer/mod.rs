@@ -34,7 +34,6 @@ use crate::ffi::{self, Attached, Function, Kept, Object, Own, Result};
 
 use locations::Locations;
 
-pub(crate) use collector::settle;
 pub(crate) use modules::{is_package, prepare_main};
 pub(crate) use startup::freeze_startup;
 

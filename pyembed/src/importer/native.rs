@@ -97,55 +97,37 @@ fn entries() -> MutexGuard<'static, BTreeMap<u32, Entry>> {
 
 /// Loads a shared object, and before it what it needs; gives the name that the loader knows it by.
 ///
+/// Libraries that need each other (harfbuzz and freetype do) cannot be found by SONAME, because each
+/// would have to be loaded before the other: their images name each other by path.
+///
 /// Without an `attached` no package can be given its files.
 fn load_with_needs(
     attached: Option<Attached<'_>>,
     number: u32,
     flags: c_int,
 ) -> Result<&'static CStr, Failure> {
-    let needs = needs(number)?;
-    for &need in &needs {
-        load_library(attached, need)?;
-    }
-    open(attached, number, flags, &needs)
-}
-
-/// Loads a library and what it needs, unless that has been done.
-///
-/// Libraries that need each other (harfbuzz and freetype do) cannot be found by SONAME, because each
-/// would have to be loaded before the other: their images name each other by path.
-fn load_library(attached: Option<Attached<'_>>, number: u32) -> Result<(), Failure> {
-    if name_of(number).is_some() {
-        return Ok(());
-    }
-    let own = needs(number)?;
-    let mut circle = vec![number];
-    for &need in &own {
-        if need != number && needs(need)?.contains(&number) {
-            circle.push(need);
+    for group in State::get().blob.load_order(number)? {
+        if group.iter().all(|&member| name_of(member).is_some()) {
+            continue;
         }
-    }
-    for &member in &circle {
-        for need in needs(member)? {
-            if !circle.contains(&need) {
-                load_library(attached, need)?;
-            }
-        }
-    }
-    let file = State::get().blob.file_at(number)?;
-    let is_real = real_path(attached, &file)?.is_some();
-    let loaded = if circle.len() == 1 || is_real {
         // Python's own flags for extension modules: resolved now, symbols not offered to others.
-        open(attached, number, libc::RTLD_NOW | libc::RTLD_LOCAL, &own).map(|_| ())
-    } else {
-        open_circle(&circle)
-    };
-    loaded.map_err(|failure| match failure {
-        Failure::Why(why) if !why.contains(file.path) => {
-            Failure::Why(format!("{}: {why}", file.path))
-        }
-        failure => failure,
-    })
+        let flags = if group.contains(&number) { flags } else { libc::RTLD_NOW | libc::RTLD_LOCAL };
+        let file = State::get().blob.file_at(group[0])?;
+        let loaded = if group.len() == 1 || real_path(attached, &file)?.is_some() {
+            group
+                .iter()
+                .try_for_each(|&member| open(attached, member, flags, &needs(member)?).map(|_| ()))
+        } else {
+            open_circle(&group, flags)
+        };
+        loaded.map_err(|failure| match failure {
+            Failure::Why(why) if group[0] != number && !why.contains(file.path) => {
+                Failure::Why(format!("{}: {why}", file.path))
+            }
+            failure => failure,
+        })?;
+    }
+    name_of(number).ok_or_else(|| Failure::Why("the loader does not know it".to_owned()))
 }
 
 /// The file of a package that has a location.
@@ -202,13 +184,13 @@ fn open(
 }
 
 /// Loads libraries that need each other.
-fn open_circle(numbers: &[u32]) -> Result<(), Failure> {
+fn open_circle(numbers: &[u32], flags: c_int) -> Result<(), Failure> {
     let blob = &State::get().blob;
     let files =
         numbers.iter().map(|&number| blob.file_at(number)).collect::<Result<Vec<_>, _>>()?;
     let images = images::of_circle(&files).map_err(Failure::Why)?;
     let Some(first) = images.first() else { return Ok(()) };
-    let opened = LoadedLibrary::open(first.path(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+    let opened = LoadedLibrary::open(first.path(), flags);
     opened.map_err(|why| Failure::Why(why.replace(first.path(), &path_of(&files[0]))))?;
     for ((&number, file), image) in numbers.iter().zip(&files).zip(&images) {
         if let Some(library) = LoadedLibrary::find(image.path()) {
