@@ -261,3 +261,20 @@ pub const fn slots(records: usize) -> usize {
 pub fn is_program(head: &[u8]) -> bool {
     head.starts_with(b"#!") || head.starts_with(b"\x7fELF")
 }
+
+/// Why a text is no path inside an application's tree: relative, with `/` between its parts, none of them empty, `.` or
+/// `..`, and no zero byte; none where it is one.
+#[must_use]
+pub fn path_problem(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        Some("it is empty")
+    } else if path.starts_with('/') {
+        Some("expected a relative path, got an absolute one")
+    } else if path.contains('\0') {
+        Some("expected no NUL in the path")
+    } else if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        Some("expected no empty part and no . or .. in the path")
+    } else {
+        None
+    }
+}

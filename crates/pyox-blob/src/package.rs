@@ -3,7 +3,7 @@
 //! `docs/formats/blob.md` says it with the configuration's locations. It is here because two have to agree
 //! on it, the run-time library and the tool that writes the folder beside the executable.
 
-use crate::layout::{FileKind, ModuleKind};
+use crate::layout::{FileKind, ModuleKind, path_problem};
 use crate::{Blob, Error, File};
 
 /// The project of the standard library, whose files outside of packages are nobody's.
@@ -22,8 +22,12 @@ pub struct PackageFiles<'a> {
 }
 
 impl<'a> PackageFiles<'a> {
-    /// Those of the package of that dotted name; of none that the blob does not hold.
+    /// Those of the package of that dotted name; of none that the blob does not hold. A name that is no dotted one is
+    /// an error, because names become folders.
     pub fn new(blob: &Blob<'a>, package: &str) -> Result<Self, Error> {
+        if !is_dotted_name(package) {
+            return Err(Error::Malformed(format!("{package:?} is no package's name")));
+        }
         let module = blob.module(package)?.filter(|module| module.kind != ModuleKind::Builtin);
         let own = match module.and_then(|module| module.file) {
             Some(number) => Some(blob.file_at(number)?.path),
@@ -51,15 +55,26 @@ impl<'a> PackageFiles<'a> {
                 .is_some_and(|(top, _)| matches!(self.blob.module(top), Ok(None)))
     }
 
-    /// All of them, sorted by path. Looks at each of the blob's records.
+    /// All of them, sorted by path. Looks at each of the blob's records. A path that leads out of the tree is an error.
     pub fn all(&self) -> Result<Vec<File<'a>>, Error> {
         let mut files = Vec::new();
         for file in self.blob.files() {
             let file = file?;
             if self.contains(&file) {
+                if let Some(problem) = path_problem(file.path) {
+                    return Err(Error::Malformed(format!(
+                        "file {:?}: its path: {problem}",
+                        file.path
+                    )));
+                }
                 files.push(file);
             }
         }
         Ok(files)
     }
+}
+
+/// Whether a text can be the dotted name of a package: parts that are not empty and that no path gives a meaning to.
+pub(crate) fn is_dotted_name(name: &str) -> bool {
+    name.split('.').all(|part| !part.is_empty() && !part.contains(['/', '\\', '\0']))
 }

@@ -7,8 +7,8 @@ use crate::layout::{
     self, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, NEED_SIZE,
     PROJECT_SIZE, SECTION_SIZE, SLOT_SIZE, Section,
 };
-use crate::needs;
 use crate::{Config, Error};
+use crate::{needs, package};
 
 /// A blob whose header, section table and configuration have been checked.
 #[derive(Debug, Clone, Copy)]
@@ -368,7 +368,8 @@ impl<'a> Blob<'a> {
         let modules = (0..self.modules.len_u32()).filter_map(|n| self.check_module(n).err());
         let files = (0..self.files.len_u32()).filter_map(|n| self.check_file(n).err());
         let projects = (0..).take(self.project_count()).filter_map(|n| self.project(n).err());
-        sections.chain(modules).chain(files).chain(projects).collect()
+        let config = self.config().and_then(|config| check_locations(&config)).err();
+        sections.chain(modules).chain(files).chain(projects).chain(config).collect()
     }
 
     fn check_module(&self, number: u32) -> Result<(), Error> {
@@ -378,6 +379,7 @@ impl<'a> Blob<'a> {
         if let Some(file) = module.file {
             self.file_at(file)?;
         }
+        self.check_order(&self.modules, module.name, number)?;
         self.check_found(&self.modules, module.name, number)
     }
 
@@ -388,7 +390,22 @@ impl<'a> Blob<'a> {
         for need in self.needs(&file)? {
             self.file_at(need)?;
         }
+        if let Some(problem) = layout::path_problem(file.path) {
+            return Err(malformed(format!("file {:?}: its path: {problem}", file.path)));
+        }
+        self.check_order(&self.files, file.path, number)?;
         self.check_found(&self.files, file.path, number)
+    }
+
+    /// Records are sorted by name, and each has one of its own.
+    fn check_order(&self, table: &Table<'a>, name: &str, number: u32) -> Result<(), Error> {
+        let before = number.checked_sub(1).and_then(|before| table.record(before).ok());
+        match before.and_then(|record| self.name_of(record)) {
+            Some(before) if before > name => {
+                Err(malformed(format!("{} {name:?}: out of order, behind {before:?}", table.what)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The index must find what the table holds: a name that stands twice is found once.
@@ -517,6 +534,16 @@ impl<'a> Table<'a> {
     fn record(&self, number: u32) -> Result<&'a [u8], Error> {
         record_at(self.records, self.size, number)
             .ok_or_else(|| malformed(format!("{} record {number}: no such record", self.what)))
+    }
+}
+
+/// The names of packages with files of their own become folders.
+fn check_locations(config: &Config) -> Result<(), Error> {
+    match config.locations.iter().find(|(package, _)| !package::is_dotted_name(package)) {
+        Some((package, _)) => Err(malformed(format!(
+            "config: location {package:?}: expected a package's dotted name"
+        ))),
+        None => Ok(()),
     }
 }
 

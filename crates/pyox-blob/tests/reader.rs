@@ -2,6 +2,7 @@
 
 mod support;
 
+use pyox_blob::config::Location;
 use pyox_blob::layout::{self, FileKind, HEADER_SIZE, ModuleKind, SECTION_SIZE, Section};
 use pyox_blob::{Blob, Config, Error};
 use support::{Draft, example, file, module};
@@ -276,4 +277,36 @@ fn every_question_can_be_asked_of_a_whole_blob() {
     let mut draft = example();
     draft.files.push(file("x/ü.txt", FileKind::Data, &[0; 10_000]));
     assert_eq!(ask_everything(&written(&draft)), Ok(()));
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_faults() {
+    let refused = |draft: &Draft, place: &str| {
+        let bytes = draft.write(|_| [7; 32]);
+        let error = Blob::open(&bytes).unwrap().verify().unwrap_err().to_string();
+        assert!(error.contains(place), "{error}");
+    };
+    for path in ["/etc/passwd", "..", "app/../../pwned", "app//x", "app/./x", "app/", "a\0b", ""] {
+        let mut draft = example();
+        draft.files.push(file(path, FileKind::Data, b"x"));
+        refused(&draft, "its path");
+    }
+    for package in ["/home/me", "..", "", "a/b", "a..b"] {
+        let mut draft = example();
+        draft.config.locations = vec![(package.to_owned(), Location::Beside)];
+        refused(&draft, "location");
+    }
+}
+
+#[test]
+fn records_out_of_order_are_faults() {
+    let mut draft = example();
+    draft.files.sort_by(|one, other| other.path.cmp(&one.path));
+    let bytes = draft.write_as_is();
+    let error = Blob::open(&bytes).unwrap().verify().unwrap_err().to_string();
+    assert!(error.contains("out of order"), "{error}");
+    let mut draft = example();
+    draft.files.push(file("app/core.py", FileKind::Data, b"again"));
+    let bytes = draft.write(|_| [7; 32]);
+    assert!(Blob::open(&bytes).unwrap().verify().is_err());
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, linkat};
 
@@ -58,11 +58,7 @@ pub fn atomically(
         write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
         return Ok(());
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let file = tempfile::tempfile_in(folder).fault_at(path)?;
+    let file = tempfile::tempfile_in(folder_of(path)).fault_at(path)?;
     let mut writer = BufWriter::with_capacity(1 << 16, &file);
     write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
     drop(writer);
@@ -81,22 +77,22 @@ fn publish(file: &File, path: &Path) -> io::Result<()> {
         // No /proc, or a file system without nameless files: copy under a temporary name.
         Err(_) => return copy(file, path),
     }
-    // link(2) does not replace, rename(2) does.
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    link(&temporary)?;
-    fs::rename(&temporary, path).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    // link(2) does not replace, rename(2) does. The name is random: processes of containers that share a folder can
+    // have the same number.
+    let named =
+        tempfile::Builder::new().suffix(".tmp").make_in(folder_of(path), |to| Ok(link(to)?))?;
+    named.into_temp_path().persist(path).map_err(|error| error.error)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn copy(file: &File, path: &Path) -> io::Result<()> {
     use io::Seek;
-    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut source = file;
     source.rewind()?;
-    let mut named = tempfile::NamedTempFile::new_in(folder)?;
+    let mut named = tempfile::NamedTempFile::new_in(folder_of(path))?;
     io::copy(&mut source, &mut named)?;
     named.as_file().set_permissions(file.metadata()?.permissions())?;
     named.persist(path).map(|_| ()).map_err(|error| error.error)

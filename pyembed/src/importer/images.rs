@@ -10,7 +10,6 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -120,10 +119,7 @@ fn path_of_circle(descriptor: i32, room: usize) -> String {
 /// A file of the private folder that has lost its name, in place of one in memory.
 fn unnamed_in_cache() -> io::Result<File> {
     private::within(&folder_name(), |folder| {
-        let path = folder.join(format!(".unnamed-{}", std::process::id()));
-        let _ = fs::remove_file(&path);
-        let mut options = File::options();
-        let file = options.read(true).write(true).create_new(true).mode(0o700).open(&path)?;
+        let (path, file) = private::temporary(folder, ".unnamed-", 0o700)?;
         fs::remove_file(&path)?;
         Ok(file)
     })
@@ -166,10 +162,7 @@ fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
     let path = private::within(&folder_name(), |folder| {
         let path = folder.join(format!("{number}-{}", name_of(file)));
         if !holds(&path, file) {
-            let temporary = folder.join(format!(".{number}-{}", std::process::id()));
-            let _ = fs::remove_file(&temporary);
-            let target =
-                File::options().write(true).create_new(true).mode(0o500).open(&temporary)?;
+            let (temporary, target) = private::temporary(folder, &format!(".{number}-"), 0o500)?;
             copy(file, &target)
                 .and_then(|()| fs::rename(&temporary, &path))
                 .inspect_err(|_| drop(fs::remove_file(&temporary)))?;

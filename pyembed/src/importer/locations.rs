@@ -11,7 +11,7 @@
 
 use std::fs::{self, DirBuilder, File as OsFile, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -230,10 +230,8 @@ fn write(folder: &Path, file: &File<'static>) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
-    let temporary = folder.join(format!("{TEMPORARY}{}", std::process::id()));
-    let _ = fs::remove_file(&temporary);
+    let (temporary, to) = private::temporary(folder, TEMPORARY, 0o600)?;
     let publish = || {
-        let to = OsFile::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         images::copy(file, &to)?;
         if is_program(&temporary)? {
             to.set_permissions(Permissions::from_mode(0o700))?;

@@ -4,9 +4,11 @@
 //! else one with the user's number below the temporary directory, closed to others and checked to belong
 //! to the user at every use.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::collections::hash_map::RandomState;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::hash::BuildHasher;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Does something in the private folder of that name: in the first of the places where it succeeds.
@@ -25,6 +27,19 @@ pub(super) fn within<T>(
         }
     }
     Err(io::Error::other(failures.join("; ")))
+}
+
+/// A new file in a folder, to read and write, under a name that nobody else has: processes of containers that share the
+/// folder can have the same number.
+pub(super) fn temporary(folder: &Path, prefix: &str, mode: u32) -> io::Result<(PathBuf, File)> {
+    loop {
+        let path = folder.join(format!("{prefix}{:016x}", RandomState::new().hash_one(prefix)));
+        let mut options = File::options();
+        match options.read(true).write(true).create_new(true).mode(mode).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|file| (path, file)),
+        }
+    }
 }
 
 fn candidates(user: u32) -> impl Iterator<Item = PathBuf> {

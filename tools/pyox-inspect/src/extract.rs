@@ -5,6 +5,8 @@
 //! nothing is written outside the folder that the user named, whatever lies in it already.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -166,7 +168,8 @@ fn enter(root: &OwnedFd, path: &str, make: bool) -> rustix::io::Result<Option<Ow
 fn write(root: &OwnedFd, path: &str, bytes: &[u8], force: bool) -> std::io::Result<()> {
     let Some(folder) = enter(root, path, true)? else { return Err(Errno::NOENT.into()) };
     let name = path.rsplit('/').next().unwrap_or_default();
-    let temporary = format!(".pyox-inspect.{}.tmp", std::process::id());
+    // Random: processes of containers that share a folder can have the same number.
+    let temporary = format!(".pyox-inspect.{:016x}.tmp", RandomState::new().hash_one(path));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(&folder, &temporary, flags, Mode::from_raw_mode(0o666))?;
     let written = std::fs::File::from(file).write_all(bytes).and_then(|()| {

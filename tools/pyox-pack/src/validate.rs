@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use pyox_blob::layout::path_problem;
 use pyox_cli::Fault;
 use pyox_schema::{Distribution, Manifest, Resource, ResourceKind, Run};
 use unicode_ident::is_xid_continue;
@@ -128,21 +129,6 @@ fn is_importable(kind: ResourceKind) -> bool {
 fn is_dotted_name(name: &str) -> bool {
     let fits = |letter: char| letter == '-' || is_xid_continue(letter);
     name.split('.').all(|part| !part.is_empty() && part.chars().all(fits))
-}
-
-/// Why a location is no plain path inside the application's tree.
-fn path_problem(location: &str) -> Option<&'static str> {
-    if location.is_empty() {
-        Some("it is empty")
-    } else if location.starts_with('/') {
-        Some("expected a relative path, got an absolute one")
-    } else if location.contains('\0') {
-        Some("expected no NUL in the path")
-    } else if location.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        Some("expected no empty part and no . or .. in the path")
-    } else {
-        None
-    }
 }
 
 fn twice(place: &str, what: &str, one: &Resource, other: &Resource) -> Fault {

@@ -122,6 +122,11 @@ impl Draft {
         draft.bytes(sha256)
     }
 
+    /// The same with the records in the order in which they are.
+    pub fn write_as_is(&self) -> Vec<u8> {
+        self.clone().bytes(|_| [7; 32])
+    }
+
     // One pass from records to bytes; cutting it up would only pass a dozen vectors around.
     #[allow(clippy::too_many_lines)]
     fn bytes(&self, sha256: impl Fn(&[u8]) -> [u8; 32]) -> Vec<u8> {
