@@ -1,0 +1,330 @@
+#!/usr/bin/env python3
+"""CPython's own tests, inside an executable and beside it: what differs, method by method.
+
+Builds an executable that has the `test` package of the distribution's release, and runs each module of it in a
+process of its own, in a folder of its own, once in the executable and once under the distribution's `python`. A
+method differs when its outcomes do; a module with such methods is run again on both sides, and what differs both
+times counts. `reasons.toml` says why methods differ.
+
+What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md. The whole takes
+an hour on two cores. Exit status: 0 every difference has its reason, 1 one has none, 2 an error.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import fnmatch
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+FOLDER = ROOT / "build" / "cpython"
+PAGE = ROOT / "docs" / "fidelity.md"
+
+# No method of CPython's tests is silent for longer, but for those that need `-u cpu`.
+SILENCE = 90
+# How often a module goes on behind a method that crashed or hung.
+RESTARTS = 12
+# Packages of tests that take minutes; each of their modules runs by itself.
+SPLIT = {
+    "test_asyncio", "test_capi", "test_concurrent_futures", "test_ctypes", "test_email", "test_importlib",
+    "test_multiprocessing_fork", "test_multiprocessing_forkserver", "test_multiprocessing_spawn",
+}
+# Outside of `test`, what tests import and pyox-collect leaves out, as far as the distribution has it.
+INCLUDES = ("ensurepip", "idlelib", "turtledemo")
+EXTENSIONS = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xxlimited\w*|xxsubtype")
+# Children that tests start by `sys.executable` are Pythons.
+COLLECT = ("--interpreter",)
+
+ABSENT = "not run"
+
+
+class Failed(Exception):
+    """Nothing can be compared; the reason, in one line."""
+
+
+def tool(stage, *arguments):
+    """Runs a tool; its first error line becomes the reason."""
+    folder = Path(os.environ.get("PYOX_BIN", ROOT / "target" / "release"))
+    command = [folder / f"pyox-{stage}", "-q", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed((done.stderr.strip().splitlines() or [f"pyox-{stage} said nothing"])[0])
+
+
+class Distribution:
+    """A fetched distribution whose standard library has its tests."""
+
+    def __init__(self, document):
+        self.path = Path(document).resolve()
+        document = json.loads(self.path.read_text())
+        root = Path(document["root"])
+        self.version = document["python"]["version"]
+        self.python = root / document["paths"]["executable"]
+        self.stdlib = root / document["paths"]["stdlib"]
+        self.dynload = root / document["paths"].get("dynload", document["paths"]["stdlib"])
+        self.tests = self.stdlib / "test"
+        if not (self.tests / "support").is_dir():
+            raise Failed(f"{self.path}: expected a standard library with its tests, found no {self.tests}")
+
+    def includes(self):
+        """The options by which pyox-collect takes the tests, and what they need."""
+        names = ["test", *(name for name in INCLUDES if (self.stdlib / name).is_dir())]
+        files = sorted(file.name.split(".")[0] for file in self.dynload.glob("*.so"))
+        names += [name for name in files if EXTENSIONS.fullmatch(name)]
+        return [word for name in names for word in ("--include", name)]
+
+    def modules(self):
+        """The modules of tests, as names without `test.`."""
+        found = []
+        for path in sorted(self.tests.iterdir()):
+            if path.name in SPLIT and path.is_dir():
+                below = [each.stem for each in sorted(path.glob("test_*.py"))]
+                below += [each.parent.name for each in sorted(path.glob("test_*/__init__.py"))]
+                found += [f"{path.name}.{name}" for name in below]
+            elif path.name.startswith("test_") and (path.suffix == ".py" or (path / "__init__.py").exists()):
+                found.append(path.stem)
+        return found
+
+
+def build(distribution, folder, collect=(), link=()):
+    """The executable."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest, blob, executable = folder / "methods.json", folder / "methods.blob", folder / "methods"
+    options = [*distribution.includes(), *COLLECT, *collect]
+    tool("collect", "-d", distribution.path, HERE / "methods.py", *options, "-o", manifest)
+    tool("pack", manifest, "-d", distribution.path, "-o", blob)
+    tool("link", blob, "-d", distribution.path, *link, "-o", executable)
+    return executable
+
+
+def environment(scratch):
+    """Nothing of the caller's."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(scratch / "home"),
+        "TMPDIR": str(scratch / "tmp"),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+    }
+
+
+def ended(process, records, limit):
+    """Waits for the end; false if nothing has been written for too long."""
+    size, since = -1, time.monotonic()
+    while True:
+        try:
+            process.wait(0.2)
+            return True
+        except subprocess.TimeoutExpired:
+            pass
+        now = records.stat().st_size if records.exists() else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        elif time.monotonic() - since > limit:
+            return False
+
+
+def read(records):
+    """The outcomes so far, the method that was started last and has none, and whether the module has ended."""
+    outcomes, started, end = {}, None, False
+    lines = records.read_text().splitlines() if records.exists() else []
+    for record in map(json.loads, lines):
+        if "start" in record:
+            started = record["start"]
+        elif "id" in record:
+            outcomes[record["id"]] = (record["outcome"], record["detail"])
+            started = None if record["id"] == started else started
+        else:
+            end = True
+    return outcomes, started, end
+
+
+def run(command, module, scratch, limit):
+    """The outcome of each method of a module, and what was said at its end."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    for name in ("work", "home", "tmp"):
+        (scratch / name).mkdir(parents=True)
+    records = scratch / "records"
+    for _ in range(RESTARTS):
+        with (scratch / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [*map(str, command), str(records), f"test.{module}"],
+                cwd=scratch / "work",
+                env=environment(scratch),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            whole = ended(process, records, limit)
+            # What the tests have started ends with them.
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            status = process.wait()
+        outcomes, started, end = read(records)
+        if end:
+            break
+        said = (scratch / "output").read_bytes()[-1500:].decode(errors="replace")
+        outcome = "hangs" if not whole else "crashes" if status < 0 else "ends the process"
+        with records.open("a") as file:
+            record = {"id": started or f"test.{module}", "outcome": outcome, "detail": f"exit status {status}\n{said}"}
+            file.write(json.dumps(record) + "\n")
+        outcomes, _, _ = read(records)
+        if started is None:
+            break
+    shutil.rmtree(scratch, ignore_errors=True)
+    return outcomes
+
+
+def different(disk, packed):
+    """The methods whose outcomes differ, with both."""
+    absent = (ABSENT, "")
+    pairs = {name: (disk.get(name, absent), packed.get(name, absent)) for name in sorted({*disk, *packed})}
+    return {name: pair for name, pair in pairs.items() if pair[0][0] != pair[1][0]}
+
+
+def compare(distribution, executable, module, folder, limit=SILENCE):
+    """What a module gave on both sides."""
+    sides = {
+        "disk": [distribution.python, "-I", "-S", HERE / "methods.py"],
+        "packed": [executable],
+    }
+    start = time.monotonic()
+    once = {side: run(command, module, folder / module / side, limit) for side, command in sides.items()}
+    differ = different(once["disk"], once["packed"])
+    if differ:
+        again = {side: run(command, module, folder / module / side, limit) for side, command in sides.items()}
+        second = different(again["disk"], again["packed"])
+        # Neither chance nor load makes a difference.
+        differ = {name: pair for name, pair in differ.items() if name in second}
+    shutil.rmtree(folder / module, ignore_errors=True)
+    counts = collections.Counter(outcome for outcome, _ in once["disk"].values())
+    return {
+        "module": module,
+        "counts": dict(sorted(counts.items())),
+        "differ": differ,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+class Reasons:
+    """Why methods differ: the first pattern of `reasons.toml` that a method's name matches."""
+
+    def __init__(self, path=HERE / "reasons.toml"):
+        self.entries = tomllib.loads(path.read_text()).get("reason", [])
+
+    def of(self, method):
+        for entry in self.entries:
+            if any(fnmatch.fnmatchcase(method, pattern) for pattern in entry["methods"]):
+                return entry["because"]
+        return None
+
+
+HEAD = """\
+# CPython's own tests, inside an executable
+
+The `test` package of CPython's release is packed with pyox, and each of its methods runs in the executable and
+beside it, under the `python` of the same distribution: `make test-cpython`, which is `tests/cpython/run.py`. A row is
+a method that had different outcomes, twice; `tests/cpython/reasons.toml` has the reasons. Methods that need the
+network, a display or much time are skipped on both sides, as `python -m test` skips them.
+
+"""
+
+
+def page(version, results, everything, reasons):
+    """The text of docs/fidelity.md."""
+    counts = collections.Counter()
+    rows, lost = [], 0
+    for result in sorted(results, key=lambda result: result["module"]):
+        counts.update(result["counts"])
+        for method, (disk, packed) in result["differ"].items():
+            lost += disk[0] == "passed"
+            name = method.removeprefix("test.").replace("|", "\\|")
+            because = reasons.of(method) or "unexplained"
+            rows.append(f"| `{name}` | {disk[0]} | {packed[0]} | {because} |\n")
+    missing = sorted(set(everything) - {result["module"] for result in results})
+    text = HEAD + f"CPython {version}:\n\n| | |\n| --- | ---: |\n"
+    text += f"| modules compared, of {len(everything)} | {len(everything) - len(missing)} |\n"
+    text += f"| methods that pass from disk | {counts['passed']} |\n"
+    text += f"| of them, pass in the executable | {counts['passed'] - lost} |\n"
+    text += f"| methods with different outcomes | {len(rows)} |\n\n"
+    text += "| method | from disk | packed | reason |\n| --- | --- | --- | --- |\n" + "".join(rows)
+    if missing:
+        text += f"\nNot compared in this run: {', '.join(missing)}.\n"
+    return text
+
+
+def report(result, reasons):
+    """A line for a module, and one for each method that differs."""
+    passed = result["counts"].get("passed", 0)
+    lines = [f"{result['module']}: {passed} pass, {len(result['differ'])} differ, {result['seconds']} s"]
+    for method, (disk, packed) in result["differ"].items():
+        last = (packed[1] or disk[1]).strip().splitlines()[-1:]
+        because = reasons.of(method) or f"unexplained: {''.join(last)[:200]}"
+        lines.append(f"    {method}: {disk[0]}, packed {packed[0]}: {because}")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs CPython's tests inside an executable and beside it.")
+    parser.add_argument("--dist", default="host", metavar="SPEC", help="a document, or as pyox-fetch takes it")
+    parser.add_argument("--only", nargs="+", metavar="MODULE", help="modules to run, such as test_glob")
+    parser.add_argument("--rest", action="store_true", help="leave out modules that have results")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="modules at the same time")
+    parser.add_argument("--silence", type=int, default=SILENCE, metavar="SECONDS", help="when a method hangs")
+    parser.add_argument("--collect", action="append", default=[], metavar="OPTION", help="for pyox-collect")
+    parser.add_argument("--link", action="append", default=[], metavar="OPTION", help="for pyox-link")
+    parser.add_argument("--table", action="store_true", help="write docs/fidelity.md from all results")
+    args = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    try:
+        document = Path(args.dist)
+        if not document.is_file():
+            document = FOLDER / f"{re.sub(r'[^A-Za-z0-9.@]+', '-', args.dist)}.json"
+            tool("fetch", args.dist, "-o", document)
+        distribution = Distribution(document)
+        everything = distribution.modules()
+        unknown = set(args.only or []) - set(everything)
+        if unknown:
+            parser.error(f"not among the distribution's tests: {', '.join(sorted(unknown))}")
+        folder = FOLDER / distribution.version
+        executable = build(distribution, folder / "bin", args.collect, args.link)
+    except Failed as failed:
+        print(f"run.py: error: {failed}", file=sys.stderr)
+        return 2
+    results, reasons = folder / "results", Reasons()
+    results.mkdir(parents=True, exist_ok=True)
+    modules = args.only or everything
+    if args.rest:
+        modules = [module for module in modules if not (results / f"{module}.json").exists()]
+    unexplained = 0
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        work = [
+            pool.submit(compare, distribution, executable, module, folder / "scratch", args.silence)
+            for module in modules
+        ]
+        for done in concurrent.futures.as_completed(work):
+            result = done.result()
+            (results / f"{result['module']}.json").write_text(json.dumps(result, indent=1))
+            unexplained += sum(reasons.of(method) is None for method in result["differ"])
+            print(report(result, reasons), flush=True)
+    if args.table:
+        found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+        PAGE.write_text(page(distribution.version, found, everything, reasons))
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
