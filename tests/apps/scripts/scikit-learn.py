@@ -9,4 +9,4 @@ from sklearn.preprocessing import StandardScaler
 x, y = load_iris(return_X_y=True)
 model = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
 print(model.predict(x[::30]).tolist(), round(model.score(x, y), 3))
-print(cross_val_score(RandomForestClassifier(10, random_state=0), x, y, cv=3).round(3).tolist())
+print(cross_val_score(RandomForestClassifier(10, random_state=0), x, y, cv=3, n_jobs=2).round(3).tolist())

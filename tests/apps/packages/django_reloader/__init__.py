@@ -1,0 +1,1 @@
+"""Starts itself again when a file changes, by Django's reloader."""

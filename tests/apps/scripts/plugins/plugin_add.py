@@ -1,0 +1,2 @@
+def run(number):
+    return number + 1
