@@ -3,6 +3,8 @@
 #   make demo       package a real application and run it
 #   make test       everything that must hold
 #   make test-apps  applications from PyPI, see tests/apps/run.py; `make test-apps APPS='numpy black'` for some
+#   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; one hour;
+#                   `make test-cpython MODULES='test_glob test_os'` for some
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make install    the tools and their run-time libraries, below PREFIX
 #
@@ -19,7 +21,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all tools runtime demo test test-rust test-python test-apps bench bench-quick lint install system clean
+.PHONY: all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -84,6 +86,9 @@ test-python: tools runtime $(VENV)/ready
 
 test-apps: tools runtime
 	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST))
+
+test-cpython: tools runtime
+	$(PYTHON) tests/cpython/run.py $(if $(MODULES),--only $(MODULES),--table) $(if $(CPYTHON_DIST),--dist $(CPYTHON_DIST))
 
 lint: | system
 	$(CARGO) fmt --all --check

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """CPython's own tests, inside an executable and beside it: what differs, method by method.
 
-Builds an executable that has the `test` package of the distribution's release, and runs each module of it in a
-process of its own, in a folder of its own, once in the executable and once under the distribution's `python`. A
-method differs when its outcomes do; a module with such methods is run again on both sides, and what differs both
-times counts. `reasons.toml` says why methods differ.
+Builds an executable that has the `test` package of the distribution's release, and runs each module of
+it in a process of its own, in a folder of its own, once in the executable and once under the
+distribution's `python`. A method differs when its outcomes do; a module with such methods is run again
+on both sides, and what differs both times counts. `reasons.toml` says why methods differ.
 
-What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md. The whole takes
-an hour on two cores. Exit status: 0 every difference has its reason, 1 one has none, 2 an error.
+What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md. The
+whole takes an hour on two cores. Exit status: 0 every difference has its reason, 1 one has none, 2 an
+error.
 """
 
 import argparse
@@ -36,10 +37,17 @@ SILENCE = 90
 RESTARTS = 12
 # Packages of tests that take minutes; each of their modules runs by itself.
 SPLIT = {
-    "test_asyncio", "test_capi", "test_concurrent_futures", "test_ctypes", "test_email", "test_importlib",
-    "test_multiprocessing_fork", "test_multiprocessing_forkserver", "test_multiprocessing_spawn",
+    "test_asyncio",
+    "test_capi",
+    "test_concurrent_futures",
+    "test_ctypes",
+    "test_email",
+    "test_importlib",
+    "test_multiprocessing_fork",
+    "test_multiprocessing_forkserver",
+    "test_multiprocessing_spawn",
 }
-# Outside of `test`, what tests import and pyox-collect leaves out, as far as the distribution has it.
+# What tests import and pyox-collect leaves out, as far as the distribution has it.
 INCLUDES = ("ensurepip", "idlelib", "turtledemo")
 EXTENSIONS = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xxlimited\w*|xxsubtype")
 # Children that tests start by `sys.executable` are Pythons.
@@ -74,7 +82,8 @@ class Distribution:
         self.dynload = root / document["paths"].get("dynload", document["paths"]["stdlib"])
         self.tests = self.stdlib / "test"
         if not (self.tests / "support").is_dir():
-            raise Failed(f"{self.path}: expected a standard library with its tests, found no {self.tests}")
+            wanted = "expected a standard library with its tests"
+            raise Failed(f"{self.path}: {wanted}, found no {self.tests}")
 
     def includes(self):
         """The options by which pyox-collect takes the tests, and what they need."""
@@ -223,13 +232,42 @@ class Reasons:
     """Why methods differ: the first pattern of `reasons.toml` that a method's name matches."""
 
     def __init__(self, path=HERE / "reasons.toml"):
+        self.path = path
         self.entries = tomllib.loads(path.read_text()).get("reason", [])
+        self.matched = collections.defaultdict(set)
 
     def of(self, method):
         for entry in self.entries:
-            if any(fnmatch.fnmatchcase(method, pattern) for pattern in entry["methods"]):
-                return entry["because"]
+            for pattern in entry["methods"]:
+                if fnmatch.fnmatchcase(method, pattern):
+                    self.matched[pattern].add(method)
+                    return entry["because"]
         return None
+
+    def unused(self, modules):
+        """The patterns for methods of these modules that nothing has matched: those differ no more."""
+        patterns = [pattern for entry in self.entries for pattern in entry["methods"]]
+        return [each for each in patterns if each not in self.matched and self.is_for(each, modules)]
+
+    def is_for(self, pattern, modules):
+        return f"{pattern}.".startswith(tuple(f"test.{module}." for module in modules))
+
+    def prune(self, modules):
+        """Leaves in the file what has differed: of faults the methods by name, no patterns."""
+        lines = [line for line in self.path.read_text().splitlines() if line.startswith("#")]
+        for entry in self.entries:
+            kept = set()
+            for pattern in entry["methods"]:
+                if not self.is_for(pattern, modules):
+                    kept.add(pattern)
+                elif entry["because"].startswith("fault"):
+                    kept |= self.matched[pattern]
+                elif pattern in self.matched:
+                    kept.add(pattern)
+            if kept:
+                lines += ["", "[[reason]]", f"because = {json.dumps(entry['because'])}", "methods = ["]
+                lines += [*(f"    {json.dumps(pattern)}," for pattern in sorted(kept)), "]"]
+        self.path.write_text("\n".join(lines) + "\n")
 
 
 HEAD = """\
@@ -270,6 +308,11 @@ def report(result, reasons):
     """A line for a module, and one for each method that differs."""
     passed = result["counts"].get("passed", 0)
     lines = [f"{result['module']}: {passed} pass, {len(result['differ'])} differ, {result['seconds']} s"]
+    if f"test.{result['module']}" in result["differ"]:
+        # The module is not even imported; its methods tell nothing more.
+        name = f"test.{result['module']}"
+        lines[0] += ": the module as a whole"
+        result = {**result, "differ": {name: result["differ"][name]}}
     for method, (disk, packed) in result["differ"].items():
         last = (packed[1] or disk[1]).strip().splitlines()[-1:]
         because = reasons.of(method) or f"unexplained: {''.join(last)[:200]}"
@@ -286,6 +329,7 @@ def main():
     parser.add_argument("--silence", type=int, default=SILENCE, metavar="SECONDS", help="when a method hangs")
     parser.add_argument("--collect", action="append", default=[], metavar="OPTION", help="for pyox-collect")
     parser.add_argument("--link", action="append", default=[], metavar="OPTION", help="for pyox-link")
+    parser.add_argument("--prune", action="store_true", help="take reasons out that are for nothing")
     parser.add_argument("--table", action="store_true", help="write docs/fidelity.md from all results")
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -320,6 +364,10 @@ def main():
             (results / f"{result['module']}.json").write_text(json.dumps(result, indent=1))
             unexplained += sum(reasons.of(method) is None for method in result["differ"])
             print(report(result, reasons), flush=True)
+    for pattern in reasons.unused(modules):
+        print(f"differs no more: {pattern}")
+    if args.prune:
+        reasons.prune(modules)
     if args.table:
         found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
         PAGE.write_text(page(distribution.version, found, everything, reasons))
