@@ -1,4 +1,7 @@
-"""A quick part of CPython's own tests, inside an executable and beside it; `make test-cpython` runs all of them."""
+"""A quick part of CPython's own tests, in an executable and beside it.
+
+`make test-cpython` runs all of them.
+"""
 
 import concurrent.futures
 import importlib.util

@@ -1,9 +1,9 @@
 """Runs one module of CPython's tests and writes what becomes of each method, a JSON line for each.
 
-The same script is the packed application and runs under plain `python`. Arguments: the file to append
-to, and the module's name. Each method has two lines, one before it runs and one with its outcome, so
-that the file tells which method a crash or a hang has ended. Methods that the file knows already are
-left out: the next process goes on there.
+The same script is the packed application and runs under plain `python`. Arguments: the file to
+append to, and the module's name. Each method has two lines, one before it runs and one with its
+outcome, so that the file tells which method a crash or a hang has ended. Methods that the file
+knows already are left out: the next process goes on there.
 """
 
 import json

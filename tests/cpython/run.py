@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """CPython's own tests, inside an executable and beside it: what differs, method by method.
 
-Builds an executable that has the `test` package of the distribution's release, and runs each module of
-it in a process of its own, in a folder of its own, once in the executable and once under the
-distribution's `python`. A method differs when its outcomes do; a module with such methods is run again
-on both sides, and what differs both times counts. `reasons.toml` says why methods differ.
+Builds an executable that has the `test` package of the distribution's release, and runs each
+module of it in a process of its own, in a folder of its own, once in the executable and once
+under the distribution's `python`. A method differs when its outcomes do; a module with such
+methods is run again on both sides, and what differs both times counts. `reasons.toml` says why
+methods differ.
 
-What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md. The
-whole takes an hour on two cores. Exit status: 0 every difference has its reason, 1 one has none, 2 an
-error.
+What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md.
+The whole takes an hour on two cores. Exit status: 0 every difference has its reason, 1 one has
+none, 2 an error.
 """
 
 import argparse
@@ -100,7 +101,9 @@ class Distribution:
                 below = [each.stem for each in sorted(path.glob("test_*.py"))]
                 below += [each.parent.name for each in sorted(path.glob("test_*/__init__.py"))]
                 found += [f"{path.name}.{name}" for name in below]
-            elif path.name.startswith("test_") and (path.suffix == ".py" or (path / "__init__.py").exists()):
+            elif path.name.startswith("test_") and (
+                path.suffix == ".py" or (path / "__init__.py").exists()
+            ):
                 found.append(path.stem)
         return found
 
@@ -108,7 +111,11 @@ class Distribution:
 def build(distribution, folder, collect=(), link=()):
     """The executable."""
     folder.mkdir(parents=True, exist_ok=True)
-    manifest, blob, executable = folder / "methods.json", folder / "methods.blob", folder / "methods"
+    manifest, blob, executable = (
+        folder / "methods.json",
+        folder / "methods.blob",
+        folder / "methods",
+    )
     options = [*distribution.includes(), *COLLECT, *collect]
     tool("collect", "-d", distribution.path, HERE / "methods.py", *options, "-o", manifest)
     tool("pack", manifest, "-d", distribution.path, "-o", blob)
@@ -144,7 +151,7 @@ def ended(process, records, limit):
 
 
 def read(records):
-    """The outcomes so far, the method that was started last and has none, and whether the module has ended."""
+    """The outcomes, the method that has started and has none, and whether the end is there."""
     outcomes, started, end = {}, None, False
     lines = records.read_text().splitlines() if records.exists() else []
     for record in map(json.loads, lines):
@@ -188,7 +195,11 @@ def run(command, module, scratch, limit):
         said = (scratch / "output").read_bytes()[-1500:].decode(errors="replace")
         outcome = "hangs" if not whole else "crashes" if status < 0 else "ends the process"
         with records.open("a") as file:
-            record = {"id": started or f"test.{module}", "outcome": outcome, "detail": f"exit status {status}\n{said}"}
+            record = {
+                "id": started or f"test.{module}",
+                "outcome": outcome,
+                "detail": f"exit status {status}\n{said}",
+            }
             file.write(json.dumps(record) + "\n")
         outcomes, _, _ = read(records)
         if started is None:
@@ -200,7 +211,10 @@ def run(command, module, scratch, limit):
 def different(disk, packed):
     """The methods whose outcomes differ, with both."""
     absent = (ABSENT, "")
-    pairs = {name: (disk.get(name, absent), packed.get(name, absent)) for name in sorted({*disk, *packed})}
+    pairs = {
+        name: (disk.get(name, absent), packed.get(name, absent))
+        for name in sorted({*disk, *packed})
+    }
     return {name: pair for name, pair in pairs.items() if pair[0][0] != pair[1][0]}
 
 
@@ -211,10 +225,15 @@ def compare(distribution, executable, module, folder, limit=SILENCE):
         "packed": [executable],
     }
     start = time.monotonic()
-    once = {side: run(command, module, folder / module / side, limit) for side, command in sides.items()}
+    once = {
+        side: run(command, module, folder / module / side, limit) for side, command in sides.items()
+    }
     differ = different(once["disk"], once["packed"])
     if differ:
-        again = {side: run(command, module, folder / module / side, limit) for side, command in sides.items()}
+        again = {
+            side: run(command, module, folder / module / side, limit)
+            for side, command in sides.items()
+        }
         second = different(again["disk"], again["packed"])
         # Neither chance nor load makes a difference.
         differ = {name: pair for name, pair in differ.items() if name in second}
@@ -245,9 +264,11 @@ class Reasons:
         return None
 
     def unused(self, modules):
-        """The patterns for methods of these modules that nothing has matched: those differ no more."""
+        """The patterns for methods of these modules that have matched nothing."""
         patterns = [pattern for entry in self.entries for pattern in entry["methods"]]
-        return [each for each in patterns if each not in self.matched and self.is_for(each, modules)]
+        return [
+            each for each in patterns if each not in self.matched and self.is_for(each, modules)
+        ]
 
     def is_for(self, pattern, modules):
         return f"{pattern}.".startswith(tuple(f"test.{module}." for module in modules))
@@ -265,7 +286,12 @@ class Reasons:
                 elif pattern in self.matched:
                     kept.add(pattern)
             if kept:
-                lines += ["", "[[reason]]", f"because = {json.dumps(entry['because'])}", "methods = ["]
+                lines += [
+                    "",
+                    "[[reason]]",
+                    f"because = {json.dumps(entry['because'])}",
+                    "methods = [",
+                ]
                 lines += [*(f"    {json.dumps(pattern)}," for pattern in sorted(kept)), "]"]
         self.path.write_text("\n".join(lines) + "\n")
 
@@ -273,10 +299,11 @@ class Reasons:
 HEAD = """\
 # CPython's own tests, inside an executable
 
-The `test` package of CPython's release is packed with pyox, and each of its methods runs in the executable and
-beside it, under the `python` of the same distribution: `make test-cpython`, which is `tests/cpython/run.py`. A row is
-a method that had different outcomes, twice; `tests/cpython/reasons.toml` has the reasons. Methods that need the
-network, a display or much time are skipped on both sides, as `python -m test` skips them.
+The `test` package of CPython's release is packed with pyox, and each of its methods runs in the
+executable and beside it, under the `python` of the same distribution: `make test-cpython`, which is
+`tests/cpython/run.py`. A row is a method that had different outcomes, twice;
+`tests/cpython/reasons.toml` has the reasons. Methods that need the network, a display or much time
+are skipped on both sides, as `python -m test` skips them.
 
 """
 
@@ -307,7 +334,9 @@ def page(version, results, everything, reasons):
 def report(result, reasons):
     """A line for a module, and one for each method that differs."""
     passed = result["counts"].get("passed", 0)
-    lines = [f"{result['module']}: {passed} pass, {len(result['differ'])} differ, {result['seconds']} s"]
+    lines = [
+        f"{result['module']}: {passed} pass, {len(result['differ'])} differ, {result['seconds']} s"
+    ]
     if f"test.{result['module']}" in result["differ"]:
         # The module is not even imported; its methods tell nothing more.
         name = f"test.{result['module']}"
@@ -321,16 +350,34 @@ def report(result, reasons):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Runs CPython's tests inside an executable and beside it.")
-    parser.add_argument("--dist", default="host", metavar="SPEC", help="a document, or as pyox-fetch takes it")
-    parser.add_argument("--only", nargs="+", metavar="MODULE", help="modules to run, such as test_glob")
+    parser = argparse.ArgumentParser(
+        description="Runs CPython's tests inside an executable and beside it."
+    )
+    parser.add_argument(
+        "--dist", default="host", metavar="SPEC", help="a document, or as pyox-fetch takes it"
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="MODULE", help="modules to run, such as test_glob"
+    )
     parser.add_argument("--rest", action="store_true", help="leave out modules that have results")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="modules at the same time")
-    parser.add_argument("--silence", type=int, default=SILENCE, metavar="SECONDS", help="when a method hangs")
-    parser.add_argument("--collect", action="append", default=[], metavar="OPTION", help="for pyox-collect")
-    parser.add_argument("--link", action="append", default=[], metavar="OPTION", help="for pyox-link")
-    parser.add_argument("--prune", action="store_true", help="take reasons out that are for nothing")
-    parser.add_argument("--table", action="store_true", help="write docs/fidelity.md from all results")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="modules at the same time"
+    )
+    parser.add_argument(
+        "--silence", type=int, default=SILENCE, metavar="SECONDS", help="when a method hangs"
+    )
+    parser.add_argument(
+        "--collect", action="append", default=[], metavar="OPTION", help="for pyox-collect"
+    )
+    parser.add_argument(
+        "--link", action="append", default=[], metavar="OPTION", help="for pyox-link"
+    )
+    parser.add_argument(
+        "--prune", action="store_true", help="take reasons out that are for nothing"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="write docs/fidelity.md from all results"
+    )
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,4 +1,5 @@
 """In its first life it changes the file that is watched, in its second it ends."""
+
 import os
 import sys
 import threading
