@@ -55,6 +55,8 @@ EXTENSIONS = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xxlimited\w*|xxsubty
 COLLECT = ("--interpreter",)
 
 ABSENT = "not run"
+# So many methods of a module that differ in the same way have one row of the table.
+MANY = 12
 
 
 class Failed(Exception):
@@ -308,26 +310,37 @@ are skipped on both sides, as `python -m test` skips them.
 """
 
 
+def rows_of(result, reasons):
+    """The rows of a module: a method each, but one for many that differ in the same way."""
+    alike = collections.defaultdict(list)
+    for method, (disk, packed) in result["differ"].items():
+        because = reasons.of(method) or "unexplained"
+        alike[disk[0], packed[0], because].append(method.removeprefix("test.").replace("|", "\\|"))
+    for (disk, packed, because), methods in sorted(alike.items()):
+        names = [f"`{method}`" for method in methods]
+        if len(names) > MANY:
+            names = [f"`{result['module']}`: {len(names)} methods"]
+        yield from (f"| {name} | {disk} | {packed} | {because} |\n" for name in names)
+
+
 def page(version, results, everything, reasons):
     """The text of docs/fidelity.md."""
-    counts = collections.Counter()
-    rows, lost = [], 0
-    for result in sorted(results, key=lambda result: result["module"]):
-        counts.update(result["counts"])
-        for method, (disk, packed) in result["differ"].items():
-            lost += disk[0] == "passed"
-            name = method.removeprefix("test.").replace("|", "\\|")
-            because = reasons.of(method) or "unexplained"
-            rows.append(f"| `{name}` | {disk[0]} | {packed[0]} | {because} |\n")
+    results = sorted(results, key=lambda result: result["module"])
     missing = sorted(set(everything) - {result["module"] for result in results})
+    passed = sum(result["counts"].get("passed", 0) for result in results)
+    pairs = [pair for result in results for pair in result["differ"].items()]
+    lost = sum(disk[0] == "passed" for _, (disk, _) in pairs)
+    unexplained = sum(reasons.of(method) is None for method, _ in pairs)
     text = HEAD + f"CPython {version}:\n\n| | |\n| --- | ---: |\n"
     text += f"| modules compared, of {len(everything)} | {len(everything) - len(missing)} |\n"
-    text += f"| methods that pass from disk | {counts['passed']} |\n"
-    text += f"| of them, pass in the executable | {counts['passed'] - lost} |\n"
-    text += f"| methods with different outcomes | {len(rows)} |\n\n"
-    text += "| method | from disk | packed | reason |\n| --- | --- | --- | --- |\n" + "".join(rows)
+    text += f"| methods that pass from disk | {passed} |\n"
+    text += f"| of them, pass in the executable | {passed - lost} |\n"
+    text += f"| methods with different outcomes | {len(pairs)} |\n"
+    text += f"| of them, unexplained | {unexplained} |\n\n"
+    text += "| method | from disk | packed | reason |\n| --- | --- | --- | --- |\n"
+    text += "".join(row for result in results for row in rows_of(result, reasons))
     if missing:
-        text += f"\nNot compared in this run: {', '.join(missing)}.\n"
+        text += f"\nNot compared yet: {', '.join(missing)}.\n"
     return text
 
 
@@ -357,7 +370,10 @@ def main():
         "--dist", default="host", metavar="SPEC", help="a document, or as pyox-fetch takes it"
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="MODULE", help="modules to run, such as test_glob"
+        "--only",
+        nargs="*",
+        metavar="MODULE",
+        help="modules to run, such as test_glob; none: only write the table",
     )
     parser.add_argument("--rest", action="store_true", help="leave out modules that have results")
     parser.add_argument(
@@ -391,13 +407,15 @@ def main():
         if unknown:
             parser.error(f"not among the distribution's tests: {', '.join(sorted(unknown))}")
         folder = FOLDER / distribution.version
-        executable = build(distribution, folder / "bin", args.collect, args.link)
+        executable = None
+        if args.only != []:
+            executable = build(distribution, folder / "bin", args.collect, args.link)
     except Failed as failed:
         print(f"run.py: error: {failed}", file=sys.stderr)
         return 2
     results, reasons = folder / "results", Reasons()
     results.mkdir(parents=True, exist_ok=True)
-    modules = args.only or everything
+    modules = everything if args.only is None else args.only
     if args.rest:
         modules = [module for module in modules if not (results / f"{module}.json").exists()]
     unexplained = 0
