@@ -6,7 +6,7 @@ import sentencepiece
 text = "the quick brown fox jumps over the lazy dog and the slow brown bear\n" * 50
 Path("text.txt").write_text(text)
 sentencepiece.SentencePieceTrainer.train(
-    input="text.txt", model_prefix="model", vocab_size=40, minloglevel=2
+    input="text.txt", model_prefix="model", vocab_size=30, minloglevel=2
 )
 model = sentencepiece.SentencePieceProcessor(model_file="model.model")
 print(model.encode("the lazy fox", out_type=str))
