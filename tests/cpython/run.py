@@ -362,12 +362,21 @@ def report(result, reasons):
     return "\n".join(lines)
 
 
+def default_distribution():
+    """The newest of pyenv's, which have their tests, or else the host's."""
+    found = sorted(Path.home().glob(".pyenv/versions/3.1[1-3].*/bin/python3"))
+    return f"host:{found[-1]}" if found else "host"
+
+
 def main():
     parser = argparse.ArgumentParser(
         description="Runs CPython's tests inside an executable and beside it."
     )
     parser.add_argument(
-        "--dist", default="host", metavar="SPEC", help="a document, or as pyox-fetch takes it"
+        "--dist",
+        default=default_distribution(),
+        metavar="SPEC",
+        help="a document, or as pyox-fetch takes it",
     )
     parser.add_argument(
         "--only",
