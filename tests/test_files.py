@@ -414,3 +414,44 @@ def test_packages_whose_libraries_open_files(pyox, host, tmp_path):
     projects = ("pyproj", "wordcloud", "lxml")
     app = pyox.build_script(tmp_path, host, script, *(option for project in projects for option in ("--with", project)))
     assert run(app).stdout == "1447153 6800125\nTrue\n"
+
+
+@pytest.mark.parametrize("shape", ["--static", "--dynamic"])
+def test_packed_programs_run(pyox, source, tmp_path, shape):
+    """A compiled one and a script, by each of the ways that Python has."""
+    require("gcc")
+    package = tmp_path / "brings"
+    write(package / "__init__.py", "")
+    program = '#include <stdio.h>\nint main(int n, char **a) { printf("%s %d\\n", a[1], n); return 3; }'
+    run("gcc", "-x", "c", "-", "-o", package / "program", input=program)
+    (package / "script").write_text('#!/bin/sh\necho "$1" $#\nexit 3\n')
+    (package / "text").write_text("no program\n")
+    script = """
+        import brings, os, shutil, subprocess, sys
+        here = os.path.dirname(brings.__file__)
+        for name in ("program", "script"):
+            path = os.path.join(here, name)
+            print(name, os.access(path, os.X_OK), shutil.which(path) == path)
+            for options in ({}, {"close_fds": False}, {"start_new_session": True}, {"cwd": "/"}, {"preexec_fn": lambda: None}):
+                done = subprocess.run([path, "word"], capture_output=True, text=True, **options)
+                print(done.returncode, done.stdout.strip())
+            sys.stdout.flush()
+            print(os.spawnv(os.P_WAIT, path, [path, "spawned"]), flush=True)
+            child = os.posix_spawn(path, [path, "posix"], os.environ)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            sys.stdout.flush()
+            if os.fork() == 0:
+                os.chdir("/")
+                os.execl(path, path, "replaced")
+            print(os.waitstatus_to_exitcode(os.wait()[1]))
+        for name, error in (("text", PermissionError), ("absent", FileNotFoundError), ("", PermissionError)):
+            try:
+                subprocess.run([os.path.join(here, name)])
+            except error:
+                print("refused")
+        print(len(os.listdir("/proc/self/fd")) < 12)
+    """
+    app = pyox.build_script(tmp_path, source, script, package, link=(shape,))
+    each = "{0} True True\n" + "3 word {1}\n" * 5 + "spawned {1}\n3\nposix {1}\n3\nreplaced {1}\n3\n"
+    expected = each.format("program", 2) + each.format("script", 1) + "refused\n" * 3 + "True\n"
+    assert run(app).stdout == expected

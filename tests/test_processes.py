@@ -40,7 +40,7 @@ def test_the_interpreter_within(probes, each_minor, tmp_path):
 
 
 def test_an_application_that_takes_itself_for_python_is_told(pyox, each_minor, tmp_path):
-    """Without that it would start itself again and again."""
+    """Where it is not to be one. Without that it would start itself again and again."""
     write(tmp_path / "app.py", """
         import subprocess, sys
         if sys.argv[1] == "again":
@@ -49,10 +49,10 @@ def test_an_application_that_takes_itself_for_python_is_told(pyox, each_minor, t
         else:
             print(sys.argv[1:])
     """)
-    executable = pyox.build(tmp_path, each_minor, tmp_path / "app.py", name="app")
+    executable = pyox.build(tmp_path, each_minor, tmp_path / "app.py", "--no-interpreter", name="app")
     for arguments in (["-m", "json.tool"], ["-I", "-c", "import json"]):
         said = run(executable, "again", *arguments).stdout
-        assert said.startswith("2  app: error: -") and "hint: build it with `pyox-collect --interpreter`" in said, said
+        assert said.startswith("2  app: error: -") and "hint: build it without `--no-interpreter`" in said, said
     # Its own options are its own: here, a file's name.
     assert run(executable, "again", "-c", "settings.toml").stdout == "0 ['-c', 'settings.toml']\n "
 

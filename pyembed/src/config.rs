@@ -7,12 +7,12 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::config::{Run, Setting, Value};
 use pyox_blob::{Blob, Config};
 
+use crate::role::Role;
 use crate::{Error, ffi};
 
 /// What an interpreter starts with: a blob, a configuration, and a command line.
@@ -22,6 +22,8 @@ pub struct PythonConfig {
     pub(crate) record: Config,
     pub(crate) argv: Vec<OsString>,
     pub(crate) executable: PathBuf,
+    /// What this process is; settled when it starts.
+    pub(crate) role: Role,
 }
 
 impl PythonConfig {
@@ -44,6 +46,7 @@ impl PythonConfig {
             record: blob.config()?,
             argv: std::env::args_os().collect(),
             executable: ffi::executable(),
+            role: Role::Application,
         })
     }
 
@@ -82,21 +85,9 @@ impl PythonConfig {
         self
     }
 
-    /// Whether this process is to act as the `python` command, see [`pyox_blob::Config::interpreter`].
-    ///
-    /// It is where the environment says so, and where the application itself has started
-    /// `sys.executable` with what reads as arguments of `python`.
+    /// Whether this process acts as the `python` command.
     pub(crate) fn is_interpreter(&self) -> bool {
-        self.record.interpreter
-            && (std::env::var_os("PYOX_INTERPRETER").is_some_and(|value| value == "1")
-                || (self.has_python_arguments() && is_child_of_itself()))
-    }
-
-    /// Whether the command line begins with an option or a script.
-    fn has_python_arguments(&self) -> bool {
-        self.argv.get(1).is_some_and(|argument| {
-            argument.as_bytes().starts_with(b"-") || argument.as_bytes().ends_with(b".py")
-        })
+        matches!(self.role, Role::Python { .. })
     }
 
     /// Whether a field of `PyConfig` or `PyPreConfig` is set to something else than the default.
@@ -109,8 +100,11 @@ impl PythonConfig {
     pub(crate) fn to_preconfig(&self) -> Result<ffi::PreConfig, Error> {
         let mut config = ffi::PreConfig::python();
         let interpreter = self.is_interpreter().into();
-        let defaults =
-            [("isolated", 1 - interpreter), ("use_environment", 0), ("parse_argv", interpreter)];
+        let defaults = [
+            ("isolated", 1 - interpreter),
+            ("use_environment", interpreter),
+            ("parse_argv", interpreter),
+        ];
         for (name, value) in defaults {
             *config.integer(name).ok_or_else(|| unknown("PyPreConfig", name))? = value;
         }
@@ -130,7 +124,7 @@ impl PythonConfig {
             ("isolated", 1 - interpreter),
             ("safe_path", 1 - interpreter),
             ("parse_argv", interpreter),
-            ("use_environment", 0),
+            ("use_environment", interpreter),
             ("site_import", 0),
             ("user_site_directory", 0),
             ("write_bytecode", 0),
@@ -161,16 +155,6 @@ impl PythonConfig {
     pub(crate) fn c_argv(&self) -> Result<Vec<CString>, Error> {
         self.argv.iter().map(|argument| c_string(argument.as_bytes())).collect()
     }
-}
-
-/// Whether the parent process runs the same executable.
-pub(crate) fn is_child_of_itself() -> bool {
-    let file = |process: &str| {
-        let metadata = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
-    let parent = std::os::unix::process::parent_id().to_string();
-    file("self").is_some_and(|own| file(&parent) == Some(own))
 }
 
 fn set(settings: &mut Vec<Setting>, name: String, value: Value) {

@@ -1,6 +1,6 @@
 //! The running interpreter: from a configuration to `__main__`, and to an exit status.
 
-use crate::{Error, PythonConfig, ffi, files, importer, run};
+use crate::{Error, PythonConfig, ffi, files, importer, role, run};
 
 /// The interpreter of this process. There can be one at a time.
 #[derive(Debug)]
@@ -11,10 +11,11 @@ pub struct MainPythonInterpreter {
 
 impl MainPythonInterpreter {
     /// Starts the interpreter, with the importer in place. This thread is then attached to it.
-    pub fn new(config: PythonConfig) -> Result<Self, Error> {
+    pub fn new(mut config: PythonConfig) -> Result<Self, Error> {
         check_version(&config)?;
         ffi::keep_name_services();
         files::mount(config.blob, &config.executable);
+        config.role = role::settle(&mut config);
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
         ffi::use_large_pages();
         importer::freeze_startup(&config)?;

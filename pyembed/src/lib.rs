@@ -23,12 +23,14 @@
 //! `BuiltinImporter`, and offers all that `importlib.resources`, `importlib.metadata`, `pkgutil`,
 //! `runpy`, `inspect` and `linecache` ask of a loader.
 
+mod child;
 mod config;
 mod error;
 mod ffi;
 mod files;
 mod importer;
 mod interpreter;
+mod role;
 mod run;
 
 pub use config::PythonConfig;

@@ -92,7 +92,7 @@ def config_record(manifest):
         string(manifest["distribution"]["sha256"]),
         run(manifest["run"]),
         *settings,
-        bytes([manifest.get("interpreter", False)]),
+        bytes([{False: 0, True: 1, None: 2}[manifest.get("interpreter")]]),
         vector([
             string(package) + varint(LOCATIONS[location])
             for package, location in sorted(manifest.get("locations", {}).items())

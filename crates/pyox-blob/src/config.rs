@@ -22,12 +22,22 @@ pub struct Config {
     pub preconfig: Vec<Setting>,
     /// Fields of `PyConfig` that differ from pyembed's defaults, by their names.
     pub config: Vec<Setting>,
-    /// Accept the interpreter's own command line (`-m`, `-c`, a script): when `PYOX_INTERPRETER` is
-    /// `1` in the environment, and from a process that runs the same executable.
-    pub interpreter: bool,
+    /// When the executable takes the interpreter's own command line (`-m`, `-c`, a script).
+    pub interpreter: Interpreter,
     /// Packages, by their dotted names, whose files are real files at run time; sorted by name. All
     /// others stay in memory.
     pub locations: Vec<(String, Location)>,
+}
+
+/// When an executable acts as the `python` command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Interpreter {
+    /// Never.
+    Never,
+    /// Where the application itself has started it, and where `PYOX_INTERPRETER` is `1` in the environment.
+    Always,
+    /// Where the application itself has started it.
+    Children,
 }
 
 /// Where a package's files are real files.
@@ -77,6 +87,18 @@ pub enum Value {
     Text(String),
     /// For `PyWideStringList` fields.
     List(Vec<String>),
+}
+
+impl Interpreter {
+    /// The name that documents use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Always => "always",
+            Self::Children => "children",
+        }
+    }
 }
 
 impl Location {

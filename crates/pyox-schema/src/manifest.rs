@@ -23,9 +23,10 @@ pub struct Manifest {
     /// Fields of `PyConfig` to set, by their names in CPython's documentation.
     #[serde(default)]
     pub config: BTreeMap<String, Value>,
-    /// Whether the executable can also be a Python interpreter, see `docs/formats/manifest.md`.
-    #[serde(default)]
-    pub interpreter: bool,
+    /// Whether the executable can also be a Python interpreter, see `docs/formats/manifest.md`; without a word, for
+    /// the application's own children.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<bool>,
     /// How sources become bytecode.
     #[serde(default)]
     pub bytecode: Bytecode,

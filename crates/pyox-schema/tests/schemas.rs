@@ -139,7 +139,7 @@ fn manifest(run: Run) -> Manifest {
         run,
         preconfig: values.clone(),
         config: values,
-        interpreter: true,
+        interpreter: Some(true),
         bytecode: Bytecode { optimize: 2, sources: false },
         locations: [(text("app"), Location::Cache), (text("ns.app_1"), Location::Beside)].into(),
         projects: vec![Project { name: text("app"), version: None }],

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 mod arenas;
+mod child;
 mod function;
 mod library;
 mod object;
@@ -21,6 +22,7 @@ mod static_executable;
 mod subinterpreters;
 
 pub(crate) use arenas::use_large_pages;
+pub(crate) use child::{Claim, claim, is_secure};
 pub(crate) use function::{Arguments, Function};
 pub(crate) use library::{LoadedLibrary, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result, suggestion};

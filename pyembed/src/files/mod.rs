@@ -12,7 +12,7 @@
 //! | [`resolve`] | from a path to what it means |
 //! | [`tree`] | files and folders of a blob |
 //! | [`descriptors`] | a packed file or folder as a descriptor |
-//! | [`open`], [`attributes`], [`folders`], [`changes`], [`libraries`] | the functions |
+//! | [`open`], [`attributes`], [`folders`], [`changes`], [`exec`], [`libraries`] | the functions |
 //!
 //! Nothing here allocates, but for the decompressor, for streams, and where the C function itself does. There are no
 //! locks that a forked child could find taken.
@@ -22,6 +22,7 @@
 mod attributes;
 mod changes;
 mod descriptors;
+mod exec;
 mod folders;
 pub(crate) mod interpose;
 mod libraries;

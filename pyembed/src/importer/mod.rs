@@ -18,7 +18,6 @@ mod native;
 mod patches;
 mod path_entries;
 mod private;
-mod projects;
 mod python;
 mod resources;
 mod startup;
@@ -35,6 +34,7 @@ use crate::ffi::{self, Attached, Function, Kept, Object, Own, Result};
 use locations::Locations;
 
 pub(crate) use modules::{is_package, prepare_main};
+pub(crate) use path_entries::add_python_path;
 pub(crate) use startup::freeze_startup;
 
 /// What the importer works with, in one interpreter; set once, when it is installed.
@@ -58,7 +58,7 @@ struct State {
 static STATE: Own<State> = Own::new();
 
 /// The importer's methods.
-static METHODS: [&Function; 19] = [
+static METHODS: [&Function; 17] = [
     &hooks::SUGGESTION,
     &modules::FIND_SPEC,
     &modules::CREATE_MODULE,
@@ -76,8 +76,6 @@ static METHODS: [&Function; 19] = [
     &resources::REAL_PATH,
     &path_entries::PATH_HOOK,
     &path_entries::LIST_MODULES,
-    &projects::FIND_DISTRIBUTIONS,
-    &projects::METADATA_FOLDERS,
 ];
 
 /// The class `pyembed.Importer`. Built-in functions in a class are static methods: they do not bind.

@@ -4,7 +4,7 @@ use pyox_blob::layout::ModuleKind;
 
 use super::python::{Half, python_half};
 use super::{State, resources};
-use crate::ffi::{Exception, Function};
+use crate::ffi::{Attached, Exception, Function, Result};
 
 static PYTHON: Half = python_half!("path_entries.py");
 
@@ -45,3 +45,19 @@ pub(super) static LIST_MODULES: Function = Function {
         attached.list(modules)
     },
 };
+
+/// Puts the entries of PYTHONPATH in front of `sys.path`, unless the command line says otherwise.
+pub(crate) fn add_python_path(attached: Attached<'_>) -> Result<()> {
+    let Some(value) = std::env::var_os("PYTHONPATH").filter(|value| !value.is_empty()) else {
+        return Ok(());
+    };
+    if attached.sys(c"flags")?.attribute(c"ignore_environment")?.as_integer()? != 0 {
+        return Ok(());
+    }
+    let path = attached.sys(c"path")?;
+    let entries: Vec<_> = std::env::split_paths(&value).collect();
+    for entry in entries.iter().rev() {
+        path.insert_first(&attached.path(entry.as_os_str())?)?;
+    }
+    Ok(())
+}

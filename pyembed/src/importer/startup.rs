@@ -76,7 +76,8 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
     let blob = &config.blob;
     let locale = ffi::locale_encoding();
     let sets_codec = CODEC_SETTINGS.iter().any(|setting| config.sets(setting))
-        || (config.sets("use_environment") && env::var_os("PYTHONIOENCODING").is_some());
+        || ((config.is_interpreter() || config.sets("use_environment"))
+            && env::var_os("PYTHONIOENCODING").is_some());
     let mut modules = Vec::new();
     if sets_codec || locale.as_c_str() != c"UTF-8" {
         for module in blob.modules_from("encodings") {

@@ -43,6 +43,8 @@ use projects::Request;
 /// Reads an application and its wheels and writes the manifest
 #[derive(Debug, Parser)]
 #[command(name = "pyox-collect", version, max_term_width = 100)]
+// Each is an option of the command line.
+#[allow(clippy::struct_excessive_bools)]
 struct Args {
     /// A script, a package's folder or a wheel; the first one runs unless an option says otherwise.
     /// Modules beside a script are not taken by themselves: name them too, or their folder by --path
@@ -83,10 +85,13 @@ struct Args {
     /// Leave the sources out: tracebacks and `inspect` then show no source lines
     #[arg(long)]
     no_sources: bool,
-    /// Let the executable be a Python interpreter too: for `sys.executable -m …` in the application,
-    /// and where `PYOX_INTERPRETER=1` is set
-    #[arg(long)]
+    /// Let whoever sets `PYOX_INTERPRETER=1` use the executable as `python`, as the application's own
+    /// children do
+    #[arg(long, conflicts_with = "no_interpreter")]
     interpreter: bool,
+    /// Keep the application's own children from using `sys.executable` as `python`
+    #[arg(long)]
+    no_interpreter: bool,
     /// Where a package's files are at run time: in memory (`PACKAGE=memory`), in the user's cache folder
     /// (`PACKAGE=cache`) or in a folder next to the executable (`PACKAGE=beside`)
     #[arg(long, value_name = "PACKAGE=WHERE")]
@@ -194,7 +199,11 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
         run,
         preconfig,
         config,
-        interpreter: args.interpreter,
+        interpreter: match (args.interpreter, args.no_interpreter) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
         bytecode: Bytecode { optimize: args.optimize, sources: !args.no_sources },
         locations,
         projects: projects(&mut found),

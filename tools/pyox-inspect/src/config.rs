@@ -75,7 +75,7 @@ fn of_record(config: &record::Config) -> Facts {
             add("run.function", json!(function));
         }
     }
-    add("interpreter", json!(config.interpreter));
+    add("interpreter", json!(config.interpreter.name()));
     for (group, settings) in [("preconfig", &config.preconfig), ("config", &config.config)] {
         for setting in settings {
             let value = match &setting.value {
@@ -117,7 +117,14 @@ fn of_manifest(manifest: &Manifest) -> Facts {
             add("run.function", json!(function));
         }
     }
-    add("interpreter", json!(manifest.interpreter));
+    add(
+        "interpreter",
+        json!(match manifest.interpreter {
+            Some(true) => "always",
+            Some(false) => "never",
+            None => "children",
+        }),
+    );
     add("bytecode.optimize", json!(manifest.bytecode.optimize));
     add("bytecode.sources", json!(manifest.bytecode.sources));
     for (group, settings) in [("preconfig", &manifest.preconfig), ("config", &manifest.config)] {

@@ -188,9 +188,12 @@ impl Summary<'_> {
             (if self.kind == "distribution" { "digest" } else { "distribution" }, short)
         }));
         lines.extend(fact("run.mode").map(|mode| ("runs", runs(&mode, &fact))));
-        if fact("interpreter").as_deref() == Some("true") {
-            lines.push(("interpreter", "with PYOX_INTERPRETER=1".to_owned()));
-        }
+        let interpreter = match fact("interpreter").as_deref() {
+            Some("always") => Some("for its own children, and with PYOX_INTERPRETER=1"),
+            Some("never") => Some("never, not even for its own children"),
+            _ => None,
+        };
+        lines.extend(interpreter.map(|when| ("interpreter", when.to_owned())));
         let located: Vec<_> = facts
             .iter()
             .filter_map(|(key, at)| Some((key.strip_prefix("locations.")?, config::plain(at))))

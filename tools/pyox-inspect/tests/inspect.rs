@@ -115,7 +115,7 @@ fn the_summary_says_what_runs_and_what_is_in() {
         "app.blob: blob, ",
         "python        3.13\n",
         "runs          module app\n",
-        "interpreter   with PYOX_INTERPRETER=1\n",
+        "interpreter   for its own children, and with PYOX_INTERPRETER=1\n",
         "format 1.0, ",
         "app 1.0",
     ] {
@@ -570,7 +570,7 @@ fn manifest(place: &Place) -> Manifest {
         preconfig: [("utf8_mode".to_owned(), pyox_schema::Value::Boolean(true))].into(),
         config: [("warnoptions".to_owned(), pyox_schema::Value::List(vec!["error".to_owned()]))]
             .into(),
-        interpreter: true,
+        interpreter: Some(true),
         bytecode: Bytecode::default(),
         locations: [("app".to_owned(), pyox_schema::Location::Cache)].into(),
         projects: vec![

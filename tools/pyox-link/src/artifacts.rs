@@ -74,7 +74,7 @@ fn config_json(config: &Config) -> serde_json::Value {
         "run": run,
         "preconfig": settings(&config.preconfig),
         "config": settings(&config.config),
-        "interpreter": config.interpreter,
+        "interpreter": config.interpreter.name(),
     })
 }
 

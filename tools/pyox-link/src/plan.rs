@@ -16,7 +16,7 @@ const SECTION_ADDRESS: u32 = 0x6000_0000;
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
 
 /// Functions of the C library that pyembed has its own in place of, as `pyembed/src/files/` tells.
-const INTERPOSED: [&str; 73] = [
+const INTERPOSED: [&str; 79] = [
     "__fxstat",
     "__fxstat64",
     "__fxstatat",
@@ -39,6 +39,10 @@ const INTERPOSED: [&str; 73] = [
     "dlerror",
     "eaccess",
     "euidaccess",
+    "execv",
+    "execve",
+    "execvp",
+    "execvpe",
     "faccessat",
     "fchmodat",
     "fdopendir",
@@ -64,6 +68,8 @@ const INTERPOSED: [&str; 73] = [
     "openat64",
     "opendir",
     "pathconf",
+    "posix_spawn",
+    "posix_spawnp",
     "readdir",
     "readdir64",
     "readdir64_r",

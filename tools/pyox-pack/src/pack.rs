@@ -208,7 +208,11 @@ fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> C
         },
         preconfig: settings(&manifest.preconfig),
         config: settings(&manifest.config),
-        interpreter: manifest.interpreter,
+        interpreter: match manifest.interpreter {
+            Some(true) => config::Interpreter::Always,
+            Some(false) => config::Interpreter::Never,
+            None => config::Interpreter::Children,
+        },
         locations: manifest.locations.iter().filter_map(location).collect(),
     }
 }

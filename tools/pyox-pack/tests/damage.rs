@@ -1,7 +1,8 @@
 //! A blob that is damaged anywhere gives an error and never a panic, from opening to the last payload.
 
+use pyox_blob::config::{Interpreter, Run};
 use pyox_blob::layout::{self, Codec, FileKind, ModuleKind, Section};
-use pyox_blob::{Blob, Config, Error, config::Run};
+use pyox_blob::{Blob, Config, Error};
 use pyox_pack::blob::{Contents, File, Module, Project, write};
 
 fn contents() -> Contents {
@@ -30,7 +31,7 @@ fn contents() -> Contents {
             run: Run::Module("b".to_owned()),
             preconfig: Vec::new(),
             config: Vec::new(),
-            interpreter: false,
+            interpreter: Interpreter::Never,
             locations: Vec::new(),
         },
         projects: ["python", "app"]

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use common::{Fixture, stderr};
-use pyox_blob::config::{Run, Setting, Value};
+use pyox_blob::config::{Interpreter, Run, Setting, Value};
 use pyox_blob::layout::{Codec, FileKind, ModuleKind};
 use pyox_blob::{Blob, layout};
 use pyox_schema::Digest;
@@ -121,7 +121,7 @@ fn the_configuration_is_the_manifests() {
             setting("xoptions", Value::List(vec!["dev".to_owned()])),
         ]
     );
-    assert!(config.interpreter);
+    assert_eq!(config.interpreter, Interpreter::Always);
     assert_eq!(config.distribution, common::distribution().digest().to_string());
     assert_eq!(config.python, common::distribution().python.version_info);
 }

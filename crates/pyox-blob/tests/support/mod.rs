@@ -50,7 +50,7 @@ pub fn config() -> Config {
         run: config::Run::Module("app".to_owned()),
         preconfig: vec![setting("utf8_mode", config::Value::Integer(1))],
         config: vec![setting("warnoptions", config::Value::List(vec!["error".to_owned()]))],
-        interpreter: true,
+        interpreter: config::Interpreter::Always,
         locations: vec![("app".to_owned(), config::Location::Cache)],
     }
 }

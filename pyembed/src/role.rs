@@ -1,0 +1,187 @@
+//! What this process is: the application, or a `python` for the application's own work.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use pyox_blob::config::Interpreter;
+
+use crate::{PythonConfig, child};
+
+/// What a process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    Application,
+    /// The `python` command; with what `site` brings, unless the command line leaves it out.
+    Python {
+        has_site: bool,
+    },
+    /// It is neither, for this reason; and what can be done.
+    Refused {
+        what: String,
+        hint: &'static str,
+    },
+}
+
+/// What a command line means to `python`.
+enum Meaning {
+    /// It is one of `python`'s.
+    Python,
+    /// It runs this executable, whose own arguments begin at that place.
+    Own(usize),
+    /// It is none of `python`'s.
+    Foreign,
+}
+
+/// How often an application may start itself with arguments of its own, each process from the one before. More is taken
+/// for a mistake that would fill the machine with processes.
+const DEEPEST: u32 = 16;
+
+/// Suffixes of what only a `python` can be meant to run, whether it exists or not.
+const SCRIPTS: [&str; 4] = ["py", "pyc", "pyw", "pyz"];
+
+/// Options of `python` without a value.
+const FLAGS: &[u8] = b"bBdEhiIOPqRsStuvVx?";
+const LONG_FLAGS: [&[u8]; 5] =
+    [b"--help", b"--help-all", b"--help-env", b"--help-xoptions", b"--version"];
+
+/// Decides, and leaves the application's own command line.
+pub(crate) fn settle(config: &mut PythonConfig) -> Role {
+    let interpreter = config.record.interpreter;
+    // Taken out of the environment in any case.
+    let proof = child::proof();
+    let has_proof = proof.is_some();
+    child::set_depth(proof.unwrap_or(0));
+    let asked = std::env::var_os("PYOX_INTERPRETER").is_some_and(|value| value == "1");
+    let python = Role::Python { has_site: !leaves_site_out(&config.argv) };
+    if asked && interpreter == Interpreter::Always {
+        return python;
+    }
+    if config.argv.len() < 2 {
+        name_program(config);
+        // A `python` without arguments reads its program from stdin.
+        let reads = has_proof && interpreter != Interpreter::Never;
+        return if reads { python } else { Role::Application };
+    }
+    let meaning = meaning(&config.argv, &config.executable);
+    let is_child = || has_proof || child::is_named_by_ancestor(&config.executable);
+    match meaning {
+        Meaning::Python
+            if interpreter == Interpreter::Never && !is_of_multiprocessing(&config.argv) =>
+        {
+            match call_for_python(config).filter(|_| is_child()) {
+                Some(call) => Role::Refused {
+                    what: format!("{call}: this executable is no Python interpreter"),
+                    hint: "build it without `--no-interpreter`",
+                },
+                None => Role::Application,
+            }
+        }
+        Meaning::Python if is_child() => python,
+        Meaning::Own(place) if is_child() => {
+            config.argv.drain(1..place);
+            name_program(config);
+            Role::Application
+        }
+        _ => {
+            name_program(config);
+            match proof {
+                Some(DEEPEST..) => Role::Refused {
+                    what: format!(
+                        "it has started itself {DEEPEST} times, each from the one before"
+                    ),
+                    hint: "a script that `sys.executable` is to run must exist",
+                },
+                depth => {
+                    child::set_depth(depth.map_or(0, |depth| depth + 1));
+                    Role::Application
+                }
+            }
+        }
+    }
+}
+
+/// A program that was found in PATH has its full path as its name, as a script that a `python` runs.
+fn name_program(config: &mut PythonConfig) {
+    let Some(name) = config.argv.first_mut() else { return };
+    if !name.as_bytes().contains(&b'/') && config.executable.file_name() == Some(name) {
+        config.executable.as_os_str().clone_into(name);
+    }
+}
+
+/// Reads a command line as `python` does, up to what runs.
+fn meaning(argv: &[OsString], executable: &Path) -> Meaning {
+    let mut place = 1;
+    while let Some(argument) = argv.get(place) {
+        place += 1;
+        let Some(options) = argument.as_bytes().strip_prefix(b"-") else {
+            return what_runs(argument, place, executable);
+        };
+        if options.is_empty() || LONG_FLAGS.contains(&argument.as_bytes()) {
+            return Meaning::Python;
+        }
+        if argument == "--check-hash-based-pycs" {
+            place += 1;
+            continue;
+        }
+        for (number, option) in options.iter().enumerate() {
+            let has_value = number + 1 < options.len() || argv.get(place).is_some();
+            match option {
+                b'c' | b'm' if has_value => return Meaning::Python,
+                b'W' | b'X' if has_value => {
+                    place += usize::from(number + 1 == options.len());
+                    break;
+                }
+                option if FLAGS.contains(option) => {}
+                _ => return Meaning::Foreign,
+            }
+        }
+    }
+    Meaning::Python
+}
+
+/// What the first argument that is no option means; the others begin at `rest`.
+fn what_runs(argument: &OsStr, rest: usize, executable: &Path) -> Meaning {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let path = Path::new(argument);
+    match identity(path) {
+        None if path.extension().is_some_and(|suffix| SCRIPTS.iter().any(|s| suffix == *s)) => {
+            Meaning::Python
+        }
+        None => Meaning::Foreign,
+        Some(found)
+            if path == executable || identity(Path::new("/proc/self/exe")) == Some(found) =>
+        {
+            Meaning::Own(rest)
+        }
+        Some(_) => Meaning::Python,
+    }
+}
+
+/// Whether the options of a command line for `python` leave `site` out.
+fn leaves_site_out(argv: &[OsString]) -> bool {
+    let options = argv.iter().skip(1).map(|argument| argument.as_bytes());
+    options.take_while(|o| o.starts_with(b"-") && !o.contains(&b'c')).any(|o| o.contains(&b'S'))
+}
+
+/// A call that can only be meant for `python`: by the name of a packed module, or with code that imports something. What
+/// else looks like one may be the application's own.
+fn call_for_python(config: &PythonConfig) -> Option<String> {
+    let mut arguments = config.argv.iter().skip(1).skip_while(|a| *a != "-c" && *a != "-m");
+    let (option, value) = (arguments.next()?, arguments.next()?.to_str()?);
+    let is_meant = match option.to_str()? {
+        "-m" => matches!(config.blob.module(value), Ok(Some(_))),
+        _ => value.contains("import "),
+    };
+    is_meant.then(|| format!("{} {value}", option.display()))
+}
+
+/// Whether a command line is one by which `multiprocessing` starts its own processes.
+fn is_of_multiprocessing(argv: &[OsString]) -> bool {
+    let code = argv.iter().skip_while(|argument| *argument != "-c").nth(1);
+    let code = code.map(|code| code.as_bytes()).unwrap_or_default();
+    let code = code.strip_prefix(b"import sys; ").unwrap_or(code);
+    code.starts_with(b"from multiprocessing.")
+}
