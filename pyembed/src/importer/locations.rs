@@ -59,6 +59,11 @@ impl Locations {
         Ok(Self(all))
     }
 
+    /// Whether any package has one.
+    pub(super) fn are_some(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     fn of_module(&self, name: &str) -> Option<&Located> {
         self.0.iter().find(|located| {
             name.strip_prefix(&located.package)

@@ -68,6 +68,21 @@ def mend_namespace_reader(readers):
     readers.NamespaceReader._resolve_zip_path = staticmethod(outside)
 
 
+def locate_real_files(metadata):
+    """Lets projects locate the files of packages that have real ones."""
+    original = metadata.PathDistribution.locate_file
+
+    def locate_file(self, path):
+        located = original(self, path)
+        packed = os.path.normpath(located)
+        if packed.startswith(ROOT + "/"):
+            real = Importer._real_path(packed[len(ROOT) + 1 :])
+            return type(located)(real) if real else located
+        return located
+
+    metadata.PathDistribution.locate_file = locate_file
+
+
 def let_strict_paths_pass(posixpath):
     """Lets `realpath(strict=True)` pass the executable, which it takes for no folder since 3.13."""
     original = posixpath.realpath
@@ -135,7 +150,8 @@ def serve_pkg_resources(pkg_resources):
     """
 
     def find_projects(_, path, only=False):
-        for folder in Importer._metadata_folders() if path == ROOT else ():
+        names = os.listdir(path) if path == ROOT else ()
+        for folder in sorted(name for name in names if name.endswith(".dist-info")):
             yield from pkg_resources.distributions_from_metadata(f"{path}/{folder}")
 
     finder = type(pkg_resources.get_importer(ROOT))

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::path::Path;
 
 use super::python::{Half, python_half};
-use super::{State, hooks, resources};
+use super::{State, hooks};
 use crate::ffi::{Attached, Function, Kept, Object, Own, Result};
 
 static PYTHON: Half = python_half!("patches.py");
@@ -15,8 +15,8 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
         "linecache" => read_lines_from_blob(module),
         "bdb" => tell(module, c"name_files_for_debuggers"),
         "importlib.abc" => tell(module, c"register_importer"),
-        "importlib.resources" => {
-            resources::PYTHON.get(module.attached(), c"serve_as_file")?.call([module]).map(|_| ())
+        "importlib.metadata" if State::get().locations.are_some() => {
+            tell(module, c"locate_real_files")
         }
         "importlib.resources._common" if cfg!(Py_3_12) => tell(module, c"mend_inferred_caller"),
         "importlib.resources.readers" if cfg!(Py_3_13) => tell(module, c"mend_namespace_reader"),

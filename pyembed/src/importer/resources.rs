@@ -4,7 +4,7 @@ use super::State;
 use super::python::{Half, python_half};
 use crate::ffi::{Attached, Function, Object, Result};
 
-pub(super) static PYTHON: Half = python_half!("resources.py");
+static PYTHON: Half = python_half!("resources.py");
 
 /// `get_data(path)`: the bytes of a file below the executable's path.
 pub(super) static GET_DATA: Function = Function {
