@@ -670,3 +670,36 @@ def test_further_interpreters_import(pyox, source, tmp_path, shape):
     each = "{0} None\n{0} None\n{0} ValueError: 1\n"
     expected = each.format("isolated") + each.format("legacy") + each.format("isolated")
     assert run(app).stdout == expected + "[None, None, None]\n7\n"
+
+
+IMPORT_SYSTEM = """
+    import sys
+    import pkg.__init__
+    from pkg.__init__ import VALUE
+    print(VALUE, pkg.__init__ is not pkg, pkg.__init__.__name__, pkg.__init__.__package__, pkg.__init__.__file__ == pkg.__file__)
+    import pkg.__main__
+    print(pkg.__main__.__name__, {type(finder).__module__ for finder in sys.meta_path} - {"builtins", "pyembed"})
+
+    # As importlib's own tests import it afresh.
+    import importlib, importlib.util
+    for name in ("", "a..b", ".", "é", "pkg.absent", "absent.absent"):
+        try:
+            print(repr(name), importlib.util.find_spec(name))
+        except (ImportError, ValueError) as error:
+            print(repr(name), type(error).__name__)
+    for name in [name for name in sys.modules if name.split(".")[0] == "importlib"]:
+        del sys.modules[name]
+    frozen = {name: sys.modules[name] for name in ("_frozen_importlib", "_frozen_importlib_external")}
+    sys.modules.update(dict.fromkeys(frozen))
+    import importlib as fresh
+    print(fresh._bootstrap.__name__, fresh.import_module("json").loads("[1]"))
+    sys.modules.update(frozen)
+"""
+
+
+def test_the_import_system_as_under_python(pyox, each_minor, tmp_path):
+    write(tmp_path / "pkg/__init__.py", "VALUE = 7\n")
+    write(tmp_path / "pkg/__main__.py", "print('main', __name__)\n")
+    script = write(tmp_path / "app.py", IMPORT_SYSTEM)
+    app = pyox.build(tmp_path, each_minor, script, tmp_path / "pkg", name="app")
+    assert run(app).stdout == run(each_minor.python, "-S", script).stdout

@@ -30,7 +30,7 @@ pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
-    bytecode_magic, die_of_interrupt, finalize, freeze, initialize, locale_encoding,
+    bytecode_magic, die_of_interrupt, finalize, freeze, hide_frozen, initialize, locale_encoding,
     pre_initialize, print_exception, python_version, run_main, watch_imports,
 };
 pub(crate) use static_executable::keep_name_services;

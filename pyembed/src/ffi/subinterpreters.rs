@@ -6,10 +6,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3_ffi as c;
 
 use super::own::thread_state;
+use super::start::offer_frozen;
 use super::{Attached, Result};
 use crate::files::interpose;
 
@@ -46,6 +48,18 @@ unsafe fn prepare(made: *mut c::PyThreadState, before: *mut c::PyThreadState) ->
     }
 }
 
+/// Starts an interpreter, with the modules at hand that the start itself imports. Several threads may do so at a time.
+fn start<T>(start: impl FnOnce() -> T) -> T {
+    static STARTING: AtomicUsize = AtomicUsize::new(0);
+    STARTING.fetch_add(1, Ordering::AcqRel);
+    offer_frozen(true);
+    let made = start();
+    if STARTING.fetch_sub(1, Ordering::AcqRel) == 1 {
+        offer_frozen(false);
+    }
+    made
+}
+
 #[cfg(Py_3_12)]
 interpose! {
     fn Py_NewInterpreterFromConfig(
@@ -56,7 +70,7 @@ interpose! {
     else unsafe { c::PyStatus_Error(c"this CPython makes no interpreters".as_ptr()) };
     {
         let before = thread_state();
-        let status = real(made, config);
+        let status = start(|| real(made, config));
         if c::PyStatus_Exception(status) != 0 || prepare(*made, before) {
             return status;
         }
@@ -69,7 +83,7 @@ interpose! {
 interpose! {
     fn _Py_NewInterpreter(isolated: std::ffi::c_int) -> *mut c::PyThreadState {
         let before = thread_state();
-        let made = real(isolated);
+        let made = start(|| real(isolated));
         if prepare(made, before) { made } else { ptr::null_mut() }
     }
 }
@@ -77,7 +91,7 @@ interpose! {
 interpose! {
     fn Py_NewInterpreter() -> *mut c::PyThreadState {
         let before = thread_state();
-        let made = real();
+        let made = start(|| real());
         if prepare(made, before) { made } else { ptr::null_mut() }
     }
 }

@@ -91,8 +91,9 @@ fn make_class<'py>(attached: Attached<'py>, builtins: &Object<'py>) -> Result<Ob
     }
     let name = attached.string("ImporterType")?;
     let bases = attached.tuple([&builtins.attribute(c"type")?])?;
-    let metaclass =
-        builtins.call_method(c"type", [&name, &bases, &builtins.call_method(c"dict", [])?])?;
+    let members = builtins.call_method(c"dict", [])?;
+    members.set_item(c"__module__", &attached.string("pyembed")?)?;
+    let metaclass = builtins.call_method(c"type", [&name, &bases, &members])?;
     let (name, bases) = (attached.string("Importer")?, attached.tuple([])?);
     metaclass.call([&name, &bases, &namespace])
 }

@@ -18,6 +18,11 @@ class PathEntryFinder:
 
     def find_spec(self, fullname, target=None):
         tail = fullname.rpartition(".")[2]
+        if tail == "__init__" and self._package and Importer.get_code(self._package):
+            # The code of the package itself, as a module of it.
+            spec = ModuleSpec(fullname, _Renamed(self._package), origin=Importer.get_filename(self._package))
+            spec.has_location = True
+            return spec
         name = f"{self._package}.{tail}" if self._package else tail
         try:
             Importer.get_filename(name)

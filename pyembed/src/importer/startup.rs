@@ -38,6 +38,22 @@ const FOR_WARNINGS: [&str; 15] = [
 /// What is frozen into libpython, and is in the blob nevertheless.
 const IN_LIBPYTHON: [&str; 3] = ["abc", "codecs", "io"];
 
+/// What else is frozen into libpython, and comes from the blob nevertheless.
+const FROZEN: [&str; 12] = [
+    "_collections_abc",
+    "_sitebuiltins",
+    "genericpath",
+    "importlib.machinery",
+    "importlib.util",
+    "ntpath",
+    "os",
+    "os.path",
+    "posixpath",
+    "runpy",
+    "site",
+    "stat",
+];
+
 /// Settings that configure warnings, of `PyConfig` and `PyPreConfig`.
 const WARNING_SETTINGS: [&str; 3] = ["warnoptions", "dev_mode", "bytes_warning"];
 
@@ -151,6 +167,9 @@ pub(super) fn adopt(attached: Attached<'_>) -> Result<()> {
             set_attributes(&loaded, &spec)?;
         }
     }
+    // importlib, imported afresh, would take them for CPython's own again.
+    let frozen = ALWAYS.into_iter().chain(IN_LIBPYTHON).chain(FOR_WARNINGS).chain(FROZEN);
+    ffi::hide_frozen(frozen);
     Ok(())
 }
 
