@@ -345,10 +345,10 @@ say(values=[_first.call(), _second.call()], counts=_counts.call(), failed=str(fa
 
 
 def test_a_subinterpreter_does_no_harm(kits, each_minor):
-    """It has importers of its own, which find nothing of the application; the main interpreter goes on."""
+    """It finds the application's modules, unless they are for one interpreter alone; the main interpreter goes on."""
     answer = question(kits(each_minor), SUBINTERPRETER)
     assert answer["values"] == [42, 43] and answer["counts"] == 11, answer
-    assert "nativekit" in answer["failed"], answer
+    assert answer["failed"] == "None" or "does not support loading in subinterpreters" in answer["failed"], answer
 
 
 def test_libraries_that_need_each_other(kits, each_minor):

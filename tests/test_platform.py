@@ -279,7 +279,7 @@ ANYWHERE = r"""
             try:
                 json.__loader__.get_data(path)
             except FileNotFoundError as error:
-                assert ascii(path) in str(error)
+                assert error.filename == path
             else:
                 raise AssertionError(ascii(path))
         with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -13,7 +13,6 @@ impl MainPythonInterpreter {
     /// Starts the interpreter, with the importer in place. This thread is then attached to it.
     pub fn new(mut config: PythonConfig) -> Result<Self, Error> {
         check_version(&config)?;
-        ffi::keep_name_services();
         files::mount(config.blob, &config.executable);
         config.role = role::settle(&mut config);
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;

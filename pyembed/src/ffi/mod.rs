@@ -33,5 +33,4 @@ pub(crate) use start::{
     bytecode_magic, die_of_interrupt, finalize, freeze, hide_frozen, initialize, locale_encoding,
     pre_initialize, print_exception, python_version, run_main, watch_imports,
 };
-pub(crate) use static_executable::keep_name_services;
 pub(crate) use subinterpreters::prepare_by;

@@ -5,7 +5,6 @@ use std::mem::MaybeUninit;
 use std::panic::catch_unwind;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3_ffi as c;
 
@@ -216,18 +215,13 @@ pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)
         Some(entry(CString::new(name).ok()?.into_raw().cast_const(), code, package))
     });
     let table: Vec<_> = named.chain([entry(ptr::null(), &[], false)]).collect();
-    FROZEN.store(table.leak().as_mut_ptr(), Ordering::Release);
-    offer_frozen(true);
+    // SAFETY: no interpreter runs yet, so nobody reads the variable; the table ends with an entry
+    // without a name and is never freed.
+    unsafe { c::PyImport_FrozenModules = table.leak().as_ptr() };
 }
 
-/// The table of [`freeze`].
-static FROZEN: AtomicPtr<c::_frozen> = AtomicPtr::new(ptr::null_mut());
-
-/// The same names, and more, without code: CPython takes such modules for none of its frozen ones.
-static HIDDEN: AtomicPtr<c::_frozen> = AtomicPtr::new(ptr::null_mut());
-
-/// Hides frozen modules from now on: the importer has them. Those of [`freeze`] come back for the start of further
-/// interpreters.
+/// Hides frozen modules from now on: the importer has them. CPython takes a module without code for none of its frozen
+/// ones.
 pub(crate) fn hide_frozen(names: impl Iterator<Item = &'static str>) {
     let hidden = |name: *const c_char| c::_frozen {
         name,
@@ -239,16 +233,9 @@ pub(crate) fn hide_frozen(names: impl Iterator<Item = &'static str>) {
     };
     let entries = names.filter_map(|name| Some(hidden(CString::new(name).ok()?.into_raw())));
     let table: Vec<_> = entries.chain([hidden(ptr::null())]).collect();
-    HIDDEN.store(table.leak().as_mut_ptr(), Ordering::Release);
-    offer_frozen(false);
-}
-
-/// Offers the modules of [`freeze`], or hides them.
-pub(super) fn offer_frozen(offer: bool) {
-    let table = if offer { &FROZEN } else { &HIDDEN };
-    // SAFETY: tables end with an entry without a name and are never freed. CPython reads the variable when it looks
-    // for a module, and either table is right then for an interpreter that runs.
-    unsafe { c::PyImport_FrozenModules = table.load(Ordering::Acquire) };
+    // SAFETY: the table ends with an entry without a name and is never freed. CPython reads the variable when it looks
+    // for a module; whichever of the tables it finds is right.
+    unsafe { c::PyImport_FrozenModules = table.leak().as_ptr() };
 }
 
 /// What is told the name of each module before it is looked for.

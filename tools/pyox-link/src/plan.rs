@@ -98,8 +98,35 @@ const INTERPOSED: [&str; 79] = [
     "utimensat",
 ];
 
-/// The same, where no dynamic loader knows the executable's symbols.
-const ONLY_STATIC: [&str; 1] = ["dlsym"];
+/// The same, where there is no dynamic loader, which would know the executable's symbols and load name services.
+const ONLY_STATIC: [&str; 26] = [
+    "dlsym",
+    "getaddrinfo",
+    "getgrent",
+    "getgrgid",
+    "getgrgid_r",
+    "getgrnam",
+    "getgrnam_r",
+    "getgrouplist",
+    "gethostbyaddr_r",
+    "gethostbyname",
+    "gethostbyname_r",
+    "getnameinfo",
+    "getprotobyname",
+    "getpwent",
+    "getpwnam",
+    "getpwnam_r",
+    "getpwuid",
+    "getpwuid_r",
+    "getservbyname",
+    "getservbyport",
+    "getspent",
+    "getspnam",
+    "initgroups",
+    "setgrent",
+    "setpwent",
+    "setspent",
+];
 
 /// How many names a message lists.
 const SHOWN: usize = 3;
@@ -244,12 +271,9 @@ fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<S
         "-static-libgcc".to_owned(),
     ];
     // Interpreters that come later get the importer, too.
-    let new = if version.starts_with("3.11.") {
-        "_Py_NewInterpreter"
-    } else {
-        "Py_NewInterpreterFromConfig"
-    };
-    arguments.extend(["Py_NewInterpreter", new].map(wrap));
+    let new =
+        if version.starts_with("3.11.") { "_PyImportZip_Init" } else { "_PyImport_InitExternal" };
+    arguments.push(wrap(new));
     match mode {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
