@@ -109,6 +109,8 @@ look_ups! {
     setgrent();
     getgrent();
     getgrouplist(a, b, c, d);
+    getlogin();
+    getlogin_r(a, b);
     initgroups(a, b);
     getspnam(a);
     setspent();

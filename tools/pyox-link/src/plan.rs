@@ -99,7 +99,7 @@ const INTERPOSED: [&str; 79] = [
 ];
 
 /// The same, where there is no dynamic loader, which would know the executable's symbols and load name services.
-const ONLY_STATIC: [&str; 26] = [
+const ONLY_STATIC: [&str; 28] = [
     "dlsym",
     "getaddrinfo",
     "getgrent",
@@ -111,6 +111,8 @@ const ONLY_STATIC: [&str; 26] = [
     "gethostbyaddr_r",
     "gethostbyname",
     "gethostbyname_r",
+    "getlogin",
+    "getlogin_r",
     "getnameinfo",
     "getprotobyname",
     "getpwent",
