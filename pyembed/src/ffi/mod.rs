@@ -16,6 +16,7 @@ mod function;
 mod library;
 mod object;
 mod own;
+mod replacement;
 mod section;
 mod start;
 mod static_executable;
@@ -27,6 +28,7 @@ pub(crate) use function::{Arguments, Function};
 pub(crate) use library::{LoadedLibrary, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result, suggestion};
 pub(crate) use own::Own;
+pub(crate) use replacement::{Replacement, in_place_of};
 pub(crate) use section::{embedded, executable, let_go};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{

@@ -213,11 +213,6 @@ impl<'py> Attached<'py> {
         }
     }
 
-    pub(crate) fn set_sys(self, name: &CStr, value: &Object<'py>) -> Result<()> {
-        // SAFETY: `name` is a C string, `value` a live object.
-        self.check(unsafe { c::PySys_SetObject(name.as_ptr(), value.as_ptr()) })
-    }
-
     /// The object that a marshal stream describes. The bytes are read where they lie.
     pub(crate) fn unmarshal(self, bytes: &[u8]) -> Result<Object<'py>> {
         // SAFETY: pointer and length are those of a slice; CPython checks the stream against them.
@@ -420,6 +415,20 @@ impl<'py> Object<'py> {
                 self.as_ptr(),
                 pointers.as_ptr(),
                 N,
+                ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// Calls it with any number of arguments.
+    pub(crate) fn call_with(&self, arguments: &[Object<'py>]) -> Result<Object<'py>> {
+        let pointers: Vec<_> = arguments.iter().map(Object::as_ptr).collect();
+        // SAFETY: so many live arguments, none of them by keyword.
+        unsafe {
+            self.attached.owned(c::PyObject_Vectorcall(
+                self.as_ptr(),
+                pointers.as_ptr(),
+                pointers.len(),
                 ptr::null_mut(),
             ))
         }

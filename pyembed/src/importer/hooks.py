@@ -26,8 +26,15 @@ def thread_excepthook(args):
     _print_exception(args.exc_value, args.exc_traceback, stream)
 
 
+def _limit():
+    """How many frames CPython's own printers show: those nearest to the fault."""
+    limit = getattr(sys, "tracebacklimit", None)
+    return min(max(limit, 0), sys.maxsize) if isinstance(limit, int) else 1000
+
+
 def _print_exception(value, trace, stream):
-    described = traceback.TracebackException(type(value), value, trace, compact=True)
+    # To the `traceback` module, a number below 0 counts from the fault.
+    described = traceback.TracebackException(type(value), value, trace, limit=-_limit(), compact=True)
     _add_suggestions(described, value)
     for line in described.format():
         stream.write(line)
@@ -59,9 +66,10 @@ def unraisablehook(unraisable):
         text.append(f"{unraisable.err_msg or 'Exception ignored in'}: {what}\n")
     elif unraisable.err_msg is not None:
         text.append(f"{unraisable.err_msg}:\n")
-    if unraisable.exc_traceback is not None:
+    limit = _limit()
+    if unraisable.exc_traceback is not None and limit > 0:
         text.append("Traceback (most recent call last):\n")
-        frames = traceback.extract_tb(unraisable.exc_traceback)
+        frames = traceback.extract_tb(unraisable.exc_traceback, -limit)
         if sys.version_info >= (3, 13):
             # CPython's own printer no longer marks the place in the line.
             frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames]

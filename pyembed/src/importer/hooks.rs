@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 
 use super::python::{Half, python_half};
-use crate::ffi::{Attached, Function, Kept, Object, Own, Result};
+use crate::ffi::{Attached, Function, Kept, Object, Own, Replacement, Result, in_place_of};
 
 static PYTHON: Half = python_half!("hooks.py");
 
@@ -16,33 +16,41 @@ static UNRAISABLE: Own<Kept> = Own::new();
 static EXCEPTION: Own<Kept> = Own::new();
 static THREAD: Own<Kept> = Own::new();
 
-static UNRAISABLEHOOK: Function = Function {
-    name: c"unraisablehook",
-    parameters: &["unraisable"],
-    required: 1,
-    body: |attached, arguments| {
-        print(attached, c"unraisablehook", &UNRAISABLE, [arguments.required(0)])
-    },
-};
+/// `sys.unraisablehook`
+struct UnraisableHook;
 
-static EXCEPTHOOK: Function = Function {
-    name: c"excepthook",
-    parameters: &["exctype", "value", "traceback"],
-    required: 3,
-    body: |attached, arguments| {
-        let [class, value, trace] = [0, 1, 2].map(|place| arguments.required(place));
-        print(attached, c"excepthook", &EXCEPTION, [class, value, trace])
-    },
-};
+impl Replacement for UnraisableHook {
+    const NAME: &'static str = "unraisablehook";
+    const COUNT: usize = 1;
 
-static THREAD_EXCEPTHOOK: Function = Function {
-    name: c"_excepthook",
-    parameters: &["args"],
-    required: 1,
-    body: |attached, arguments| {
-        print(attached, c"thread_excepthook", &THREAD, [arguments.required(0)])
-    },
-};
+    fn call<'py>(attached: Attached<'py>, arguments: &[Object<'py>]) -> Result<Object<'py>> {
+        print(attached, c"unraisablehook", &UNRAISABLE, arguments)
+    }
+}
+
+/// `sys.excepthook`
+struct ExceptHook;
+
+impl Replacement for ExceptHook {
+    const NAME: &'static str = "excepthook";
+    const COUNT: usize = 3;
+
+    fn call<'py>(attached: Attached<'py>, arguments: &[Object<'py>]) -> Result<Object<'py>> {
+        print(attached, c"excepthook", &EXCEPTION, arguments)
+    }
+}
+
+/// `threading.excepthook`, which that module takes from `_thread`.
+struct ThreadExceptHook;
+
+impl Replacement for ThreadExceptHook {
+    const NAME: &'static str = "_excepthook";
+    const COUNT: usize = 1;
+
+    fn call<'py>(attached: Attached<'py>, arguments: &[Object<'py>]) -> Result<Object<'py>> {
+        print(attached, c"thread_excepthook", &THREAD, arguments)
+    }
+}
 
 /// `_suggestion(exception)`: what 3.11's own printer adds to a message; later versions of `traceback` know it
 /// themselves.
@@ -56,52 +64,42 @@ pub(super) static SUGGESTION: Function = Function {
     },
 };
 
-/// Puts the hooks of `sys` in place.
+/// Puts the hooks in place.
 pub(super) fn install(attached: Attached<'_>) -> Result<()> {
-    replace(attached, c"unraisablehook", c"__unraisablehook__", &UNRAISABLEHOOK, &UNRAISABLE)?;
+    let sys = attached.import(c"sys")?;
+    let names = [c"unraisablehook", c"__unraisablehook__"];
+    replace::<UnraisableHook>(&sys, &names, &UNRAISABLE)?;
     if cfg!(Py_3_13) {
         return Ok(());
     }
-    replace(attached, c"excepthook", c"__excepthook__", &EXCEPTHOOK, &EXCEPTION)
+    replace::<ExceptHook>(&sys, &[c"excepthook", c"__excepthook__"], &EXCEPTION)?;
+    replace::<ThreadExceptHook>(&attached.import(c"_thread")?, &[c"_excepthook"], &THREAD)
 }
 
-/// Puts the hook of `threading` in place, once that module has run.
-pub(super) fn install_threading(threading: &Object<'_>) -> Result<()> {
-    if cfg!(Py_3_13) {
-        return Ok(());
-    }
-    let original = threading.attribute(c"excepthook")?.keep();
-    THREAD.get_or_set(original);
-    let hook = THREAD_EXCEPTHOOK.object(threading.attached())?;
-    threading.set_attribute(c"excepthook", &hook)?;
-    threading.set_attribute(c"__excepthook__", &hook)
-}
-
-fn replace(
-    attached: Attached<'_>,
-    name: &CStr,
-    backup: &CStr,
-    function: &'static Function,
+/// Replaces a function that a module has under these names.
+fn replace<R: Replacement>(
+    module: &Object<'_>,
+    names: &[&CStr],
     original: &Own<Kept>,
 ) -> Result<()> {
-    let kept = attached.sys(name)?.keep();
-    original.get_or_set(kept);
-    let hook = function.object(attached)?;
-    attached.set_sys(name, &hook)?;
-    attached.set_sys(backup, &hook)
+    let Some(first) = names.first() else { return Ok(()) };
+    let found = module.attribute(first)?;
+    let hook = in_place_of::<R>(&found)?;
+    original.get_or_set(found.keep());
+    names.iter().try_for_each(|name| module.set_attribute(name, &hook))
 }
 
-fn print<'py, const N: usize>(
+fn print<'py>(
     attached: Attached<'py>,
     function: &CStr,
     original: &Own<Kept>,
-    arguments: [&Object<'py>; N],
+    arguments: &[Object<'py>],
 ) -> Result<Object<'py>> {
-    let printed = PYTHON.get(attached, function).and_then(|print| print.call(arguments));
+    let printed = PYTHON.get(attached, function).and_then(|print| print.call_with(arguments));
     match (printed, original.get()) {
         (Err(raised), Some(original)) => {
             drop(attached.take(raised));
-            original.get(attached).call(arguments)
+            original.get(attached).call_with(arguments)
         }
         (printed, _) => printed,
     }

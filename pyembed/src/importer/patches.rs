@@ -3,8 +3,8 @@
 use std::ffi::CStr;
 use std::path::Path;
 
+use super::State;
 use super::python::{Half, python_half};
-use super::{State, hooks};
 use crate::ffi::{Attached, Function, Kept, Object, Own, Result};
 
 static PYTHON: Half = python_half!("patches.py");
@@ -21,7 +21,6 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
         "importlib.resources._common" if cfg!(Py_3_12) => tell(module, c"mend_inferred_caller"),
         "importlib.resources.readers" if cfg!(Py_3_13) => tell(module, c"mend_namespace_reader"),
         "posixpath" if cfg!(Py_3_13) => tell(module, c"let_strict_paths_pass"),
-        "threading" => hooks::install_threading(module),
         "ssl" => find_certificates(module),
         "pkg_resources" => tell(module, c"serve_pkg_resources"),
         _ => Ok(()),
