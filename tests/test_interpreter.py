@@ -682,11 +682,11 @@ IMPORT_SYSTEM = """
 
     # As importlib's own tests import it afresh.
     import importlib, importlib.util
-    for name in ("", "a..b", ".", "é", "pkg.absent", "absent.absent"):
+    for name in ("", "a..b", ".", "é", "\\ud800", "pkg.\\ud800", "nul\\0", "pkg.absent", "absent.absent"):
         try:
-            print(repr(name), importlib.util.find_spec(name))
+            print(ascii(name), importlib.util.find_spec(name), {finder.find_spec(name) for finder in sys.meta_path})
         except (ImportError, ValueError) as error:
-            print(repr(name), type(error).__name__)
+            print(ascii(name), type(error).__name__)
     for name in [name for name in sys.modules if name.split(".")[0] == "importlib"]:
         del sys.modules[name]
     frozen = {name: sys.modules[name] for name in ("_frozen_importlib", "_frozen_importlib_external")}

@@ -16,7 +16,9 @@ pub(super) static FIND_SPEC: Function = Function {
     parameters: &["fullname", "path", "target"],
     required: 1,
     body: |attached, arguments| {
-        let name = arguments.required(0).as_str()?;
+        let name = arguments.required(0);
+        // A `str` with surrogates is the name of no module in the blob.
+        let Some(name) = name.text() else { return Ok(attached.none()) };
         match State::checked(attached, name, State::get().blob.module(name))? {
             // Python's own importer knows what is compiled in.
             None

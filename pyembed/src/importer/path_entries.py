@@ -18,6 +18,11 @@ class PathEntryFinder:
 
     def find_spec(self, fullname, target=None):
         tail = fullname.rpartition(".")[2]
+        try:
+            tail.encode()
+        except UnicodeEncodeError:
+            # No packed file has a name with surrogates.
+            return None
         if tail == "__init__" and self._package and Importer.get_code(self._package):
             # The code of the package itself, as a module of it.
             spec = ModuleSpec(fullname, _Renamed(self._package), origin=Importer.get_filename(self._package))
