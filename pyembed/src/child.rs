@@ -54,17 +54,32 @@ pub(crate) fn set_depth(depth: u32) {
     DEPTH.store(depth, Ordering::Relaxed);
 }
 
+/// What makes two paths lead to one file; none where that cannot be asked.
+pub(crate) fn identity(path: impl AsRef<Path>) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// The identity of this executable.
+pub(crate) fn own_identity() -> Option<(u64, u64)> {
+    identity("/proc/self/exe")
+}
+
+/// The number of the parent process.
+fn parent() -> Option<i32> {
+    rustix::process::getppid().map(|id| id.as_raw_nonzero().get())
+}
+
+/// Whether a process has this one's rights or root's, by the owner of its folder.
+fn has_our_rights(owner: u32) -> bool {
+    owner == rustix::process::geteuid().as_raw() || owner == 0
+}
+
 /// Whether the parent runs this executable, with this process's rights or root's.
 fn is_child_of_itself() -> bool {
-    let parent = rustix::process::getppid().map(|id| id.as_raw_nonzero().get());
-    let user = rustix::process::geteuid().as_raw();
-    let identity = |process: &str| {
-        fs::metadata(format!("/proc/{process}/exe")).ok().map(|found| (found.dev(), found.ino()))
-    };
-    parent.is_some_and(|parent| {
+    parent().is_some_and(|parent| {
         let owner = fs::metadata(format!("/proc/{parent}")).map(|folder| folder.uid());
-        identity("self").is_some_and(|own| identity(&parent.to_string()) == Some(own))
-            && owner.is_ok_and(|owner| owner == user || owner == 0)
+        own_identity().is_some_and(|own| identity(format!("/proc/{parent}/exe")) == Some(own))
+            && owner.is_ok_and(has_our_rights)
     })
 }
 
@@ -73,22 +88,21 @@ pub(crate) fn is_named_by_ancestor(executable: &Path) -> bool {
     if ffi::is_secure() {
         return false;
     }
-    let Ok(own) = fs::metadata("/proc/self/exe") else { return false };
-    let user = rustix::process::geteuid().as_raw();
+    let Some(own) = own_identity() else { return false };
     let mut below = None;
-    let mut process = rustix::process::getppid().map(|id| id.as_raw_nonzero().get());
+    let mut process = parent();
     for _ in 0..ANCESTORS {
         let Some(ancestor) = process.filter(|ancestor| *ancestor > 1) else { return false };
         let Some((name, parent)) = stat(ancestor) else { return false };
         let Ok(folder) = fs::metadata(format!("/proc/{ancestor}")) else { return false };
-        let is_same = match fs::metadata(format!("/proc/{ancestor}/exe")) {
-            Ok(found) => (found.dev(), found.ino()) == (own.dev(), own.ino()),
+        let is_same = match identity(format!("/proc/{ancestor}/exe")) {
+            Some(found) => found == own,
             // Root's cannot be looked at, and nobody but root can give it the name.
-            Err(_) => folder.uid() == 0 && is_short_name(&name, executable),
+            None => folder.uid() == 0 && is_short_name(&name, executable),
         };
         if is_same {
-            let may = folder.uid() == user || folder.uid() == 0;
-            return may && below.is_none_or(|below| names(below, executable));
+            return has_our_rights(folder.uid())
+                && below.is_none_or(|below| names(below, executable));
         }
         below = Some(ancestor);
         process = Some(parent);

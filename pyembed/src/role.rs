@@ -1,9 +1,7 @@
 //! What this process is: the application, or a `python` for the application's own work.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use pyox_blob::config::Interpreter;
@@ -144,16 +142,13 @@ fn meaning(argv: &[OsString], executable: &Path) -> Meaning {
 
 /// What the first argument that is no option means; the others begin at `rest`.
 fn what_runs(argument: &OsStr, rest: usize, executable: &Path) -> Meaning {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let path = Path::new(argument);
-    match identity(path) {
+    match child::identity(path) {
         None if path.extension().is_some_and(|suffix| SCRIPTS.iter().any(|s| suffix == *s)) => {
             Meaning::Python
         }
         None => Meaning::Foreign,
-        Some(found)
-            if path == executable || identity(Path::new("/proc/self/exe")) == Some(found) =>
-        {
+        Some(found) if path == executable || child::own_identity() == Some(found) => {
             Meaning::Own(rest)
         }
         Some(_) => Meaning::Python,

@@ -123,63 +123,36 @@ fn asked(folder: c_int, path: *const c_char, to: *mut Stat, flags: c_int) -> c_i
 
 const LINK: c_int = libc::AT_SYMLINK_NOFOLLOW;
 
-interpose! { fn stat(path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, 0); {
+interpose! { fn stat | stat64(path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, 0); {
     told(real(path, to), AT_FDCWD, path, 0, to)
 } }
-interpose! { fn stat64(path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, 0); {
-    told(real(path, to), AT_FDCWD, path, 0, to)
-} }
-interpose! { fn lstat(path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, LINK); {
-    told(real(path, to), AT_FDCWD, path, LINK, to)
-} }
-interpose! { fn lstat64(path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, LINK); {
+interpose! { fn lstat | lstat64(path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, LINK); {
     told(real(path, to), AT_FDCWD, path, LINK, to)
 } }
 interpose! {
-    fn fstatat(folder: c_int, path: *const c_char, to: *mut Stat, flags: c_int) -> c_int,
+    fn fstatat | fstatat64(folder: c_int, path: *const c_char, to: *mut Stat, flags: c_int) -> c_int,
     else asked(folder, path, to, flags);
     { told_at(real(folder, path, to, flags), folder, path, to, flags) }
 }
-interpose! {
-    fn fstatat64(folder: c_int, path: *const c_char, to: *mut Stat, flags: c_int) -> c_int,
-    else asked(folder, path, to, flags);
-    { told_at(real(folder, path, to, flags), folder, path, to, flags) }
-}
-interpose! { fn fstat(file: c_int, to: *mut Stat) -> c_int, else asked(file, c"".as_ptr(), to, libc::AT_EMPTY_PATH); {
-    told_of_descriptor(real(file, to), file, to)
-} }
-interpose! { fn fstat64(file: c_int, to: *mut Stat) -> c_int, else asked(file, c"".as_ptr(), to, libc::AT_EMPTY_PATH); {
+
+interpose! { fn fstat | fstat64(file: c_int, to: *mut Stat) -> c_int, else asked(file, c"".as_ptr(), to, libc::AT_EMPTY_PATH); {
     told_of_descriptor(real(file, to), file, to)
 } }
 
 // What programs that were linked before glibc 2.33 call; the first argument is the structure's version.
-interpose! { fn __xstat(_v: c_int, path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, 0); {
+interpose! { fn __xstat | __xstat64(_v: c_int, path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, 0); {
     told(real(_v, path, to), AT_FDCWD, path, 0, to)
 } }
-interpose! { fn __xstat64(_v: c_int, path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, 0); {
-    told(real(_v, path, to), AT_FDCWD, path, 0, to)
-} }
-interpose! { fn __lxstat(_v: c_int, path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, LINK); {
-    told(real(_v, path, to), AT_FDCWD, path, LINK, to)
-} }
-interpose! { fn __lxstat64(_v: c_int, path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, LINK); {
+interpose! { fn __lxstat | __lxstat64(_v: c_int, path: *const c_char, to: *mut Stat) -> c_int, else asked(AT_FDCWD, path, to, LINK); {
     told(real(_v, path, to), AT_FDCWD, path, LINK, to)
 } }
 interpose! {
-    fn __fxstat(_v: c_int, file: c_int, to: *mut Stat) -> c_int, else asked(file, c"".as_ptr(), to, libc::AT_EMPTY_PATH);
+    fn __fxstat | __fxstat64(_v: c_int, file: c_int, to: *mut Stat) -> c_int, else asked(file, c"".as_ptr(), to, libc::AT_EMPTY_PATH);
     { told_of_descriptor(real(_v, file, to), file, to) }
 }
+
 interpose! {
-    fn __fxstat64(_v: c_int, file: c_int, to: *mut Stat) -> c_int, else asked(file, c"".as_ptr(), to, libc::AT_EMPTY_PATH);
-    { told_of_descriptor(real(_v, file, to), file, to) }
-}
-interpose! {
-    fn __fxstatat(_v: c_int, folder: c_int, path: *const c_char, to: *mut Stat, flags: c_int) -> c_int,
-    else asked(folder, path, to, flags);
-    { told_at(real(_v, folder, path, to, flags), folder, path, to, flags) }
-}
-interpose! {
-    fn __fxstatat64(_v: c_int, folder: c_int, path: *const c_char, to: *mut Stat, flags: c_int) -> c_int,
+    fn __fxstatat | __fxstatat64(_v: c_int, folder: c_int, path: *const c_char, to: *mut Stat, flags: c_int) -> c_int,
     else asked(folder, path, to, flags);
     { told_at(real(_v, folder, path, to, flags), folder, path, to, flags) }
 }
@@ -265,13 +238,7 @@ fn allowed(place: &Place, mode: c_int) -> Result<c_int, c_int> {
     if mode & libc::X_OK != 0 && !runs { Err(libc::EACCES) } else { Ok(0) }
 }
 
-interpose! { fn access(path: *const c_char, mode: c_int) -> c_int {
-    or_packed(real(path, mode), AT_FDCWD, path, |place| allowed(place, mode), |path| real(path, mode))
-} }
-interpose! { fn eaccess(path: *const c_char, mode: c_int) -> c_int {
-    or_packed(real(path, mode), AT_FDCWD, path, |place| allowed(place, mode), |path| real(path, mode))
-} }
-interpose! { fn euidaccess(path: *const c_char, mode: c_int) -> c_int {
+interpose! { fn access | eaccess | euidaccess(path: *const c_char, mode: c_int) -> c_int {
     or_packed(real(path, mode), AT_FDCWD, path, |place| allowed(place, mode), |path| real(path, mode))
 } }
 interpose! { fn faccessat(folder: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int {
@@ -336,22 +303,10 @@ interpose! { fn __realpath_chk(path: *const c_char, to: *mut c_char, room: usize
 } }
 
 // `shutil.copystat` and others copy extended attributes; there are none.
-interpose! { fn listxattr(path: *const c_char, to: *mut c_char, size: usize) -> isize {
+interpose! { fn listxattr | llistxattr(path: *const c_char, to: *mut c_char, size: usize) -> isize {
     or_packed(real(path, to, size), AT_FDCWD, path, |_| Ok(0), |path| real(path, to, size))
 } }
-interpose! { fn llistxattr(path: *const c_char, to: *mut c_char, size: usize) -> isize {
-    or_packed(real(path, to, size), AT_FDCWD, path, |_| Ok(0), |path| real(path, to, size))
-} }
-interpose! { fn getxattr(path: *const c_char, name: *const c_char, to: *mut c_void, size: usize) -> isize {
-    or_packed(
-        real(path, name, to, size),
-        AT_FDCWD,
-        path,
-        |_| Err(libc::ENODATA),
-        |path| real(path, name, to, size),
-    )
-} }
-interpose! { fn lgetxattr(path: *const c_char, name: *const c_char, to: *mut c_void, size: usize) -> isize {
+interpose! { fn getxattr | lgetxattr(path: *const c_char, name: *const c_char, to: *mut c_void, size: usize) -> isize {
     or_packed(
         real(path, name, to, size),
         AT_FDCWD,
@@ -362,7 +317,7 @@ interpose! { fn lgetxattr(path: *const c_char, name: *const c_char, to: *mut c_v
 } }
 
 // The file system is the executable's, but read-only.
-interpose! { fn statvfs(path: *const c_char, to: *mut StatVfs) -> c_int {
+interpose! { fn statvfs | statvfs64(path: *const c_char, to: *mut StatVfs) -> c_int {
     let of_executable = |place: &Place| {
         let done = real(place.mount.root.as_ptr(), to);
         (*to).f_flag |= libc::ST_RDONLY;
@@ -370,24 +325,7 @@ interpose! { fn statvfs(path: *const c_char, to: *mut StatVfs) -> c_int {
     };
     or_packed(real(path, to), AT_FDCWD, path, of_executable, |path| real(path, to))
 } }
-interpose! { fn statvfs64(path: *const c_char, to: *mut StatVfs) -> c_int {
-    let of_executable = |place: &Place| {
-        let done = real(place.mount.root.as_ptr(), to);
-        (*to).f_flag |= libc::ST_RDONLY;
-        Ok(done)
-    };
-    or_packed(real(path, to), AT_FDCWD, path, of_executable, |path| real(path, to))
-} }
-interpose! { fn statfs(path: *const c_char, to: *mut StatFs) -> c_int {
-    or_packed(
-        real(path, to),
-        AT_FDCWD,
-        path,
-        |place| Ok(real(place.mount.root.as_ptr(), to)),
-        |path| real(path, to),
-    )
-} }
-interpose! { fn statfs64(path: *const c_char, to: *mut StatFs) -> c_int {
+interpose! { fn statfs | statfs64(path: *const c_char, to: *mut StatFs) -> c_int {
     or_packed(
         real(path, to),
         AT_FDCWD,

@@ -29,17 +29,11 @@ interpose! { fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
 interpose! { fn mkdirat(folder: c_int, path: *const c_char, mode: mode_t) -> c_int {
     refused(or_packed(real(folder, path, mode), folder, path, exists, |path| real(folder, path, mode)), path)
 } }
-interpose! { fn unlink(path: *const c_char) -> c_int {
+interpose! { fn unlink | remove | rmdir(path: *const c_char) -> c_int {
     or_packed(real(path), AT_FDCWD, path, read_only, |path| real(path))
 } }
 interpose! { fn unlinkat(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
     or_packed(real(folder, path, flags), folder, path, read_only, |path| real(folder, path, flags))
-} }
-interpose! { fn remove(path: *const c_char) -> c_int {
-    or_packed(real(path), AT_FDCWD, path, read_only, |path| real(path))
-} }
-interpose! { fn rmdir(path: *const c_char) -> c_int {
-    or_packed(real(path), AT_FDCWD, path, read_only, |path| real(path))
 } }
 interpose! { fn chmod(path: *const c_char, mode: mode_t) -> c_int {
     or_packed(real(path, mode), AT_FDCWD, path, read_only, |path| real(path, mode))
@@ -62,10 +56,7 @@ interpose! { fn utimensat(folder: c_int, path: *const c_char, times: *const time
         |path| real(folder, path, times, flags),
     )
 } }
-interpose! { fn truncate(path: *const c_char, len: libc::off_t) -> c_int {
-    or_packed(real(path, len), AT_FDCWD, path, read_only, |path| real(path, len))
-} }
-interpose! { fn truncate64(path: *const c_char, len: libc::off_t) -> c_int {
+interpose! { fn truncate | truncate64(path: *const c_char, len: libc::off_t) -> c_int {
     or_packed(real(path, len), AT_FDCWD, path, read_only, |path| real(path, len))
 } }
 interpose! { fn rename(from: *const c_char, to: *const c_char) -> c_int {

@@ -19,8 +19,13 @@ use super::resolve::{self, Meaning};
 use super::{Place, errno, set_errno};
 
 /// Defines a function that takes the place of the C library's. In its body `real` is the original. What stands behind
-/// `else` is called where the C library has no such function, as an older or newer one may not.
+/// `else` is called where the C library has no such function, as an older or newer one may not. Several names, with `|`
+/// between them, define as many functions that do the same, each with its own original.
 macro_rules! interpose {
+    (fn $name:ident | $($more:ident)|+ ($($arguments:tt)*) -> $($rest:tt)*) => {
+        $crate::files::interpose::interpose! { fn $name($($arguments)*) -> $($rest)* }
+        $crate::files::interpose::interpose! { fn $($more)|+ ($($arguments)*) -> $($rest)* }
+    };
     (fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, else $missing:expr; $body:block) => {
         #[allow(non_snake_case)]
         pub(crate) mod $name {

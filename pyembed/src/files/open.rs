@@ -55,30 +55,18 @@ unsafe fn refuse_creation(folder: c_int, path: *const c_char) {
 }
 
 // The mode is only there where a file may be created; passing on what is not there is harmless.
-interpose! { fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+interpose! { fn open | open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     opened(real(path, flags, mode), AT_FDCWD, path, flags, mode)
 } }
-interpose! { fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    opened(real(path, flags, mode), AT_FDCWD, path, flags, mode)
-} }
-interpose! { fn openat(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    opened(real(folder, path, flags, mode), folder, path, flags, mode)
-} }
-interpose! { fn openat64(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+interpose! { fn openat | openat64(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     opened(real(folder, path, flags, mode), folder, path, flags, mode)
 } }
 
 // What calls become where the compiler checks them (`_FORTIFY_SOURCE`).
-interpose! { fn __open_2(path: *const c_char, flags: c_int) -> c_int {
+interpose! { fn __open_2 | __open64_2(path: *const c_char, flags: c_int) -> c_int {
     opened(real(path, flags), AT_FDCWD, path, flags, 0)
 } }
-interpose! { fn __open64_2(path: *const c_char, flags: c_int) -> c_int {
-    opened(real(path, flags), AT_FDCWD, path, flags, 0)
-} }
-interpose! { fn __openat_2(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
-    opened(real(folder, path, flags), folder, path, flags, 0)
-} }
-interpose! { fn __openat64_2(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
+interpose! { fn __openat_2 | __openat64_2(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
     opened(real(folder, path, flags), folder, path, flags, 0)
 } }
 
@@ -100,10 +88,7 @@ unsafe fn stream(place: &Place, mode: *const c_char) -> Result<*mut FILE, c_int>
     }
 }
 
-interpose! { fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE {
-    or_packed(real(path, mode), AT_FDCWD, path, |place| stream(place, mode), |path| real(path, mode))
-} }
-interpose! { fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE {
+interpose! { fn fopen | fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE {
     or_packed(real(path, mode), AT_FDCWD, path, |place| stream(place, mode), |path| real(path, mode))
 } }
 
@@ -134,9 +119,6 @@ unsafe fn reopened(
     }
 }
 
-interpose! { fn freopen(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
-    reopened(path, mode, real, stream)
-} }
-interpose! { fn freopen64(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
+interpose! { fn freopen | freopen64(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
     reopened(path, mode, real, stream)
 } }

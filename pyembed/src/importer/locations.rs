@@ -224,7 +224,7 @@ fn holds(folder: &Path, file: &File<'static>) -> bool {
 fn is_program(path: &Path) -> io::Result<bool> {
     let mut head = Vec::with_capacity(4);
     OsFile::open(path)?.take(4).read_to_end(&mut head)?;
-    Ok(head.starts_with(b"#!") || head == *b"\x7fELF")
+    Ok(layout::is_program(&head))
 }
 
 const TEMPORARY: &str = ".new-";

@@ -6,7 +6,7 @@
 //! first needed.
 //!
 //! Locations look like paths below the executable: a module of `/opt/app` has the `__file__`
-//! `/opt/app/json/decoder.py`. No such file exists; `get_data` and `open` of resources know it.
+//! `/opt/app/json/decoder.py`. `crate::files` serves such paths behind the C library's functions.
 
 mod collector;
 mod hooks;
@@ -106,7 +106,9 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     }
     *MAIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(config.clone());
     ffi::prepare_by(install_again);
-    startup::adopt(attached)
+    startup::adopt(attached)?;
+    startup::hide_frozen();
+    Ok(())
 }
 
 /// What the main interpreter was started with.

@@ -167,10 +167,13 @@ pub(super) fn adopt(attached: Attached<'_>) -> Result<()> {
             set_attributes(&loaded, &spec)?;
         }
     }
-    // importlib, imported afresh, would take them for CPython's own again.
-    let frozen = ALWAYS.into_iter().chain(IN_LIBPYTHON).chain(FOR_WARNINGS).chain(FROZEN);
-    ffi::hide_frozen(frozen);
     Ok(())
+}
+
+/// Hides what CPython has frozen, once its start is over: importlib, imported afresh, would take such modules for
+/// CPython's own again.
+pub(super) fn hide_frozen() {
+    ffi::hide_frozen(ALWAYS.into_iter().chain(IN_LIBPYTHON).chain(FOR_WARNINGS).chain(FROZEN));
 }
 
 /// What importlib sets on a module from its spec.
