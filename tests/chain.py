@@ -145,6 +145,12 @@ def ask(executable, code, *arguments, **options):
     return json.loads(done.stdout)
 
 
+def site_packages(root, distribution):
+    """Where installed projects lie below an executable, or in a tree."""
+    major, minor = distribution.minor[:2]
+    return f"{root}/lib/python{major}.{minor}/site-packages"
+
+
 def require(*tools):
     """Fails when a tool of the platform is missing: a test must not pass because of that."""
     for tool in tools:
@@ -165,7 +171,8 @@ def compare(executable, python, script, *arguments, **options):
     ours = run(executable, *arguments, **options)
     theirs = run(python, "-E", "-s", "-S", script, *arguments, **options)
     folder = script.parent
-    one = (ours.returncode, normal(ours.stdout, executable), normal(ours.stderr, executable))
+    packed = Path(executable, "app")
+    one = (ours.returncode, normal(ours.stdout, packed), normal(ours.stderr, packed))
     other = (theirs.returncode, normal(theirs.stdout, folder), normal(theirs.stderr, folder))
     assert one == other
     return ours

@@ -387,10 +387,12 @@ def test_variables_for_python_are_not_for_the_application(behave, case):
 def test_flags_and_paths(probe, distribution):
     code = "import json, sys; print(json.dumps([[str(f) for f in sys.flags], sys.warnoptions, sys._xoptions, sys.pycache_prefix]))"
     assert ask(probe, code) == json.loads(distribution.run_python("-B", "-c", code).stdout)
-    assert ask(probe, "import json, sys; print(json.dumps(sys.path))") == [str(probe)]
+    stdlib = f"{probe}/lib/python{distribution.minor[0]}.{distribution.minor[1]}"
+    expected = [f"{probe}/app", stdlib, f"{stdlib}/lib-dynload", f"{stdlib}/site-packages"]
+    assert ask(probe, "import json, sys; print(json.dumps(sys.path))") == expected
     paths = ask(probe, "import json, sys; print(json.dumps([sys.executable, sys._base_executable, sys.argv[0], sys.prefix, sys.exec_prefix, __file__]))")
-    assert paths[:2] == [str(probe), str(probe)] and paths[3] == paths[4] == str(probe.parent)
-    assert paths[5] == f"{probe}/probe.py"
+    assert paths[:2] == [str(probe), str(probe)] and paths[3] == paths[4] == str(probe)
+    assert paths[5] == f"{probe}/app/probe.py"
 
 
 # --- Signals ------------------------------------------------------------------
@@ -573,7 +575,7 @@ def test_without_sources(pyox, each_minor, tmp_path):
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert lines[0].startswith("Traceback") and lines[-1].startswith("ZeroDivisionError")
-    assert 'File "app.py", line 2, in f' in done.stderr and "1 / 0" not in done.stderr
+    assert f'File "{app}/app/app.py", line 2, in f' in done.stderr and "1 / 0" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def test_a_traceback_reads_no_file(pyox, source, tmp_path, shape):
     paths, _ = touched(tmp_path, app, check=False)
     inside = {path for path in paths if path.startswith(f"{app}/")}
     beside = {path for path in paths if not LIBC.fullmatch(path) and path != str(app)} - inside
-    assert beside == set()
+    # A packed file is opened again, for reading alone.
+    assert {re.sub(r"\d+$", "N", path) for path in beside} <= {"/proc/self/fd/N"}
 
 
 def test_importing_the_standard_library_touches_no_module(probe, distribution, tmp_path):

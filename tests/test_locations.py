@@ -97,16 +97,16 @@ def test_a_packages_program_runs_from_the_cache(built, home):
     (folder,) = (cache / "packages").iterdir()
     assert folder.name.startswith("kit-")
     assert files_below(folder) == [
-        "kit/__init__.py",
-        "kit/bin/tool",
-        "kit/data/large.bin",
-        "kit/data/words.txt",
-        "kit/part/__init__.py",
-        "kit/part/deep.py",
+        "app/kit/__init__.py",
+        "app/kit/bin/tool",
+        "app/kit/data/large.bin",
+        "app/kit/data/words.txt",
+        "app/kit/part/__init__.py",
+        "app/kit/part/deep.py",
     ]
     assert cache.stat().st_mode & 0o777 == 0o700
-    assert (folder / "kit/bin/tool").stat().st_mode & 0o777 == 0o700
-    assert (folder / "kit/data/words.txt").stat().st_mode & 0o777 == 0o600
+    assert (folder / "app/kit/bin/tool").stat().st_mode & 0o777 == 0o700
+    assert (folder / "app/kit/data/words.txt").stat().st_mode & 0o777 == 0o600
 
 
 def test_other_modules_stay_in_memory(built, home):
@@ -140,7 +140,7 @@ def test_importlib_sees_real_files(built, home):
     """
     answer = ask(built("kit=cache"), code, env=environment)
     (folder,) = (cache / "packages").iterdir()
-    kit = str(folder / "kit")
+    kit = str(folder / "app/kit")
     assert answer["file"] == f"{kit}/__init__.py"
     assert answer["path"] == [kit]
     assert answer["cached"].startswith(f"{kit}/__pycache__/__init__.cpython-")
@@ -156,17 +156,17 @@ def test_a_top_level_module_has_a_location_too(built, home):
     environment, cache = home
     assert run(built("single=cache"), "import single; print(single.HERE)", env=environment).stdout == "True\n"
     (folder,) = (cache / "packages").iterdir()
-    assert files_below(folder) == ["single.py"]
+    assert files_below(folder) == ["app/single.py"]
 
 
 def test_executables_share_a_packages_files(built, home):
     environment, cache = home
     run(built("kit=cache"), RUN, env=environment)
     (folder,) = (cache / "packages").iterdir()
-    before = (folder / "kit/data/large.bin").stat().st_ino
+    before = (folder / "app/kit/data/large.bin").stat().st_ino
     run(built("kit=cache", "single=cache"), RUN, env=environment)
     assert [folder] == list((cache / "packages").iterdir())
-    assert (folder / "kit/data/large.bin").stat().st_ino == before
+    assert (folder / "app/kit/data/large.bin").stat().st_ino == before
 
 
 def test_eight_first_starts_at_once(built, home):
@@ -179,7 +179,7 @@ def test_eight_first_starts_at_once(built, home):
     said = [process.communicate(timeout=60) for process in processes]
     assert said == [("words of a file\n", "")] * 8
     (folder,) = (cache / "packages").iterdir()
-    assert [name for name in files_below(folder) if not name.startswith("kit/")] == []
+    assert [name for name in files_below(folder) if not name.startswith("app/kit/")] == []
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "removed", "longer", "not executable"])
@@ -188,7 +188,7 @@ def test_a_damaged_file_of_the_cache_is_made_again(built, home, damage):
     executable = built("kit=cache")
     run(executable, RUN, env=environment)
     (folder,) = (cache / "packages").iterdir()
-    tool = folder / "kit/bin/tool"
+    tool = folder / "app/kit/bin/tool"
     whole = tool.read_bytes()
     match damage:
         case "flipped":
@@ -211,7 +211,7 @@ def test_what_a_killed_process_left_is_no_obstacle(built, home):
     run(executable, RUN, env=environment)
     (folder,) = (cache / "packages").iterdir()
     (folder / ".new-1").write_bytes(b"half")
-    (folder / "kit/data/large.bin").unlink()
+    (folder / "app/kit/data/large.bin").unlink()
     assert run(executable, RUN, env=environment).stdout == "words of a file\n"
     assert not (folder / ".new-1").exists()
 
@@ -258,12 +258,12 @@ def copied(executable, folder):
 def test_beside_works_where_both_are_moved_to(built, home, tmp_path):
     environment, cache = home
     executable = built("kit=beside")
-    assert files_below(executable.with_name("app.files"))[:2] == ["kit/__init__.py", "kit/bin/tool"]
+    assert files_below(executable.with_name("app.files"))[:2] == ["app/kit/__init__.py", "app/kit/bin/tool"]
     other = copied(executable, tmp_path / "there")
     for path in (executable, other):
         assert run(path, RUN, env=environment).stdout == "words of a file\n"
     code = "import kit; print(kit.__file__)"
-    assert run(other, code, env=environment).stdout == f"{other}.files/kit/__init__.py\n"
+    assert run(other, code, env=environment).stdout == f"{other}.files/app/kit/__init__.py\n"
     assert not cache.exists()
 
 
@@ -289,7 +289,7 @@ def test_a_missing_folder_beside_is_named(built, home, tmp_path):
 def test_a_file_of_another_build_beside_is_named(built, home, tmp_path, change):
     environment, _ = home
     other = copied(built("kit=beside"), tmp_path / "there")
-    words = tmp_path / "there/other.files/kit/data/words.txt"
+    words = tmp_path / "there/other.files/app/kit/data/words.txt"
     words.write_text("words of fire\n\n") if change == "changed" else words.unlink()
     done = run(other, RUN, env=environment, check=False)
     assert done.returncode == 1
@@ -298,7 +298,7 @@ def test_a_file_of_another_build_beside_is_named(built, home, tmp_path, change):
 
 def test_linking_again_removes_what_an_older_build_left(pyox, host, built):
     executable = built("kit=beside")
-    old, foreign = executable.with_name("app.files") / "kit/old.py", executable.with_name("app.files") / "mine.txt"
+    old, foreign = executable.with_name("app.files") / "app/kit/old.py", executable.with_name("app.files") / "mine.txt"
     old.write_text("")
     foreign.write_text("")
     pyox("link", executable.with_name("app.blob"), "-d", host.document, "-o", executable)
@@ -385,7 +385,7 @@ def test_collect_tells_of_paths_that_leave_python(pyox, host, kit_source):
         return [line for line in said.splitlines() if "kit" in line]
 
     assert notes() == [
-        "pyox-collect: note: kit uses paths outside Python (kit/__init__.py:7); "
+        "pyox-collect: note: kit uses paths outside Python (app/kit/__init__.py:7); "
         "if it does not find its files: --location kit=cache"
     ]
     assert notes("--location", "kit=cache") == []

@@ -16,7 +16,7 @@ import zipfile
 
 import pytest
 
-from chain import ask, require, run, write
+from chain import ask, require, run, site_packages, write
 
 # --- The wheel ------------------------------------------------------------------
 
@@ -491,7 +491,7 @@ say(
 """
     executable = kits(each_minor)
     answer = question(executable, code)
-    first, second = (f"{executable}/nativekit/{name}.abi3.so" for name in ("_first", "_second"))
+    first, second = (f"{site_packages(executable, each_minor)}/nativekit/{name}.abi3.so" for name in ("_first", "_second"))
     assert answer["files"] == [first, second, first, second, first]
     assert answer["loaders"] == ["<class 'pyembed.Importer'>"] * 2
     assert answer["reprs"] == [f"<module 'nativekit._first' from '{first}'>", f"<module 'nativekit._second' from '{second}'>"]
@@ -520,7 +520,7 @@ say(
 """
     executable = kits(each_minor)
     answer = question(executable, code)
-    folder = f"{executable}/nativekit"
+    folder = f"{site_packages(executable, each_minor)}/nativekit"
     assert answer["names"] == [f"{folder}/_first.abi3.so", f"{folder}/_alone.abi3.so", f"{folder}/libplain.so"]
     assert answer["maps"] == ["_alone.abi3.so", "_first.abi3.so", "libplain.so"]
 
@@ -541,7 +541,7 @@ say(errors=errors, value=_first.call())
 """
     executable = kits(each_minor)
     answer = question(executable, code)
-    path = f"{executable}/nativekit/_unbound.abi3.so"
+    path = f"{site_packages(executable, each_minor)}/nativekit/_unbound.abi3.so"
     assert answer["value"] == 42
     assert answer["errors"] == [["nativekit._unbound", path, f"{path}: undefined symbol: nowhere"]] * 3
 
@@ -592,11 +592,11 @@ def test_on_each_minor_without_memfd(kits, each_minor, home):
     assert without_memory(kits(each_minor), IMPORTS + VALUES, environment)["values"] == ALL_VALUES
 
 
-def test_names_in_the_private_folder(kit, home):
+def test_names_in_the_private_folder(kit, host, home):
     """They are what they are in memory."""
     environment, _ = home
     code = "from nativekit import _first\nsay(file=_first.__file__, repr=repr(_first))"
-    path = f"{kit}/nativekit/_first.abi3.so"
+    path = f"{site_packages(kit, host)}/nativekit/_first.abi3.so"
     assert without_memory(kit, code, environment) == {"file": path, "repr": f"<module 'nativekit._first' from '{path}'>"}
 
 
@@ -640,7 +640,7 @@ def test_where_nothing_can_be_written_the_import_says_so(kit, home, module):
     assert done.returncode == 1
     library = {"_first": BASE, "_circle": PONG}[module]
     assert re.fullmatch(
-        rf"ImportError: nativekit\.libs/({PING}|{library}): cannot be loaded: from memory: Operation not permitted \(os error {errno.EPERM}\); "
+        rf"ImportError: lib/python3\.\d+/site-packages/nativekit\.libs/({PING}|{library}): cannot be loaded: from memory: Operation not permitted \(os error {errno.EPERM}\); "
         r"from the cache folder: /proc/\.cache/pyembed: .*; /proc/pyembed-\d+: .*",
         done.stderr.splitlines()[-1],
     ), done.stderr
@@ -704,18 +704,23 @@ def test_a_static_link_is_refused_by_name(pyox, kits, source):
     error, hint = done.stderr.splitlines()
     assert re.fullmatch(
         r"pyox-link: error: --static: a static executable cannot load shared objects, and the blob holds "
-        r"nativekit/_\w+\.abi3\.so, nativekit/_\w+\.abi3\.so, nativekit/_\w+\.abi3\.so and \d+ more",
+        r"_\w+\.abi3\.so, _\w+\.abi3\.so, _\w+\.abi3\.so and \d+ more",
         error,
     )
     assert hint == "pyox-link: hint: link with --dynamic, or leave them out with `pyox-collect --exclude`"
     said = pyox("link", blob, "-d", source.document, "-o", blob.with_name("again")).stderr
-    assert "note: dynamic: the blob holds shared objects: nativekit/_" in said
+    assert "note: dynamic: the blob holds shared objects: _" in said
 
 
-def test_collect_writes_what_each_needs(pyox, kit):
+def test_collect_writes_what_each_needs(pyox, kit, host):
     """Nearest to none first, and nothing of libc's."""
     manifest = json.loads(kit.with_name("app.json").read_text())
-    needs = {resource["location"]: resource.get("needs", []) for resource in manifest["resources"] if resource.get("location")}
+    projects = site_packages("", host)[1:] + "/"
+    located = [resource for resource in manifest["resources"] if resource.get("location")]
+    needs = {
+        resource["location"].removeprefix(projects): [need.removeprefix(projects) for need in resource.get("needs", [])]
+        for resource in located
+    }
     assert needs["nativekit/_first.abi3.so"] == [f"nativekit.libs/{BASE}", f"nativekit.libs/{SHARED}"]
     assert needs["nativekit/_unnamed.abi3.so"] == ["nativekit/libunnamed.so"]
     assert needs["nativekit/_alone.abi3.so"] == []
@@ -744,7 +749,7 @@ def test_a_missing_library_is_named(pyox, host, lacking, tmp_path):
     said = pyox("collect", "-d", host.document, *apps, "-o", tmp_path / "app.json").stderr
     assert (
         "pyox-collect: warning: libabsent.so.7: expected a shared library, found none; "
-        "needed by lacking._direct, lacking/libnear.so\n"
+        "needed by app/lacking/libnear.so, lacking._direct\n"
     ) in said
     assert "pyox-collect: hint: install what brings it, or --exclude the extension module that needs it" in said
     executable = pyox.build(tmp_path, host, *apps)

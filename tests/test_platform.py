@@ -263,18 +263,18 @@ ANYWHERE = r"""
     if __name__ == "__main__":
         folder = os.path.dirname(sys.executable)
         assert os.fsencode(folder) == os.environb[b"FOLDER"] and os.path.samefile(sys.executable, "/proc/self/exe"), ascii(folder)
-        assert sys.path == [sys.executable] and sys.argv[0] == os.fsdecode(b"./app"), ascii(sys.path)
-        assert __file__ == os.path.join(sys.executable, "main.py") and os.path.isfile(__file__), ascii(__file__)
+        assert sys.path[0] == os.path.join(sys.executable, "app") and sys.argv[0] == os.fsdecode(b"./app"), ascii(sys.path)
+        assert __file__ == os.path.join(sys.path[0], "main.py") == double.__code__.co_filename and os.path.isfile(__file__), ascii(__file__)
         text = open(__file__).read()
         assert text == inspect.getsource(sys.modules["__main__"]) and "def double" in text
-        assert json.__path__ == [os.path.join(sys.executable, "json")] and "decoder.py" in os.listdir(json.__path__[0])
+        assert json.__path__ == [os.path.join(sys.path[1], "json")] and "decoder.py" in os.listdir(json.__path__[0])
         assert json.__cached__.startswith(json.__path__[0]) and json.__spec__.origin == json.__file__
-        assert list(space.__path__)[0] == os.path.join(sys.executable, "space") and space.one.VALUE == 1
+        assert list(space.__path__)[0] == os.path.join(sys.path[0], "space") and space.one.VALUE == 1
         assert {module.name for module in pkgutil.iter_modules(json.__path__)} >= {"decoder", "encoder"}
         assert importlib.resources.files("space").joinpath("data.txt").read_text() == "data"
-        assert json.__loader__.get_data(os.path.join(sys.executable, "space/data.txt")) == b"data"
+        assert json.__loader__.get_data(os.path.join(sys.path[0], "space/data.txt")) == b"data"
         if hasattr(_decimal, "__file__"):
-            assert os.path.dirname(os.path.dirname(_decimal.__file__)) == sys.executable and os.path.exists(_decimal.__file__)
+            assert os.path.dirname(_decimal.__file__) == sys.path[2] and os.path.exists(_decimal.__file__)
         for path in os.path.join(sys.executable, "none.py"), os.fsdecode(b"/\xff"):
             try:
                 json.__loader__.get_data(path)

@@ -7,9 +7,10 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use pyox_blob::config::{Run, Setting, Value};
+use pyox_blob::tree::Tree;
 use pyox_blob::{Blob, Config};
 
 use crate::role::Role;
@@ -137,12 +138,12 @@ impl PythonConfig {
         // The name of library folders below a prefix, which `sysconfig` wants to know.
         config.set_string("platlibdir", "lib")?;
         config.set_argv(&self.c_argv()?)?;
-        let folder = self.executable.parent().unwrap_or(Path::new("/"));
+        // The application's tree is an installation whose top is the executable.
+        let stdlib = self.executable.join(Tree::of(self.record.python).stdlib);
         for field in ffi::PathField::ALL {
-            use ffi::PathField as Field;
             let path = match field {
-                Field::Executable | Field::BaseExecutable | Field::ProgramName => &self.executable,
-                _ => folder,
+                ffi::PathField::StdlibDir => &stdlib,
+                _ => &self.executable,
             };
             config.set_path(field, &c_string(path.as_os_str().as_bytes())?)?;
         }

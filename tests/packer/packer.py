@@ -162,6 +162,18 @@ def index(names):
 # --- What goes into them.
 
 
+def file_name_at(code, location):
+    """Where marshalled code has the name of its file: a string's type, its length, and the text, the first time."""
+    text = location.encode()
+    for types, length in ((b"zZ", "<B"), (b"aAut", "<I")):
+        if length == "<B" and len(text) > 255:
+            continue
+        at = code.find(struct.pack(length, len(text)) + text) - 1
+        if at > 0 and code[at] & 0x7F in types:
+            return at
+    return 0  # not known
+
+
 class Packer:
     def __init__(self, manifest):
         self.manifest = manifest
@@ -170,6 +182,7 @@ class Packer:
         self.projects = sorted(manifest["projects"], key=lambda project: project["name"].encode())
         self.project_numbers = {project["name"]: n for n, project in enumerate(self.projects)}
         self.files = {}  # path -> (kind, project, bytes, needs)
+        self.file_names = {}  # name -> where its code has the name of its file
         self.modules = {}  # name -> (kind, flags, project, code, path of its file)
 
     def collect(self):
@@ -196,6 +209,7 @@ class Packer:
                 self.files[location] = FILE_KINDS["package-data"], project, payload, []
                 return
             self.modules[name] = MODULE_KINDS[kind], 0, project, code, location if self.keep_sources else None
+            self.file_names[name] = file_name_at(code, location)
             if self.keep_sources:
                 self.files[location] = FILE_KINDS[kind], project, payload, []
         else:
@@ -272,7 +286,7 @@ class Packer:
         for name in module_names:
             kind, flags, project, payload, path = self.modules[name]
             record = struct.pack(
-                "<QIIIHHIQ",
+                "<QIIIHHIII",
                 absolute(code_at[name], CODE),
                 len(payload),
                 zlib.crc32(payload),
@@ -280,6 +294,7 @@ class Packer:
                 kind,
                 flags,
                 project,
+                self.file_names.get(name, 0),
                 0,
             )
             modules += name_at[name] + record + struct.pack("<I", zlib.crc32(name.encode() + record))
@@ -309,7 +324,7 @@ class Packer:
         for kind, (content, _) in sections.items():
             body += bytes(offsets[kind] - HEADER_SIZE - len(body))
             body += content
-        header = MAGIC + struct.pack("<HHIQ", 1, 0, len(sections), HEADER_SIZE + len(body))
+        header = MAGIC + struct.pack("<HHIQ", 1, 1, len(sections), HEADER_SIZE + len(body))
         header += hashlib.sha256(body).digest() + struct.pack("<I", zlib.crc32(table))
         return header + struct.pack("<I", zlib.crc32(header)) + body
 

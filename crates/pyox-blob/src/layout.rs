@@ -7,7 +7,7 @@ pub const MAGIC: [u8; 8] = *b"PYOXBLOB";
 /// Readers refuse any other major version.
 pub const MAJOR: u16 = 1;
 /// A larger minor version only adds sections and flags that older readers may ignore.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
 
 /// The section of an executable that holds the blob.
 pub const ELF_SECTION: &str = ".pyox_blob";
@@ -85,8 +85,11 @@ pub mod module {
     pub const FLAGS: usize = 30;
     /// u32: number of the project's record.
     pub const PROJECT: usize = 32;
-    /// u64: zero.
-    pub const RESERVED: usize = 36;
+    /// u32: where in the code object the name of its file stands, see [`crate::Module::file_name`]; 0 where that is not
+    /// known.
+    pub const FILE_NAME: usize = 36;
+    /// u32: zero.
+    pub const RESERVED: usize = 40;
     /// u32: CRC-32 of the name's bytes followed by the record's bytes 8 to 43.
     pub const RECORD_CRC: usize = 44;
 }

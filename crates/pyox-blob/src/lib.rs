@@ -12,11 +12,14 @@
 
 pub mod config;
 mod error;
+mod file_name;
 pub mod layout;
 mod needs;
 pub mod package;
 pub mod reader;
+pub mod tree;
 
 pub use config::Config;
 pub use error::Error;
+pub use file_name::FileName;
 pub use reader::{Blob, File, Module, Project};

@@ -4,7 +4,8 @@
 //! on it, the run-time library and the tool that writes the folder beside the executable.
 
 use crate::layout::{FileKind, ModuleKind, path_problem};
-use crate::{Blob, Error, File};
+use crate::tree::Tree;
+use crate::{Blob, Error, File, Module};
 
 /// The project of the standard library, whose files outside of packages are nobody's.
 const PYTHON: &str = "python";
@@ -13,8 +14,9 @@ const PYTHON: &str = "python";
 #[derive(Debug, Clone)]
 pub struct PackageFiles<'a> {
     blob: Blob<'a>,
-    /// The package's folder, with a `/` at the end.
-    folder: String,
+    tree: Tree,
+    /// The package's folders, each with a `/` at the end. A namespace package may have several.
+    folders: Vec<String>,
     /// The path of a module's own file.
     own: Option<&'a str>,
     /// The number of its project, where that has files outside of packages.
@@ -28,6 +30,7 @@ impl<'a> PackageFiles<'a> {
         if !is_dotted_name(package) {
             return Err(Error::Malformed(format!("{package:?} is no package's name")));
         }
+        let tree = Tree::of(blob.config()?.python);
         let module = blob.module(package)?.filter(|module| module.kind != ModuleKind::Builtin);
         let own = match module.and_then(|module| module.file) {
             Some(number) => Some(blob.file_at(number)?.path),
@@ -37,22 +40,36 @@ impl<'a> PackageFiles<'a> {
             Some(module) if blob.project(module.project)?.name != PYTHON => Some(module.project),
             _ => None,
         };
-        Ok(Self { blob: *blob, folder: format!("{}/", package.replace('.', "/")), own, project })
+        let folders = match module {
+            Some(module) => folders(blob, &tree, &module)?,
+            None => Vec::new(),
+        };
+        Ok(Self { blob: *blob, tree, folders, own, project })
+    }
+
+    /// The package's folders, each with a `/` at the end; none for a module.
+    #[must_use]
+    pub fn folders(&self) -> &[String] {
+        &self.folders
     }
 
     /// Whether a file is one of them.
     #[must_use]
     pub fn contains(&self, file: &File<'a>) -> bool {
-        if file.path.starts_with(&self.folder) || self.own == Some(file.path) {
+        if self.folders.iter().any(|folder| file.path.starts_with(folder))
+            || self.own == Some(file.path)
+        {
             return true;
         }
         // `NAME.libs/`, `bin/` and the like, which a wheel brings beside its packages.
         self.project == Some(file.project)
             && matches!(file.kind, FileKind::Data | FileKind::Library)
-            && file
-                .path
-                .split_once('/')
-                .is_some_and(|(top, _)| matches!(self.blob.module(top), Ok(None)))
+            && match self.tree.split(file.path) {
+                Some((_, rest)) => rest
+                    .split_once('/')
+                    .is_some_and(|(top, _)| matches!(self.blob.module(top), Ok(None))),
+                None => true,
+            }
     }
 
     /// All of them, sorted by path. Looks at each of the blob's records. A path that leads out of the tree is an error.
@@ -72,6 +89,17 @@ impl<'a> PackageFiles<'a> {
         }
         Ok(files)
     }
+}
+
+/// The folders of a package, each with a `/` at the end.
+fn folders(blob: &Blob<'_>, tree: &Tree, module: &Module<'_>) -> Result<Vec<String>, Error> {
+    if module.kind == ModuleKind::Namespace {
+        let inside = module.name.replace('.', "/");
+        return Ok(tree.search_path().map(|folder| format!("{folder}/{inside}/")).into());
+    }
+    let location = blob.location(module)?.filter(|_| module.is_package);
+    let folder = location.and_then(|location| Some(location.rsplit_once('/')?.0));
+    Ok(folder.map(|folder| format!("{folder}/")).into_iter().collect())
 }
 
 /// Whether a text can be the dotted name of a package: parts that are not empty and that no path gives a meaning to.

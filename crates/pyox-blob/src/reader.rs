@@ -7,7 +7,7 @@ use crate::layout::{
     self, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, NEED_SIZE,
     PROJECT_SIZE, SECTION_SIZE, SLOT_SIZE, Section,
 };
-use crate::{Config, Error};
+use crate::{Config, Error, FileName};
 use crate::{needs, package};
 
 /// A blob whose header, section table and configuration have been checked.
@@ -44,6 +44,8 @@ pub struct Module<'a> {
     pub project: u32,
     /// Number of the file record of its source or its shared object.
     pub file: Option<u32>,
+    /// Where in its code the name of the file stands; 0 where that is not known.
+    file_name: u32,
     code: Payload,
 }
 
@@ -197,6 +199,7 @@ impl<'a> Blob<'a> {
                 || flags & layout::FLAG_PACKAGE != 0,
             project: u32_at(record, at::PROJECT),
             file: u32_at(record, at::FILE).checked_sub(1),
+            file_name: u32_at(record, at::FILE_NAME),
             code: Payload {
                 offset: u64_at(record, at::CODE_OFFSET),
                 len: u64::from(u32_at(record, at::CODE_LENGTH)),
@@ -211,10 +214,10 @@ impl<'a> Blob<'a> {
     }
 
     /// The modules whose names begin with `prefix`, sorted by name.
-    pub fn modules_from(
-        &self,
-        prefix: &'a str,
-    ) -> impl Iterator<Item = Result<Module<'a>, Error>> + '_ {
+    pub fn modules_from<'b>(
+        &'b self,
+        prefix: &'b str,
+    ) -> impl Iterator<Item = Result<Module<'a>, Error>> + 'b {
         (self.lower_bound(&self.modules, prefix)..self.modules.len_u32())
             .map(|number| self.module_at(number))
             .take_while(move |module| !matches!(module, Ok(m) if !m.name.starts_with(prefix)))
@@ -223,6 +226,35 @@ impl<'a> Blob<'a> {
     /// A module's marshalled code object, checked; empty where it has none.
     pub fn code(&self, module: &Module<'a>) -> Result<&'a [u8], Error> {
         self.payload(&module.code, || format!("module {}", module.name))
+    }
+
+    /// Where the name of its file stands in a module's code; none where the record does not say it.
+    pub fn file_name(
+        &self,
+        module: &Module<'a>,
+        code: &'a [u8],
+    ) -> Result<Option<FileName<'a>>, Error> {
+        if module.file_name == 0 {
+            return Ok(None);
+        }
+        let found = usize::try_from(module.file_name).ok().and_then(|at| FileName::at(code, at));
+        let missing = || {
+            malformed(format!(
+                "module {}: its code has no file's name where the record says",
+                module.name
+            ))
+        };
+        found.map(Some).ok_or_else(missing)
+    }
+
+    /// Where a module lies in the application's tree: the path of its file, or what its code says where the source was
+    /// left out. None for what has neither.
+    pub fn location(&self, module: &Module<'a>) -> Result<Option<&'a str>, Error> {
+        if let Some(number) = module.file {
+            return self.file_at(number).map(|file| Some(file.path));
+        }
+        let code = self.unchecked(&module.code, || format!("module {}", module.name))?;
+        Ok(self.file_name(module, code)?.map(|name| name.text()))
     }
 
     /// The file of that path.
@@ -283,9 +315,7 @@ impl<'a> Blob<'a> {
 
     /// A file's bytes as they are stored, unchecked: for who has read them before.
     pub fn stored_unchecked(&self, file: &File<'a>) -> Result<&'a [u8], Error> {
-        let (Payload { offset, len, .. }, path) = (file.stored, file.path);
-        slice(self.bytes, offset, len)
-            .ok_or_else(|| malformed(format!("file {path}: {len} bytes at {offset} lie outside")))
+        self.unchecked(&file.stored, || format!("file {}", file.path))
     }
 
     /// A file's bytes as they are stored, in pieces of `size` bytes, for who copies a large file and does
@@ -374,7 +404,13 @@ impl<'a> Blob<'a> {
 
     fn check_module(&self, number: u32) -> Result<(), Error> {
         let module = self.module_at(number)?;
-        self.code(&module)?;
+        let code = self.code(&module)?;
+        if let Some(name) = self.file_name(&module, code)?
+            && let Some(problem) = layout::path_problem(name.text())
+        {
+            let (module, name) = (module.name, name.text());
+            return Err(malformed(format!("module {module}: its file's name {name:?}: {problem}")));
+        }
         self.project(module.project)?;
         if let Some(file) = module.file {
             self.file_at(file)?;
@@ -429,10 +465,14 @@ impl<'a> Blob<'a> {
         if p.len == 0 {
             return Ok(&[]);
         }
-        let bytes = slice(self.bytes, p.offset, p.len).ok_or_else(|| {
-            malformed(format!("{}: {} bytes at {} lie outside", place(), p.len, p.offset))
-        })?;
+        let bytes = self.unchecked(p, &place)?;
         check_crc(bytes, p.crc, place).map(|()| bytes)
+    }
+
+    fn unchecked(&self, p: &Payload, place: impl Fn() -> String) -> Result<&'a [u8], Error> {
+        slice(self.bytes, p.offset, p.len).ok_or_else(|| {
+            malformed(format!("{}: {} bytes at {} lie outside", place(), p.len, p.offset))
+        })
     }
 
     fn string(&self, offset: u32, len: u32) -> Option<&'a str> {

@@ -139,7 +139,7 @@ pub struct Resource {
     pub kind: ResourceKind,
     /// The dotted name of something importable; for the others the same as `location`.
     pub name: String,
-    /// Its path in the application's tree, with `/` between the parts, such as `json/decoder.py`.
+    /// Its path in the application's tree, with `/` between the parts, such as `app/main.py`.
     /// Namespace packages and built-in extension modules have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
@@ -156,6 +156,16 @@ pub struct Resource {
     pub project: String,
     /// Why it was taken.
     pub reason: String,
+}
+
+impl Resource {
+    /// Whether both may have one location: a file can be two modules, a script as `__main__` and under its own name.
+    #[must_use]
+    pub fn may_share_location_with(&self, other: &Self) -> bool {
+        let is_module = |resource: &Self| resource.kind == ResourceKind::Module;
+        let digest = |resource: &Self| resource.payload.as_ref().map(|payload| payload.sha256);
+        is_module(self) && is_module(other) && digest(self) == digest(other)
+    }
 }
 
 /// The kinds of resource, in the order in which a manifest lists them.

@@ -16,7 +16,6 @@ mod function;
 mod library;
 mod object;
 mod own;
-mod replacement;
 mod section;
 mod start;
 mod static_executable;
@@ -26,13 +25,12 @@ pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, claim, is_secure};
 pub(crate) use function::{Arguments, Function};
 pub(crate) use library::{LoadedLibrary, resolve_paths_by};
-pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result, suggestion};
+pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use own::Own;
-pub(crate) use replacement::{Replacement, in_place_of};
 pub(crate) use section::{embedded, executable, let_go};
 pub(crate) use start::{Config, PathField, PreConfig, Status};
 pub(crate) use start::{
-    bytecode_magic, die_of_interrupt, finalize, freeze, hide_frozen, initialize, locale_encoding,
-    pre_initialize, print_exception, python_version, run_main, watch_imports,
+    bytecode_magic, decoded, die_of_interrupt, finalize, freeze, hide_frozen, initialize,
+    locale_encoding, pre_initialize, print_exception, python_version, run_main, watch_imports,
 };
 pub(crate) use subinterpreters::prepare_by;

@@ -420,20 +420,6 @@ impl<'py> Object<'py> {
         }
     }
 
-    /// Calls it with any number of arguments.
-    pub(crate) fn call_with(&self, arguments: &[Object<'py>]) -> Result<Object<'py>> {
-        let pointers: Vec<_> = arguments.iter().map(Object::as_ptr).collect();
-        // SAFETY: so many live arguments, none of them by keyword.
-        unsafe {
-            self.attached.owned(c::PyObject_Vectorcall(
-                self.as_ptr(),
-                pointers.as_ptr(),
-                pointers.len(),
-                ptr::null_mut(),
-            ))
-        }
-    }
-
     pub(crate) fn call_method<const N: usize>(
         &self,
         name: &CStr,
@@ -556,26 +542,4 @@ impl Drop for Object<'_> {
 /// A slice's length as C counts it: no slice is longer than `isize::MAX`.
 fn length(bytes: &[u8]) -> isize {
     bytes.len().cast_signed()
-}
-
-/// What CPython 3.11's printer adds to the message of an exception; none in later versions, whose
-/// `traceback` module does it.
-pub(crate) fn suggestion<'py>(exception: &Object<'py>) -> Option<Object<'py>> {
-    #[cfg(not(Py_3_12))]
-    {
-        unsafe extern "C" {
-            fn _Py_Offer_Suggestions(exception: *mut c::PyObject) -> *mut c::PyObject;
-        }
-        // SAFETY: a live object; the result is a new reference, or null with or without an exception.
-        unsafe {
-            let text = exception.attached.owned(_Py_Offer_Suggestions(exception.as_ptr()));
-            c::PyErr_Clear();
-            text.ok()
-        }
-    }
-    #[cfg(Py_3_12)]
-    {
-        let _ = exception;
-        None
-    }
 }

@@ -2,7 +2,9 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -196,6 +198,37 @@ pub(crate) fn pre_initialize(config: &PreConfig, argv: &[CString]) -> Result<(),
 pub(crate) fn locale_encoding() -> CString {
     // SAFETY: the string is static until the next call, and copied at once.
     unsafe { CStr::from_ptr(libc::nl_langinfo(libc::CODESET)) }.to_owned()
+}
+
+/// A path as Python has it, in the form in which marshal writes text: UTF-8, in which bytes that the locale gives no
+/// meaning are surrogates. The interpreter must be pre-initialised.
+pub(crate) fn decoded(path: &Path) -> Vec<u8> {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return Vec::new() };
+    let mut out = Vec::new();
+    // SAFETY: a C string; the result ends with a zero and is freed once it was read.
+    unsafe {
+        let text = c::Py_DecodeLocale(path.as_ptr(), ptr::null_mut());
+        if text.is_null() {
+            return out;
+        }
+        let mut at = text;
+        while *at != 0 {
+            let letter = (*at).cast_unsigned();
+            match char::from_u32(letter) {
+                Some(letter) => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                // What is no character is a surrogate, between U+D800 and U+DFFF.
+                None => out.extend([0xed, continuation(letter >> 6), continuation(letter)]),
+            }
+            at = at.add(1);
+        }
+        c::PyMem_RawFree(text.cast());
+    }
+    out
+}
+
+/// The byte that holds the last six of these bits, behind the first one of a character.
+fn continuation(bits: u32) -> u8 {
+    0x80 | (bits & 0x3f).to_le_bytes()[0]
 }
 
 /// Makes modules importable before there is an importer: `(name, marshalled code, package)`.

@@ -5,11 +5,10 @@
 //! introspection asks for (resources, metadata, listing) has a half in [`python`], compiled when it is
 //! first needed.
 //!
-//! Locations look like paths below the executable: a module of `/opt/app` has the `__file__`
-//! `/opt/app/json/decoder.py`. `crate::files` serves such paths behind the C library's functions.
+//! Locations look like paths below the executable: the module `json.decoder` of `/opt/app` has the `__file__`
+//! `/opt/app/lib/python3.13/json/decoder.py`. `crate::files` serves such paths behind the C library's functions.
 
 mod collector;
-mod hooks;
 mod images;
 mod locations;
 mod modules;
@@ -27,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use pyox_blob::Blob;
+use pyox_blob::tree::Tree;
 
 use crate::PythonConfig;
 use crate::ffi::{self, Attached, Function, Kept, Object, Own, Result};
@@ -44,6 +44,10 @@ struct State {
     executable: PathBuf,
     /// Its path as Python has it: what locations begin with.
     root: Kept,
+    /// The same as marshalled text.
+    root_text: Vec<u8>,
+    /// Where in the blob's tree modules lie.
+    tree: Tree,
     /// The packages whose files are real files.
     locations: Locations,
     /// `cpython-313`, which `__cached__` has in it.
@@ -59,7 +63,6 @@ static STATE: Own<State> = Own::new();
 
 /// The importer's methods.
 static METHODS: [&Function; 17] = [
-    &hooks::SUGGESTION,
     &modules::FIND_SPEC,
     &modules::CREATE_MODULE,
     &modules::EXEC_MODULE,
@@ -76,6 +79,7 @@ static METHODS: [&Function; 17] = [
     &resources::REAL_PATH,
     &path_entries::PATH_HOOK,
     &path_entries::LIST_MODULES,
+    &path_entries::FIND_IN,
 ];
 
 /// The class `pyembed.Importer`. Built-in functions in a class are static methods: they do not bind.
@@ -132,6 +136,8 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
         blob: config.blob,
         executable: config.executable.clone(),
         root: attached.path(config.executable.as_os_str())?.keep(),
+        root_text: ffi::decoded(&config.executable),
+        tree: Tree::of(config.record.python),
         locations: State::checked(
             attached,
             "locations",
@@ -147,12 +153,13 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     attached.sys(c"meta_path")?.insert_first(&class)?;
     attached.sys(c"path_hooks")?.insert_first(&class.attribute(c"_path_hook")?)?;
     if !config.sets("module_search_paths") {
-        // The executable stands in `sys.path` where its application's folder would: some look there.
-        attached.sys(c"path")?.call_method(c"append", [&State::get().root.get(attached)])?;
+        let (state, path) = (State::get(), attached.sys(c"path")?);
+        for folder in state.tree.search_path() {
+            path.call_method(c"append", [&state.path_of(attached, folder)?])?;
+        }
     }
     native::install();
-    collector::install(attached)?;
-    hooks::install(attached)
+    collector::install(attached)
 }
 
 impl State {
@@ -171,7 +178,19 @@ impl State {
         if let Some(root) = self.locations.root(attached, module)? {
             return attached.string(&format!("{root}/{location}"));
         }
+        self.path_of(attached, location)
+    }
+
+    /// The path below the executable's.
+    fn path_of<'py>(&self, attached: Attached<'py>, location: &str) -> Result<Object<'py>> {
         self.root.get(attached).concatenate(&attached.string(&format!("/{location}"))?)
+    }
+
+    /// The same as text in the form that marshal has.
+    fn file_text(&self, attached: Attached<'_>, module: &str, location: &str) -> Result<Vec<u8>> {
+        let root = self.locations.root(attached, module)?;
+        let root = root.map_or(self.root_text.as_slice(), str::as_bytes);
+        Ok([root, b"/", location.as_bytes()].concat())
     }
 
     /// The location of a path that begins with the executable's; empty for the executable itself.

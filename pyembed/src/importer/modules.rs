@@ -1,5 +1,6 @@
 //! Modules: finding them, running them, and what is asked about them.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyox_blob::Module;
@@ -130,8 +131,8 @@ pub(super) static GET_FILENAME: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let module = named(attached, &arguments)?;
-        match location_of(&module) {
-            Some(location) => State::get().file_name(attached, module.name, &location),
+        match location_of(attached, &module)? {
+            Some(location) => State::get().file_name(attached, module.name, location),
             None => {
                 Err(attached.raise_import_error("a namespace package has no file", module.name))
             }
@@ -166,11 +167,11 @@ pub(super) fn spec_of<'py>(
         return Ok(spec);
     }
     let spec = class.call([&name, &state.class.get(attached)])?;
-    if let Some(location) = location_of(module) {
-        let file = state.file_name(attached, module.name, &location)?;
+    if let Some(location) = location_of(attached, module)? {
+        let file = state.file_name(attached, module.name, location)?;
         spec.set_attribute(c"origin", &file)?;
         spec.set_attribute(c"_set_fileattr", &attached.bool(true))?;
-        if let Some((folder, stem)) = source_parts(&location) {
+        if let Some((folder, stem)) = source_parts(location) {
             let cached = format!("{folder}__pycache__/{stem}.{}.pyc", state.cache_tag);
             let cached = state.file_name(attached, module.name, &cached)?;
             spec.set_attribute(c"cached", &cached)?;
@@ -182,14 +183,33 @@ pub(super) fn spec_of<'py>(
     Ok(spec)
 }
 
-/// A module's code object.
+/// A module's code object, which names its file as `__file__` does.
+///
+/// CPython gives the name to code that it has loaded. Here it is in its place before, in a copy of the bytes.
 pub(super) fn code_of<'py>(
     attached: Attached<'py>,
     module: &Module<'static>,
 ) -> Result<Object<'py>> {
-    let blob = &State::get().blob;
+    thread_local! {
+        static COPY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let state = State::get();
+    let blob = &state.blob;
     let code = State::checked(attached, module.name, blob.code(module))?;
-    let object = attached.unmarshal(code)?;
+    let name = State::checked(attached, module.name, blob.file_name(module, code))?;
+    let object = match name {
+        None => attached.unmarshal(code)?,
+        Some(name) => {
+            let file = state.file_text(attached, module.name, name.text())?;
+            let mut copy = COPY.take();
+            copy.clear();
+            name.write_with(&file, &mut copy);
+            let object = attached.unmarshal(&copy);
+            copy.shrink_to(KEPT);
+            COPY.set(copy);
+            object?
+        }
+    };
     // Code is read once; without this the pages of all that was ever imported stay resident.
     let read = READ.fetch_add(code.len(), Ordering::Relaxed) + code.len();
     if read >= KEPT {
@@ -218,28 +238,19 @@ fn has_code(module: &Module<'_>) -> bool {
     matches!(module.kind, ModuleKind::Module | ModuleKind::Package)
 }
 
-/// `a.b` is searched for below `a/b`.
-pub(super) fn search_path<'py>(
-    attached: Attached<'py>,
-    module: &Module<'_>,
-) -> Result<Object<'py>> {
-    let folder = module.name.replace('.', "/");
-    attached.list([State::get().file_name(attached, module.name, &folder)?])
+/// The `__path__` of a package that has a file: the folder of that.
+fn search_path<'py>(attached: Attached<'py>, module: &Module<'static>) -> Result<Object<'py>> {
+    let location = location_of(attached, module)?.unwrap_or_default();
+    let folder = location.rsplit_once('/').map_or("", |(folder, _)| folder);
+    attached.list([State::get().file_name(attached, module.name, folder)?])
 }
 
 /// Where a module lies in the application's tree.
-///
-/// Its file record says so; a module whose source was left out lies where its name says.
-fn location_of(module: &Module<'static>) -> Option<String> {
-    let recorded = module.file.and_then(|file| State::get().blob.file_at(file).ok());
-    match (recorded, module.kind) {
-        (Some(file), _) => Some(file.path.to_owned()),
-        (None, ModuleKind::Module) => Some(format!("{}.py", module.name.replace('.', "/"))),
-        (None, ModuleKind::Package) => {
-            Some(format!("{}/__init__.py", module.name.replace('.', "/")))
-        }
-        (None, _) => None,
-    }
+pub(super) fn location_of(
+    attached: Attached<'_>,
+    module: &Module<'static>,
+) -> Result<Option<&'static str>> {
+    State::checked(attached, module.name, State::get().blob.location(module))
 }
 
 /// `a/b.py` is `a/` and `b`.

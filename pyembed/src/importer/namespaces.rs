@@ -1,12 +1,12 @@
 //! Namespace packages (PEP 420): what the executable holds of them, and the portions in the file system.
 //!
 //! importlib's own class for their `__path__` asks a finder again when `sys.path` changes. That finder is here:
-//! it puts the executable's portion first and lets `PathFinder` look for more, as it would without us.
+//! it puts the executable's portions first and lets `PathFinder` look for more, as it would without us.
 
 use pyox_blob::Module;
 
 use super::State;
-use super::modules::{find, search_path};
+use super::modules::{find, location_of};
 use crate::ffi::{Attached, Function, Object, Result};
 
 /// `_find_namespace(fullname, path=None)`: a spec with all portions of a namespace package.
@@ -36,13 +36,39 @@ pub(super) fn path_of<'py>(
     external.call_method(c"_NamespacePath", [&name, &portions, &FIND.object(attached)?])
 }
 
-/// The executable's portion, then those of the file system: a list.
+/// The folders of the executable that belong to a namespace package, in the order of `sys.path`.
+fn packed<'py>(attached: Attached<'py>, module: &Module<'static>) -> Result<Vec<Object<'py>>> {
+    let state = State::get();
+    let inside = module.name.replace('.', "/");
+    let folders = state.tree.search_path().map(|folder| format!("{folder}/{inside}"));
+    let has_files = |folder: &&String| {
+        let prefix = format!("{folder}/");
+        let first = state.blob.file_at(state.blob.first_file_from(&prefix));
+        first.is_ok_and(|file| file.path.starts_with(&prefix))
+    };
+    let mut found: Vec<&String> = folders.iter().filter(has_files).collect();
+    if found.is_empty() {
+        // Without sources, the modules say where they were.
+        let prefix = format!("{}.", module.name);
+        for below in state.blob.modules_from(&prefix) {
+            let below = State::checked(attached, module.name, below)?;
+            let location = location_of(attached, &below)?.unwrap_or_default();
+            let folder = folders.iter().find(|folder| {
+                location.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            });
+            found.extend(folder.filter(|folder| !found.contains(folder)));
+        }
+    }
+    found.into_iter().map(|folder| state.file_name(attached, module.name, folder)).collect()
+}
+
+/// The executable's portions, then those of the file system: a list.
 fn portions<'py>(
     attached: Attached<'py>,
     module: &Module<'static>,
     parent: Option<&Object<'py>>,
 ) -> Result<Object<'py>> {
-    let ours = search_path(attached, module)?;
+    let ours = attached.list(packed(attached, module)?)?;
     let searched = match parent {
         Some(parent) => parent.clone(),
         None => attached.sys(c"path")?,

@@ -1,59 +1,12 @@
 """What modules need to be told, once they have run."""
 
 import os
-import sys
-from importlib.util import decode_source
-
-
-def cache_lines(filename, location):
-    """linecache.updatecache for a file in the executable, by the name that code has it under."""
-    import linecache
-
-    try:
-        lines = decode_source(Importer._read(location)).splitlines(keepends=True)
-    except (SyntaxError, UnicodeDecodeError):
-        return []
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    # Without a time, `checkcache` takes the entry for one that no file can outdate.
-    linecache.cache[filename] = len(lines), None, lines, filename
-    return lines
-
-
-def name_files_for_debuggers(bdb):
-    """Lets debuggers know a frame's file by the path that its module has, by which breakpoints are set.
-
-    Code names its file by its location, which is no path in the working folder.
-    """
-    original = bdb.Bdb.canonic
-
-    def canonic(self, filename):
-        if not os.path.isabs(filename) and Importer._kind(filename) == "file":
-            filename = Importer._real_path(filename) or f"{ROOT}/{filename}"
-        return original(self, filename)
-
-    bdb.Bdb.canonic = canonic
 
 
 def register_importer(abc):
     """Makes the importer an instance of the classes whose methods it has."""
     for name in "MetaPathFinder", "ExecutionLoader", "ResourceLoader":
         getattr(abc, name).register(type(Importer))
-
-
-def mend_inferred_caller(common):
-    """Lets importlib 3.12 find who calls `files()` without a package.
-
-    It looks for a frame of another file than its own, and code names its file by its location.
-    """
-
-    def infer_caller():
-        frame = sys._getframe(1)
-        while frame.f_globals is vars(common) or frame.f_code.co_name == "wrapper":
-            frame = frame.f_back
-        return frame
-
-    common._infer_caller = infer_caller
 
 
 def mend_namespace_reader(readers):
@@ -144,18 +97,9 @@ def _has_hashed_names(folder):
 
 
 def serve_pkg_resources(pkg_resources):
-    """Teaches setuptools' pkg_resources, which knows finders and loaders by their types.
-
-    It reads through `os` and `open`, which serve paths in the executable.
-    """
-
-    def find_projects(_, path, only=False):
-        names = os.listdir(path) if path == ROOT else ()
-        for folder in sorted(name for name in names if name.endswith(".dist-info")):
-            yield from pkg_resources.distributions_from_metadata(f"{path}/{folder}")
-
+    """Teaches setuptools' pkg_resources, which knows finders and loaders by their types."""
     finder = type(pkg_resources.get_importer(ROOT))
-    pkg_resources.register_finder(finder, find_projects)
+    pkg_resources.register_finder(finder, pkg_resources.find_on_path)
     pkg_resources.register_loader_type(type(Importer), pkg_resources.DefaultProvider)
     # What it has gathered before it knew.
     pkg_resources._initialize_master_working_set()

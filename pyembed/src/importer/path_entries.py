@@ -9,12 +9,9 @@ class PathEntryFinder:
 
     def __init__(self, path):
         self.path = path
-        location = path[len(ROOT) :].strip("/")
-        if location and Importer._kind(location) != "folder" and not Importer._list_modules(
-            location.replace("/", ".")
-        ):
+        self._folder = path[len(ROOT) :].strip("/")
+        if Importer._kind(self._folder) != "folder" and not Importer._list_modules(self._folder):
             raise ImportError("not a folder of this executable", path=path)
-        self._package = location.replace("/", ".")
 
     def find_spec(self, fullname, target=None):
         tail = fullname.rpartition(".")[2]
@@ -23,16 +20,14 @@ class PathEntryFinder:
         except UnicodeEncodeError:
             # No packed file has a name with surrogates.
             return None
-        if tail == "__init__" and self._package and Importer.get_code(self._package):
+        name = Importer._find_in(self._folder, tail)
+        if name is None:
+            return self._namespace(fullname, tail)
+        if tail == "__init__":
             # The code of the package itself, as a module of it.
-            spec = ModuleSpec(fullname, _Renamed(self._package), origin=Importer.get_filename(self._package))
+            spec = ModuleSpec(fullname, _Renamed(name), origin=Importer.get_filename(name))
             spec.has_location = True
             return spec
-        name = f"{self._package}.{tail}" if self._package else tail
-        try:
-            Importer.get_filename(name)
-        except ImportError:
-            return self._namespace(fullname, tail)
         spec = Importer.find_spec(name)
         if name != fullname:
             spec.name, spec.loader = fullname, _Renamed(name)
@@ -48,9 +43,8 @@ class PathEntryFinder:
         return spec
 
     def iter_modules(self, prefix=""):
-        for name, is_package in Importer._list_modules(self._package):
-            if name != "__main__" or self._package:
-                yield prefix + name, is_package
+        for name, is_package in Importer._list_modules(self._folder):
+            yield prefix + name, is_package
 
     def invalidate_caches(self):
         pass

@@ -1,7 +1,8 @@
 //! Paths below the executable as entries of `sys.path`.
 
-use pyox_blob::layout::ModuleKind;
+use std::collections::BTreeMap;
 
+use super::modules::location_of;
 use super::python::{Half, python_half};
 use super::{State, resources};
 use crate::ffi::{Attached, Exception, Function, Result};
@@ -24,27 +25,68 @@ pub(super) static PATH_HOOK: Function = Function {
     },
 };
 
-/// `_list_modules(package)`: modules directly in a package, `(name, is package)` each; `""` for the top.
+/// `_list_modules(folder)`: modules directly in a folder, `(name, is package)` each, by the names of their files.
 pub(super) static LIST_MODULES: Function = Function {
     name: c"_list_modules",
-    parameters: &["package"],
+    parameters: &["folder"],
     required: 1,
     body: |attached, arguments| {
-        let package = arguments.required(0).as_str()?;
-        let prefix = if package.is_empty() { String::new() } else { format!("{package}.") };
-        let mut modules = Vec::new();
+        let folder = arguments.required(0).as_str()?;
+        let mut names = BTreeMap::new();
         for module in State::get().blob.modules() {
-            let module = State::checked(attached, package, module)?;
-            if let Some(name) = module.name.strip_prefix(&prefix)
-                && !name.contains('.')
-                && module.kind != ModuleKind::Builtin
+            let module = State::checked(attached, folder, module)?;
+            if let Some(location) = location_of(attached, &module)?
+                && let (around, name) = place(location, module.is_package)
+                && around == folder
             {
-                modules.push(resources::pair(attached, name, module.is_package)?);
+                names.insert(name, module.is_package);
             }
         }
-        attached.list(modules)
+        let pairs = names.into_iter();
+        let pairs = pairs.map(|(name, is_package)| resources::pair(attached, name, is_package));
+        attached.list(pairs.collect::<Result<Vec<_>>>()?)
     },
 };
+
+/// `_find_in(folder, name)`: the full name of the module that an import of `name` from a folder finds, or `None`. For
+/// `__init__` it is the package whose folder it is.
+pub(super) static FIND_IN: Function = Function {
+    name: c"_find_in",
+    parameters: &["folder", "name"],
+    required: 2,
+    body: |attached, arguments| {
+        let folder = arguments.required(0).as_str()?;
+        let Some(name) = arguments.required(1).text() else { return Ok(attached.none()) };
+        let state = State::get();
+        let Some((_, inside)) = state.tree.split(folder) else { return Ok(attached.none()) };
+        let package = inside.replace('/', ".");
+        let full = match (name, package.as_str()) {
+            ("__init__", package) => package.to_owned(),
+            (name, "") => name.to_owned(),
+            (name, package) => format!("{package}.{name}"),
+        };
+        let Some(module) = State::checked(attached, &full, state.blob.module(&full))? else {
+            return Ok(attached.none());
+        };
+        let location = location_of(attached, &module)?.unwrap_or_default();
+        let is_there = if name == "__init__" {
+            location.rsplit_once('/').is_some_and(|(around, _)| around == folder)
+        } else {
+            place(location, module.is_package) == (folder, name)
+        };
+        if is_there { attached.string(&full) } else { Ok(attached.none()) }
+    },
+};
+
+/// The folder that a module is imported from, and its name there: `a/b` and `c` for `a/b/c.py` and `a/b/c/__init__.py`.
+fn place(location: &str, is_package: bool) -> (&str, &str) {
+    let (folder, file) = location.rsplit_once('/').unwrap_or(("", location));
+    if is_package {
+        folder.rsplit_once('/').unwrap_or(("", folder))
+    } else {
+        (folder, file.split_once('.').map_or(file, |(stem, _)| stem))
+    }
+}
 
 /// Puts the entries of PYTHONPATH in front of `sys.path`, unless the command line says otherwise.
 pub(crate) fn add_python_path(attached: Attached<'_>) -> Result<()> {

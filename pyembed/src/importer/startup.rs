@@ -90,6 +90,7 @@ const STARTED: u8 = 2;
 /// frozen: where there are any, the importer comes as soon as one is imported.
 pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
     let blob = &config.blob;
+    let root = ffi::decoded(&config.executable);
     let locale = ffi::locale_encoding();
     let sets_codec = CODEC_SETTINGS.iter().any(|setting| config.sets(setting))
         || ((config.is_interpreter() || config.sets("use_environment"))
@@ -97,7 +98,7 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
     let mut modules = Vec::new();
     if sets_codec || locale.as_c_str() != c"UTF-8" {
         for module in blob.modules_from("encodings") {
-            modules.push(frozen(blob, &module?)?);
+            modules.push(frozen(blob, &module?, &root)?);
         }
         if (sets_codec || locale.as_c_str() != ASCII) && has_codec_extensions(blob)? {
             EARLY.get_or_init(|| config.clone());
@@ -109,7 +110,7 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
                 let what = format!("module {name}: expected it for the start, found none");
                 pyox_blob::Error::Malformed(what)
             })?;
-            modules.push(frozen(blob, &module)?);
+            modules.push(frozen(blob, &module, &root)?);
         }
     }
     let warns = WARNING_SETTINGS.iter().any(|setting| config.sets(setting));
@@ -117,7 +118,7 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
         for name in FOR_WARNINGS {
             // Not every version has all.
             if let Some(module) = blob.module(name)? {
-                modules.push(frozen(blob, &module)?);
+                modules.push(frozen(blob, &module, &root)?);
             }
         }
     }
@@ -134,11 +135,20 @@ fn has_codec_extensions(blob: &Blob<'static>) -> Result<bool, Error> {
     Ok(false)
 }
 
+/// A module's entry, with code that names its file below the executable's path. CPython keeps a pointer to it, so it
+/// stays as long as the process.
 fn frozen(
     blob: &Blob<'static>,
     module: &Module<'static>,
+    root: &[u8],
 ) -> Result<(String, &'static [u8], bool), Error> {
-    Ok((module.name.to_owned(), blob.code(module)?, module.is_package))
+    let mut code = blob.code(module)?;
+    if let Some(name) = blob.file_name(module, code)? {
+        let mut named = Vec::new();
+        name.write_with(&[root, b"/", name.text().as_bytes()].concat(), &mut named);
+        code = named.leak();
+    }
+    Ok((module.name.to_owned(), code, module.is_package))
 }
 
 /// Installs the importer while CPython starts, if a codec asks for it.

@@ -160,6 +160,19 @@ pub(crate) fn find(app: &App, number: usize, main: bool, suffixes: &[String]) ->
     Ok(found)
 }
 
+/// Lets the script that runs be imported by its file's name too, as `python` does, where nothing else has that name.
+pub(crate) fn name_main(found: &mut Found) {
+    let is_script = |candidate: &&Candidate| candidate.resource.name == "__main__";
+    let Some(main) = found.candidates.iter().find(is_script) else { return };
+    let stem = main.path.as_deref().and_then(Path::file_stem).and_then(|stem| stem.to_str());
+    let Some(stem) = stem.filter(|stem| is_identifier(stem)).map(str::to_owned) else { return };
+    if !found.candidates.iter().any(|other| other.is_importable() && other.resource.name == stem) {
+        let mut module = main.clone();
+        module.resource.name = stem;
+        found.candidates.push(module);
+    }
+}
+
 /// All files below a folder of the application, links followed.
 fn walk(root: &Path, prefix: &str, owner: &Arc<Owner>, found: &mut Found) -> Result<Vec<File>> {
     let mut files = Vec::new();

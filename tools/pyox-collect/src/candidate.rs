@@ -33,6 +33,8 @@ pub(crate) enum Layer {
     Stdlib,
     /// `site-packages`.
     Projects,
+    /// What lies beside all of them: `bin/`, `share/` and the like. Nothing in it is imported.
+    Installation,
 }
 
 /// What another document says of a file's bytes.

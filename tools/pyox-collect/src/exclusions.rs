@@ -136,19 +136,21 @@ impl Exclusions {
         })
     }
 
-    /// Refuses names that nothing had: they are misspelt, or meant for another distribution.
-    pub(crate) fn check(&self, found: &Found) -> Result<()> {
-        let unused = |names: &[Name]| {
-            names.iter().find(|name| !name.used.get()).map(|name| name.text.clone())
-        };
-        if let Some(name) = unused(&self.excludes) {
-            return Err(Fault::new(
-                format_args!("--exclude {name}"),
+    /// Refuses names in `--exclude` that nothing had: they are misspelt, or meant for another distribution.
+    pub(crate) fn check_excludes(&self) -> Result<()> {
+        match self.excludes.iter().find(|name| !name.used.get()) {
+            Some(name) => Err(Fault::new(
+                format_args!("--exclude {}", name.text),
                 "expected the name of something that is taken, found nothing that has it",
             )
             .hint("a dotted name, a path that ends in `/`, or a library's SONAME is wanted")
-            .into());
+            .into()),
+            None => Ok(()),
         }
+    }
+
+    /// The same for `--include`.
+    pub(crate) fn check_includes(&self, found: &Found) -> Result<()> {
         let taken = |text: &str| found.candidates.iter().any(|candidate| is_named(candidate, text));
         match self.includes.iter().find(|name| !name.used.get() && !taken(&name.text)) {
             Some(name) => Err(Fault::new(

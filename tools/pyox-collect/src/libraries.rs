@@ -1,7 +1,7 @@
 //! The shared libraries that extension modules need, as the dynamic loader would find them.
 //!
 //! Each ELF file's `DT_NEEDED` is followed: to the libraries that a wheel brings (through `$ORIGIN`),
-//! and to those of the system, which become resources under `.libs/`. libc's family stays with the
+//! and to those of the system, which become resources under `lib/`. libc's family stays with the
 //! platform, and so do, for wheels, the libraries that every manylinux platform promises.
 //! Costs one parse of each file, which the reading has done already.
 
@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use pyox_blob::tree::LIBRARIES;
 use pyox_cli::{Result, Ui};
 use pyox_elf::is_libc;
 use pyox_schema::ResourceKind;
@@ -19,9 +20,6 @@ use crate::exclusions::Exclusions;
 use crate::known::{Facts, Native};
 use crate::payloads::Reader;
 use crate::stdlib;
-
-/// Where the system's libraries are in the application's tree.
-const SYSTEM: &str = ".libs/";
 
 /// What a wheel that follows the manylinux policies (PEP 513, PEP 599, PEP 600) may count on.
 const MANYLINUX: &[&str] = &[
@@ -234,7 +232,7 @@ fn system_library(user: &Candidate, name: &str, path: &Path) -> Candidate {
         },
         reason: format!("needed by `{}`", user.resource.name),
     };
-    let location = format!("{SYSTEM}{name}");
+    let location = format!("{LIBRARIES}/{name}");
     let kind = ResourceKind::SharedLibrary;
     Candidate::new(&owner, user.layer, kind, location.clone(), Some((location, path.to_owned())))
 }

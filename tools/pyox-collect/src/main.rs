@@ -14,6 +14,7 @@ mod libraries;
 mod locations;
 mod path_order;
 mod payloads;
+mod place;
 mod projects;
 mod record;
 mod settings;
@@ -164,6 +165,9 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
     }
     exclusions.apply(&mut found);
     path_order::apply(&mut found)?;
+    application::name_main(&mut found);
+    exclusions.check_includes(&found)?;
+    place::apply(&mut found, &distribution);
     // Folders list their files in any order; what follows goes by this one.
     found.candidates.sort_by(|one, two| {
         let key = |c: &Candidate| (c.layer, c.resource.kind, c.resource.name.clone());
@@ -175,7 +179,7 @@ fn collect(args: &Args, ui: &Ui) -> Result<Answer> {
     payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
     libraries::follow(&mut found, &mut reads, &reader, &exclusions, ui)?;
     reader.save()?;
-    exclusions.check(&found)?;
+    exclusions.check_excludes()?;
 
     let wanted = wanted(&args.run);
     let choice =

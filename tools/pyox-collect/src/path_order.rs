@@ -53,21 +53,23 @@ pub(crate) fn apply(found: &mut Found) -> Result<()> {
     }
 
     // Files that are no modules: they follow the package around them, and the first path wins.
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut places: BTreeMap<(u8, &str), usize> = BTreeMap::new();
     let mut others: Vec<usize> =
         (0..candidates.len()).filter(|&number| !candidates[number].is_importable()).collect();
     others.sort_by_key(|&number| candidates[number].layer);
     let importable: Vec<usize> = (0..candidates.len()).filter(|&n| keep[n]).collect();
     for number in importable {
         if let Some(location) = &candidates[number].resource.location {
-            places.entry(location).or_insert(number);
+            let layer = entry(candidates[number].layer);
+            places.entry((layer, location)).or_insert(number);
         }
     }
     for number in others {
         let candidate = &candidates[number];
         let Some(location) = candidate.resource.location.as_deref() else { continue };
         if !hidden_by(&holders, &as_module(location), candidate.layer) {
-            keep[number] = *places.entry(location).or_insert(number) == number;
+            let place = (entry(candidate.layer), location);
+            keep[number] = *places.entry(place).or_insert(number) == number;
         }
     }
 
@@ -102,24 +104,7 @@ pub(crate) fn apply(found: &mut Found) -> Result<()> {
     }
     let mut keep = keep.into_iter();
     found.candidates.retain(|_| keep.next().unwrap_or_default());
-    set_main_apart(found);
     Ok(())
-}
-
-/// A script may be called like a module of the standard library, and both have their place.
-fn set_main_apart(found: &mut Found) {
-    let Some(main) = found.candidates.iter().position(|c| c.resource.name == "__main__") else {
-        return;
-    };
-    let place = found.candidates[main].resource.location.clone();
-    let taken = found
-        .candidates
-        .iter()
-        .enumerate()
-        .any(|(number, other)| number != main && other.resource.location == place);
-    if taken {
-        found.candidates[main].resource.location = place.map(|place| format!("__main__/{place}"));
-    }
 }
 
 /// The dotted name that a module in the place of a data file would have: the packages around both
@@ -146,6 +131,7 @@ const fn entry(layer: Layer) -> u8 {
         Layer::Application(_) => 1,
         Layer::Stdlib => 2,
         Layer::Projects => 3,
+        Layer::Installation => 4,
     }
 }
 
@@ -237,16 +223,5 @@ mod tests {
         ]);
         let names: Vec<_> = regular.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, ["ns", "ns.b"]);
-    }
-
-    #[test]
-    fn a_script_named_like_a_module_gets_a_place_of_its_own() {
-        let mut found = found(&[
-            (APP, ResourceKind::Module, "__main__", "calendar.py"),
-            (Layer::Stdlib, ResourceKind::Module, "calendar", "calendar.py"),
-        ]);
-        apply(&mut found).unwrap();
-        let place = found.candidates[0].resource.location.as_deref();
-        assert_eq!(place, Some("__main__/calendar.py"));
     }
 }

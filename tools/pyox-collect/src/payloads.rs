@@ -107,7 +107,7 @@ impl Reader {
         let known = match candidate.layer {
             Layer::Application(_) => &self.application,
             Layer::Builtin | Layer::Stdlib => &self.stdlib,
-            Layer::Projects => &self.projects,
+            Layer::Projects | Layer::Installation => &self.projects,
         };
         let facts = if let Some(facts) = known.get(path, native) {
             facts

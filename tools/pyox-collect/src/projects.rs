@@ -87,7 +87,7 @@ impl Request {
     /// The digest of all that decides what gets installed, apart from what the index offers.
     fn key(&self, distribution: &Distribution) -> Result<Digest> {
         let python = &distribution.python;
-        let mut text = format!("2\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
+        let mut text = format!("3\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
         for requirement in &self.with {
             let _ = writeln!(text, "with {requirement} {}", stamp_of_path_in(requirement)?);
         }

@@ -20,15 +20,15 @@ pub(crate) struct Row {
 
 /// What becomes of a file that `RECORD` names.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum Role<'a> {
     /// A file below `site-packages`.
     Taken,
     /// A file that the installation made and that is of no use elsewhere.
     Bytecode,
-    /// The wrapper of a console script, by its name.
-    Script(String),
-    /// A file for another place of the installation, such as `share/man`.
-    Elsewhere(String),
+    /// A script or a program, by its path from the top of the installation: `bin/` and its name.
+    Script(&'a str),
+    /// A file for another place of the installation, such as `share/man`, by its path from the top.
+    Beside(&'a str),
 }
 
 /// Reads a `RECORD` of that `.dist-info` folder.
@@ -53,13 +53,10 @@ fn checked(record: Vec<Row>, folder: &str) -> Result<Vec<Row>> {
 
 /// What a path of `RECORD` is. pip installs scripts and data beside `site-packages`, so that their
 /// paths begin with `..`.
-pub(crate) fn role(path: &str) -> Role {
+pub(crate) fn role(path: &str) -> Role<'_> {
     if let Some(rest) = path.strip_prefix("../") {
         let rest = rest.trim_start_matches("../");
-        return match rest.strip_prefix("bin/") {
-            Some(script) => Role::Script(script.to_owned()),
-            None => Role::Elsewhere(rest.to_owned()),
-        };
+        return if rest.starts_with("bin/") { Role::Script(rest) } else { Role::Beside(rest) };
     }
     if is_bytecode(path) || path.split('/').any(|part| part == "__pycache__") {
         return Role::Bytecode;
@@ -168,8 +165,8 @@ mod tests {
 
     #[test]
     fn scripts_and_data_are_told_from_modules() {
-        assert_eq!(role("../../bin/black"), Role::Script("black".to_owned()));
-        assert_eq!(role("../../share/man/x.1"), Role::Elsewhere("share/man/x.1".to_owned()));
+        assert_eq!(role("../../bin/black"), Role::Script("bin/black"));
+        assert_eq!(role("../../share/man/x.1"), Role::Beside("share/man/x.1"));
         assert_eq!(role("a/__pycache__/b.cpython-313.pyc"), Role::Bytecode);
         assert_eq!(role("bin/tool.py"), Role::Taken);
     }

@@ -31,6 +31,22 @@ pub(crate) struct File {
     pub(crate) expected: Option<Arc<Expected>>,
 }
 
+impl File {
+    /// The candidate that it is.
+    pub(crate) fn candidate(&self, layer: Layer, kind: ResourceKind, name: String) -> Candidate {
+        let place = Some((self.location.clone(), self.path.clone()));
+        let mut candidate = Candidate::new(&self.owner, layer, kind, name, place);
+        candidate.expected.clone_from(&self.expected);
+        candidate
+    }
+
+    /// What it is where it is no module.
+    pub(crate) fn kind_of_data(&self) -> Result<ResourceKind> {
+        let is_library = is_shared_library(self)?;
+        Ok(if is_library { ResourceKind::SharedLibrary } else { ResourceKind::PackageData })
+    }
+}
+
 /// The files below one entry of `sys.path`.
 #[derive(Debug)]
 pub(crate) struct Tree<'a> {
@@ -110,15 +126,10 @@ impl Tree<'_> {
             let claim = claims[number].as_ref().filter(|_| winners.contains(&number));
             let (kind, name, package) = match claim {
                 Some(claim) => (claim.kind, claim.name.clone(), claim.package),
-                None if is_shared_library(file)? => {
-                    (ResourceKind::SharedLibrary, file.location.clone(), false)
-                }
-                None => (ResourceKind::PackageData, file.location.clone(), false),
+                None => (file.kind_of_data()?, file.location.clone(), false),
             };
-            let place = Some((file.location.clone(), file.path.clone()));
-            let mut candidate = Candidate::new(&file.owner, self.layer, kind, name, place);
+            let mut candidate = file.candidate(self.layer, kind, name);
             candidate.resource.package = package;
-            candidate.expected.clone_from(&file.expected);
             candidates.push(candidate);
         }
         Ok(candidates)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use pyox_cli::{Fault, HintExt, Result, Ui, output};
 use pyox_schema::{Digest, Project, ResourceKind};
 
-use crate::candidate::{Candidate, Expected, Found, Layer, Owner, normalise};
+use crate::candidate::{Expected, Found, Layer, Owner, normalise};
 use crate::payloads::Reader;
 use crate::record::{self, Role, Row, digest_of, role};
 use crate::stdlib::{has_suffix, utf8};
@@ -118,12 +118,19 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
     let projects = installed(folder)?;
     let mut found = Found::default();
     let owner = Arc::new(Owner { project: String::new(), reason: String::new() });
-    for (location, expected) in expectations(&projects) {
-        let file = Some((location.clone(), folder.join(&location)));
-        let kind = ResourceKind::PackageData;
-        let mut candidate = Candidate::new(&owner, Layer::Projects, kind, location, file);
-        candidate.expected = expected;
-        found.candidates.push(candidate);
+    for ((layer, location), expected) in expectations(&projects) {
+        let path = folder.join(location);
+        if layer == Layer::Installation && !path.is_file() {
+            // With `--target`, pip leaves out what is beside `site-packages` in `lib/`.
+            continue;
+        }
+        let owner = Arc::clone(&owner);
+        let file = File { location: location.to_owned(), path, owner, expected };
+        found.candidates.push(file.candidate(
+            layer,
+            ResourceKind::PackageData,
+            file.location.clone(),
+        ));
     }
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     Reader::forgetful(jobs).read(&found.candidates)?;
@@ -133,13 +140,11 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
         let mut text = String::new();
         for row in &project.record {
             let row = match role(&row.path) {
-                // With `--target`, pip puts scripts into `bin/`, where `ruff` and others look for
-                // the program that they are about.
-                Role::Script(name) if is_program(&folder.join("bin").join(&name)) => {
-                    Row { path: format!("bin/{name}"), ..row.clone() }
-                }
-                Role::Taken | Role::Elsewhere(_) => row.clone(),
-                Role::Script(_) | Role::Bytecode => continue,
+                Role::Taken => row.clone(),
+                // `ruff` and others look for the program that they are about.
+                Role::Script(path) if is_program(&folder.join(path)) => above(row, path),
+                Role::Beside(path) if folder.join(path).is_file() => above(row, path),
+                Role::Script(_) | Role::Beside(_) | Role::Bytecode => continue,
             };
             if !row.path.ends_with(ORIGIN) {
                 // Writing to a string cannot fail.
@@ -152,6 +157,11 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The row for a file at a path from the top of the installation, which is three folders above `site-packages`.
+fn above(row: &Row, path: &str) -> Row {
+    Row { path: format!("../../../{path}"), ..row.clone() }
+}
+
 /// Whether a script is native code.
 fn is_program(path: &Path) -> bool {
     let mut head = [0; 4];
@@ -159,14 +169,26 @@ fn is_program(path: &Path) -> bool {
     read.is_ok() && head == *b"\x7fELF"
 }
 
+/// Where a file lies that `RECORD` names, as pip has put it into its target; none for what is of no use.
+type Place<'a> = (Layer, &'a str);
+
+fn place(path: &str) -> Option<Place<'_>> {
+    match role(path) {
+        Role::Taken => Some((Layer::Projects, path)),
+        Role::Script(path) | Role::Beside(path) => Some((Layer::Installation, path)),
+        Role::Bytecode => None,
+    }
+}
+
 /// The files to take, with what the `RECORD`s say of them. Where two wheels bring one file, whichever
 /// was installed last has left its bytes, so that either digest will do.
-fn expectations(projects: &[Installed]) -> BTreeMap<String, Option<Arc<Expected>>> {
-    let mut claims: BTreeMap<&str, (Vec<Digest>, &str, bool)> = BTreeMap::new();
+fn expectations(projects: &[Installed]) -> BTreeMap<Place<'_>, Option<Arc<Expected>>> {
+    let mut claims: BTreeMap<Place<'_>, (Vec<Digest>, &str, bool)> = BTreeMap::new();
     for project in projects {
-        for row in project.record.iter().filter(|row| role(&row.path) == Role::Taken) {
+        for row in &project.record {
+            let Some(place) = place(&row.path) else { continue };
             let (digests, folder, open) =
-                claims.entry(&row.path).or_insert((Vec::new(), &project.folder, false));
+                claims.entry(place).or_insert((Vec::new(), &project.folder, false));
             *folder = &project.folder;
             match digest_of(&row.hash) {
                 Some(digest) => digests.push(digest),
@@ -179,7 +201,7 @@ fn expectations(projects: &[Installed]) -> BTreeMap<String, Option<Arc<Expected>
         .map(|(path, (sha256, folder, open))| {
             let witness = format!("{folder}/RECORD");
             let expected = (!open).then(|| Arc::new(Expected { sha256, witness }));
-            (path.to_owned(), expected)
+            (path, expected)
         })
         .collect()
 }
@@ -197,7 +219,7 @@ pub(crate) fn find(
     let mut files = Vec::new();
     let expectations = expectations(projects);
     // A file of two wheels is taken once, for the later of them.
-    let mut owners: BTreeMap<&str, Arc<Owner>> = BTreeMap::new();
+    let mut owners: BTreeMap<Place<'_>, Arc<Owner>> = BTreeMap::new();
     for project in projects {
         let owner = Arc::new(Owner {
             project: project.name.clone(),
@@ -227,17 +249,15 @@ pub(crate) fn find(
                     }
                 }
                 Role::Taken => {
-                    owners.insert(path, Arc::clone(&owner));
+                    owners.insert((Layer::Projects, path), Arc::clone(&owner));
+                }
+                // What is left of scripts are programs; of the others the metadata tells, below.
+                Role::Script(path) | Role::Beside(path) => {
+                    owners.insert((Layer::Installation, path), Arc::clone(&owner));
                 }
                 Role::Bytecode => {
                     let reason = "bytecode; pyox-pack compiles the sources";
                     found.exclude("__pycache__/", &project.name, reason);
-                }
-                // Told below, from the metadata.
-                Role::Script(_) => {}
-                Role::Elsewhere(path) => {
-                    let reason = "installed beside site-packages, where no import looks";
-                    found.exclude(path, &project.name, reason);
                 }
             }
         }
@@ -246,17 +266,17 @@ pub(crate) fn find(
             found.exclude(format!("bin/{}", script.name), &project.name, reason);
         }
     }
-    for (location, owner) in owners {
+    for ((layer, location), owner) in owners {
         let path = folder.join(location);
-        let expected = expectations.get(location).cloned().flatten();
-        if location.split('/').next().is_some_and(|top| top.ends_with(".dist-info")) {
-            let (kind, name) = (ResourceKind::Metadata, location.to_owned());
-            let file = Some((name.clone(), path));
-            let mut candidate = Candidate::new(&owner, Layer::Projects, kind, name, file);
-            candidate.expected = expected;
-            found.candidates.push(candidate);
+        let expected = expectations.get(&(layer, location)).cloned().flatten();
+        let file = File { location: location.to_owned(), path, owner, expected };
+        if layer == Layer::Installation {
+            found.candidates.push(file.candidate(layer, file.kind_of_data()?, location.to_owned()));
+        } else if location.split('/').next().is_some_and(|top| top.ends_with(".dist-info")) {
+            let kind = ResourceKind::Metadata;
+            found.candidates.push(file.candidate(layer, kind, location.to_owned()));
         } else {
-            files.push(File { location: location.to_owned(), path, owner, expected });
+            files.push(file);
         }
     }
     // Folders that a path file adds to `sys.path` are looked at by themselves.

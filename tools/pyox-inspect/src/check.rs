@@ -4,7 +4,7 @@
 //! ones decode to, and the SHA-256 over all. A document: every file that it names, by length and
 //! SHA-256. All that is damaged is named, not only the first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
@@ -157,7 +157,7 @@ fn contradictions(manifest: &Manifest) -> Vec<Problem> {
     let projects: BTreeSet<_> = manifest.projects.iter().map(|project| &project.name).collect();
     let locations: BTreeSet<_> =
         manifest.resources.iter().filter_map(|resource| resource.location.as_ref()).collect();
-    let (mut names, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    let (mut names, mut taken) = (BTreeSet::new(), BTreeMap::new());
     for resource in &manifest.resources {
         if resource.kind <= pyox_schema::ResourceKind::ExtensionModule
             && !names.insert(&resource.name)
@@ -165,7 +165,8 @@ fn contradictions(manifest: &Manifest) -> Vec<Problem> {
             problems.push(Problem::new(&resource.name, "two resources have this name"));
         }
         if let Some(location) = &resource.location
-            && !taken.insert(location)
+            && let Some(other) = taken.insert(location, resource)
+            && !resource.may_share_location_with(other)
         {
             problems.push(Problem::new(location, "two resources have this location"));
         }

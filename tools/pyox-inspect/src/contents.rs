@@ -63,12 +63,15 @@ pub(crate) struct Resource {
     /// Why it was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// In a blob: where the source lay that its bytecode is of.
+    #[serde(skip)]
+    source: Option<String>,
     #[serde(skip)]
     pub(crate) bytes: Bytes,
 }
 
 /// Where a resource's bytes are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Bytes {
     Nowhere,
     /// In a file, whose length and digest are known unless it is one that is only named.
@@ -140,6 +143,7 @@ impl Resource {
             package: false,
             needs: Vec::new(),
             reason: None,
+            source: None,
             bytes: Bytes::Nowhere,
         }
     }
@@ -149,10 +153,24 @@ impl Resource {
         self.stored.or(self.size).unwrap_or(0)
     }
 
+    /// Whether both are modules of one file.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        let file = |resource: &Self| match &resource.bytes {
+            Bytes::InBlob { file: Some(number), .. } => {
+                Bytes::InBlob { module: None, file: Some(*number) }
+            }
+            other => other.clone(),
+        };
+        self.kind == Kind::Module && other.kind == Kind::Module && file(self) == file(other)
+    }
+
     /// Its path in the tree; made up from the name where it has none of its own.
     pub(crate) fn path(&self) -> String {
         if let Some(location) = &self.location {
             return location.clone();
+        }
+        if let Some(source) = &self.source {
+            return format!("{source}c");
         }
         let stem = self.name.replace('.', "/");
         match self.kind {
@@ -387,6 +405,7 @@ fn of_module(
         stored: Some(stored),
         package: kind == Kind::ExtensionModule && module.is_package,
         needs: file.map(|file| needs(blob, file)).transpose()?.unwrap_or_default(),
+        source: blob.location(module)?.map(str::to_owned),
         bytes: Bytes::InBlob { module: Some(number), file: module.file },
         ..Resource::new(kind, module.name, blob.project(module.project)?.name)
     })

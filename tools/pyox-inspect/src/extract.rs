@@ -98,7 +98,9 @@ pub(crate) fn run(
             let what = "expected a path inside the folder, got one that leaves it";
             return Err(Fault::new(format_args!("{}: {path}", contents.name), what).into());
         }
-        if plan.insert(path.clone(), resource).is_some() {
+        // A file can be two modules.
+        let other = plan.insert(path.clone(), resource);
+        if other.is_some_and(|other| !resource.is_same_file(other)) {
             let place = format!("{}: {path}", contents.name);
             return Err(Fault::new(place, "two resources have this path").into());
         }

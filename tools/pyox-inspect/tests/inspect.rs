@@ -116,7 +116,7 @@ fn the_summary_says_what_runs_and_what_is_in() {
         "python        3.13\n",
         "runs          module app\n",
         "interpreter   for its own children, and with PYOX_INTERPRETER=1\n",
-        "format 1.0, ",
+        "format 1.1, ",
         "app 1.0",
     ] {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");

@@ -29,8 +29,8 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
     let folder = PathBuf::from(folder);
     let mut written = BTreeSet::new();
     for (package, _) in located() {
-        let files = PackageFiles::new(blob, package).and_then(|files| files.all());
-        for file in files.fault("blob")? {
+        let files = PackageFiles::new(blob, package).fault("blob")?;
+        for file in files.all().fault("blob")? {
             let path = folder.join(file.path);
             let bytes = decoded(blob, &file)?;
             let mode = if is_program(&bytes) { output::EXECUTABLE } else { output::PLAIN };
@@ -39,7 +39,9 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
             output::atomically(&path, mode, |to| to.write_all(&bytes))?;
             written.insert(path);
         }
-        remove_others(&folder.join(package.replace('.', "/")), &written)?;
+        for own in files.folders() {
+            remove_others(&folder.join(own), &written)?;
+        }
     }
     Ok(())
 }

@@ -216,6 +216,8 @@ fn choose(
     let link = &distribution.link;
     let version = &distribution.python.version;
     let why_not = link.reason.as_deref().unwrap_or("the distribution does not allow it");
+    let shared: Vec<&str> =
+        shared.iter().map(|path| path.rsplit('/').next().unwrap_or(path)).collect();
     let listed = match shared.len() {
         0..=SHOWN => shared.join(", "),
         count => format!("{} and {} more", shared[..SHOWN].join(", "), count - SHOWN),

@@ -14,6 +14,8 @@ use pyox_blob::layout::{
 use pyox_cli::Fault;
 use pyox_schema::Digest;
 
+use crate::marshal::Code;
+
 /// Modules that every start of an interpreter imports, in about that order. Their code is put first,
 /// so that a start touches few pages; it is a hint for speed, and no reader may rely on it.
 const FIRST: &[&str] = &[
@@ -92,8 +94,8 @@ pub struct Module {
     pub package: bool,
     /// The name of its project.
     pub project: String,
-    /// The marshalled code object; empty where it has none.
-    pub code: Vec<u8>,
+    /// Its code; empty where it has none.
+    pub code: Code,
     /// The path of its source or its shared object.
     pub file: Option<String>,
 }
@@ -213,11 +215,11 @@ trait Payload {
 
 impl Payload for Module {
     fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.code
+        &mut self.code.stream
     }
 
     fn len(&self) -> usize {
-        self.code.len()
+        self.code.stream.len()
     }
 
     fn alignment(&self) -> usize {
@@ -377,7 +379,7 @@ fn module_records(
     use layout::module as at;
     let mut records = Vec::with_capacity(modules.len() * MODULE_SIZE);
     for (number, (module, name)) in modules.iter().zip(module_names).enumerate() {
-        let code_length = count_of(module.code.len(), &module.name)?;
+        let code_length = count_of(module.code.stream.len(), &module.name)?;
         let file = match &module.file {
             Some(path) => find(&names.files, path, &module.name)? + 1,
             None => 0,
@@ -387,8 +389,9 @@ fn module_records(
         put(&mut record, at::NAME_OFFSET, name);
         put(&mut record, at::CODE_OFFSET, &places.get(&number).unwrap_or(&0).to_le_bytes());
         put(&mut record, at::CODE_LENGTH, &code_length.to_le_bytes());
-        put(&mut record, at::CODE_CRC, &crc32fast::hash(&module.code).to_le_bytes());
+        put(&mut record, at::CODE_CRC, &crc32fast::hash(&module.code.stream).to_le_bytes());
         put(&mut record, at::FILE, &file.to_le_bytes());
+        put(&mut record, at::FILE_NAME, &module.code.file_name.to_le_bytes());
         put(&mut record, at::KIND, &module.kind.code().to_le_bytes());
         put(&mut record, at::FLAGS, &flags.to_le_bytes());
         let project = find(&names.projects, &module.project, &module.name)?;

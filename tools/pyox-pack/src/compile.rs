@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyox_cli::{Fault, HintExt};
 use pyox_schema::{Digest, Distribution};
 
-use crate::{marshal, store::Store};
+use crate::marshal::{self, Code};
+use crate::store::Store;
 
 const WORKER: &str = include_str!("worker.py");
 
@@ -21,7 +22,7 @@ const WORKER: &str = include_str!("worker.py");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compiled {
     /// The marshalled code object.
-    Code(Vec<u8>),
+    Code(Code),
     /// It does not compile.
     Rejected {
         /// The line, counted from 1; 0 where none is known.
@@ -40,6 +41,14 @@ pub struct Compiler {
     store: Store,
     compiled: AtomicUsize,
     workers: AtomicUsize,
+}
+
+/// What an interpreter says of a source.
+enum Answer {
+    /// The marshalled code object, as it is.
+    Code(Vec<u8>),
+    /// See [`Compiled::Rejected`].
+    Rejected { line: u32, reason: String },
 }
 
 /// A running interpreter.
@@ -107,8 +116,10 @@ impl Compiler {
         };
         self.compiled.fetch_add(1, Ordering::Relaxed);
         let compiled = match worker.ask(location, source) {
-            Ok(Compiled::Code(code)) => Compiled::Code(marshal::canonical(&code).fault(location)?),
-            Ok(rejected) => rejected,
+            Ok(Answer::Code(stream)) => {
+                Compiled::Code(marshal::canonical(&stream).fault(location)?)
+            }
+            Ok(Answer::Rejected { line, reason }) => Compiled::Rejected { line, reason },
             Err(error) => return Err(worker.died(location, &error)),
         };
         self.store.put(&key, &compiled.encode());
@@ -153,7 +164,7 @@ impl Compiler {
 }
 
 impl Worker {
-    fn ask(&mut self, location: &str, source: &[u8]) -> io::Result<Compiled> {
+    fn ask(&mut self, location: &str, source: &[u8]) -> io::Result<Answer> {
         let too_long = |_| io::Error::other("longer than 4 GiB");
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut request = Vec::with_capacity(8 + location.len() + source.len());
@@ -164,8 +175,8 @@ impl Worker {
         request.extend_from_slice(source);
         input.write_all(&request)?;
         match read_u32(&mut self.output)? {
-            0 => Ok(Compiled::Code(self.read_bytes()?)),
-            1 => Ok(Compiled::Rejected {
+            0 => Ok(Answer::Code(self.read_bytes()?)),
+            1 => Ok(Answer::Rejected {
                 line: read_u32(&mut self.output)?,
                 reason: String::from_utf8_lossy(&self.read_bytes()?).into_owned(),
             }),
@@ -209,25 +220,26 @@ impl Drop for Worker {
 }
 
 impl Compiled {
-    /// As it is kept: a tag, the line, then the code object or the reason.
+    /// As it is kept: a tag, where the file's name stands or the line, then the code object or the reason.
     fn encode(&self) -> Vec<u8> {
-        let (tag, line, rest) = match self {
-            Self::Code(code) => (0, 0, code.as_slice()),
+        let (tag, number, rest) = match self {
+            Self::Code(code) => (0, code.file_name, code.stream.as_slice()),
             Self::Rejected { line, reason } => (1, *line, reason.as_bytes()),
         };
         let mut bytes = Vec::with_capacity(5 + rest.len());
         bytes.push(tag);
-        bytes.extend(line.to_le_bytes());
+        bytes.extend(number.to_le_bytes());
         bytes.extend_from_slice(rest);
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[tag, ref line @ ..], rest) = bytes.split_first_chunk::<5>()?;
+        let (&[tag, ref number @ ..], rest) = bytes.split_first_chunk::<5>()?;
+        let number = u32::from_le_bytes(*number);
         match tag {
-            0 => Some(Self::Code(rest.to_vec())),
+            0 => Some(Self::Code(Code { stream: rest.to_vec(), file_name: number })),
             1 => Some(Self::Rejected {
-                line: u32::from_le_bytes(*line),
+                line: number,
                 reason: String::from_utf8(rest.to_vec()).ok()?,
             }),
             _ => None,

@@ -13,6 +13,9 @@
 //! does within a module whenever it can. Code objects are never merged. The result is shorter, and
 //! loading it makes fewer objects.
 //!
+//! The name of the file that code objects have (`co_filename`) is one object, and no constant is the same object. It
+//! stands in the stream once, so that a reader can put another name in its place.
+//!
 //! It knows what the compilers of CPython 3.11 to 3.14 write into a code object, and nothing else: an
 //! unknown type is an error, never a guess. The cost is linear in the stream's length.
 
@@ -20,11 +23,13 @@ use std::collections::HashMap;
 use std::fmt;
 
 /// Goes into the keys of what is cached: to be raised when the result changes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const FLAG_REF: u8 = 0x80;
 /// A code object ends with linetable and exceptiontable, behind its first line's number.
 const CODE_TABLES: usize = 2;
+/// The part of a code object that is the name of its file: behind the numbers and five objects.
+const FILE_NAME: usize = 6;
 
 /// Why a stream is not a marshalled code object of a version that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +47,23 @@ pub enum Error {
     },
     /// A reference to an object that does not exist, or is not complete yet.
     BadReference(u32),
+    /// Something other than a string where a code object has the name of its file.
+    FileName,
+}
+
+/// A marshalled code object in canonical form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Code {
+    /// The marshalled object.
+    pub stream: Vec<u8>,
+    /// Where in it the name of the file stands, the string's type code; 0 in what is no code object.
+    pub file_name: u32,
 }
 
 /// The canonical form of a marshalled object.
-pub fn canonical(stream: &[u8]) -> Result<Vec<u8>, Error> {
-    let graph = Graph { objects: Vec::new(), constants: HashMap::new() };
+pub fn canonical(stream: &[u8]) -> Result<Code, Error> {
+    let graph =
+        Graph { objects: Vec::new(), constants: HashMap::new(), file_names: HashMap::new() };
     let mut reader = Reader { stream, at: 0, graph, references: Vec::new() };
     let root = reader.read()?;
     match stream.len() - reader.at {
@@ -62,6 +79,8 @@ type Id = usize;
 struct Graph<'a> {
     objects: Vec<Object>,
     constants: HashMap<Key<'a>, Id>,
+    /// The strings that are names of files, by the constant that is equal.
+    file_names: HashMap<Id, Id>,
 }
 
 /// What makes constants equal: their type and what they hold. One key is for one object, since what
@@ -125,7 +144,7 @@ impl<'a> Reader<'a> {
                     stack.push(open);
                     continue;
                 }
-                Begun::Object(open) => self.finish(open),
+                Begun::Object(open) => self.finish(open)?,
             };
             loop {
                 let Some(mut open) = stack.pop() else { return Ok(done) };
@@ -139,14 +158,15 @@ impl<'a> Reader<'a> {
                     stack.push(open);
                     break;
                 }
-                done = self.finish(open);
+                done = self.finish(open)?;
             }
         }
     }
 
-    fn finish(&mut self, open: Open) -> Id {
+    fn finish(&mut self, mut open: Open) -> Result<Id, Error> {
         let number = open.number;
         let id = if open.code == b'c' {
+            self.graph.set_file_name_apart(&mut open.parts)?;
             self.graph.add(Object { code: open.code, parts: open.parts })
         } else {
             self.constant(open)
@@ -154,7 +174,7 @@ impl<'a> Reader<'a> {
         if let Some(number) = number {
             self.references[number] = Some(id);
         }
-        id
+        Ok(id)
     }
 
     /// The object for a constant: the one that was there before, where there was an equal one.
@@ -282,6 +302,10 @@ fn plain(code: u8) -> u8 {
     }
 }
 
+fn is_string(code: u8) -> bool {
+    matches!(plain(code), b'u' | b'a' | b'z')
+}
+
 fn is_interned(code: u8) -> bool {
     plain(code) != code
 }
@@ -297,9 +321,33 @@ impl Graph<'_> {
         self.objects.len() - 1
     }
 
-    fn write(&self, stream: &[u8], root: Id) -> Vec<u8> {
+    /// Makes the name of a code object's file an object of its own.
+    fn set_file_name_apart(&mut self, parts: &mut [Part]) -> Result<(), Error> {
+        let name = parts.get(FILE_NAME).and_then(Part::object).ok_or(Error::FileName)?;
+        if !is_string(self.objects[name].code) {
+            return Err(Error::FileName);
+        }
+        let apart = if let Some(known) = self.file_names.get(&name) {
+            *known
+        } else {
+            // Whether it is interned depends on what the process did before.
+            let Object { code, parts } = &self.objects[name];
+            let twin = Object { code: plain(*code), parts: parts.clone() };
+            let apart = self.add(twin);
+            self.file_names.insert(name, apart);
+            apart
+        };
+        parts[FILE_NAME] = Part::Object(apart);
+        Ok(())
+    }
+
+    fn write(&self, stream: &[u8], root: Id) -> Code {
         let shared = self.shared(root);
         let mut out = Vec::with_capacity(stream.len());
+        let root_object = &self.objects[root];
+        let name = root_object.parts.get(FILE_NAME).and_then(Part::object);
+        let name = name.filter(|_| root_object.code == b'c');
+        let mut file_name = 0;
         // The reference numbers given so far.
         let mut numbers: Vec<Option<u32>> = vec![None; self.objects.len()];
         let mut next = 0;
@@ -318,6 +366,10 @@ impl Graph<'_> {
                 out.extend_from_slice(&u32::to_le_bytes(number));
                 continue;
             }
+            if Some(id) == name {
+                // No stream has 4 GiB: its length is an u32.
+                file_name = u32::try_from(out.len()).unwrap_or(0);
+            }
             if shared[id] {
                 numbers[id] = Some(next);
                 next += 1;
@@ -333,7 +385,7 @@ impl Graph<'_> {
             }
             left[first..].reverse();
         }
-        out
+        Code { stream: out, file_name }
     }
 
     /// Whether each object occurs more than once in what is written: those need `FLAG_REF`.
@@ -381,6 +433,7 @@ impl fmt::Display for Error {
                     "expected a type that CPython 3.11 to 3.14 marshals, got {code:#04x} at {at}"
                 )
             }
+            Self::FileName => f.write_str("expected a text for the name of a code object's file"),
             Self::BadReference(number) => {
                 write!(f, "the marshalled code object refers to {number}, which it does not hold")
             }

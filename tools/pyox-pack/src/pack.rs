@@ -15,6 +15,7 @@ use pyox_schema::{
 use crate::blob::{self, Contents};
 use crate::compile::{Compiled, Compiler, Worker};
 use crate::compress::Shrinker;
+use crate::marshal::Code;
 use crate::store::Store;
 use crate::{parallel, validate};
 
@@ -74,6 +75,9 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> 
         contents.modules.extend(packed.module);
         contents.files.extend(packed.file);
     }
+    // A file may be two modules: a script as `__main__`, and under its own name.
+    contents.files.sort_by(|one, two| one.path.cmp(&two.path));
+    contents.files.dedup_by(|one, two| one.path == two.path);
     let (sources, workers) = compiler.counts();
     ui.detail(format_args!("compiled {sources} sources with {workers} interpreters"));
     for trouble in [compiler.trouble(), shrinker.trouble()].into_iter().flatten() {
@@ -103,7 +107,10 @@ fn pack_one(
             ResourceKind::NamespacePackage => ModuleKind::Namespace,
             _ => ModuleKind::Builtin,
         };
-        return Ok(Packed { module: Some(module(kind, Vec::new(), None)), ..Packed::default() });
+        return Ok(Packed {
+            module: Some(module(kind, Code::default(), None)),
+            ..Packed::default()
+        });
     };
     let bytes = verified(location, payload)?;
     let file = |kind, bytes: Vec<u8>| -> Result<_, Fault> {
@@ -123,7 +130,7 @@ fn pack_one(
         ResourceKind::Module => ModuleKind::Module,
         ResourceKind::Package => ModuleKind::Package,
         ResourceKind::ExtensionModule => {
-            let module = module(ModuleKind::Extension, Vec::new(), Some(location.clone()));
+            let module = module(ModuleKind::Extension, Code::default(), Some(location.clone()));
             let file = file(FileKind::Extension, bytes)?;
             return Ok(Packed { module: Some(module), file, warning: None });
         }

@@ -38,6 +38,7 @@ pub fn manifest(manifest: &Manifest) -> Result<(), Fault> {
         }
         if let Some(location) = &resource.location
             && let Some(other) = locations.insert(location.as_str(), resource)
+            && !resource.may_share_location_with(other)
         {
             return Err(twice(location, "location", other, resource));
         }

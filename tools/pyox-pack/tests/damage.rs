@@ -4,6 +4,7 @@ use pyox_blob::config::{Interpreter, Run};
 use pyox_blob::layout::{self, Codec, FileKind, ModuleKind, Section};
 use pyox_blob::{Blob, Config, Error};
 use pyox_pack::blob::{Contents, File, Module, Project, write};
+use pyox_pack::marshal::Code;
 
 fn contents() -> Contents {
     let module = |name: &str, kind, code: &[u8], file: Option<&str>| Module {
@@ -11,7 +12,7 @@ fn contents() -> Contents {
         kind,
         package: kind == ModuleKind::Extension,
         project: "app".to_owned(),
-        code: code.to_vec(),
+        code: Code { stream: code.to_vec(), file_name: 0 },
         file: file.map(str::to_owned),
     };
     let file = |path: &str, kind, codec, stored: &[u8], needs: &[&str]| File {
@@ -102,7 +103,10 @@ fn what_was_written_is_read() {
     assert_eq!(names, ["a", "b", "b.c", "b.x"]);
     for module in contents().modules {
         let found = blob.module(&module.name).expect("sound").expect("there");
-        assert_eq!((found.kind, blob.code(&found)), (module.kind, Ok(module.code.as_slice())));
+        assert_eq!(
+            (found.kind, blob.code(&found)),
+            (module.kind, Ok(module.code.stream.as_slice()))
+        );
         let file = found.file.map(|number| blob.file_at(number).expect("sound").path);
         assert_eq!(file, module.file.as_deref());
         assert_eq!(blob.project(found.project).expect("sound").name, module.project);

@@ -5,7 +5,7 @@ mod common;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use pyox_pack::marshal::{Error, canonical};
+use pyox_pack::marshal::{Code, Error, canonical};
 
 /// Compiles modules of the standard library in an order that depends on the argument, after making
 /// other references to the strings and numbers in them; prints length and marshalled code of each.
@@ -82,6 +82,20 @@ fn python(script: &str, arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// What a script prints that reads a stream from stdin.
+fn fed(script: &str, stream: &[u8]) -> String {
+    let mut child = Command::new("python3")
+        .args(["-I", "-X", "int_max_str_digits=0", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 on PATH");
+    child.stdin.take().expect("a pipe").write_all(stream).expect("written");
+    let output = child.wait_with_output().expect("ends");
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("ASCII")
+}
+
 fn streams(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut streams = Vec::new();
     while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
@@ -103,7 +117,7 @@ fn it_does_not_depend_on_what_the_process_did_before() {
     for (one, other) in forward.iter().zip(&backward) {
         let one = canonical(one).expect("known types only");
         assert!(one == canonical(other).expect("known types only"));
-        assert!(one == canonical(&one).expect("known types only"), "it is a fixed point");
+        assert!(one == canonical(&one.stream).expect("known types only"), "it is a fixed point");
     }
 }
 
@@ -115,7 +129,7 @@ fn it_loads_as_an_equal_object_with_the_same_sharing() {
     std::fs::write(&one, &before).expect("written");
     let mut file = std::fs::File::create(&other).expect("created");
     for stream in streams(&before) {
-        let after = canonical(stream).expect("known types only");
+        let after = canonical(stream).expect("known types only").stream;
         let len = u32::try_from(after.len()).expect("short");
         file.write_all(&len.to_le_bytes()).expect("written");
         file.write_all(&after).expect("written");
@@ -145,23 +159,26 @@ sys.stdout.buffer.write(marshal.dumps(compile(source, "f.py", "exec")))
     const RUN: &str = "import marshal, sys; scope = {}; \
         exec(marshal.loads(sys.stdin.buffer.read()), scope); \
         print(ascii((scope['a'][6:10], scope['b'], scope['f'](2.5, [1])[0], scope['f'].__code__.co_consts)))";
-    let run = |stream: &[u8]| {
-        let mut child = Command::new("python3")
-            .args(["-I", "-X", "int_max_str_digits=0", "-c", RUN])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 on PATH");
-        child.stdin.take().expect("a pipe").write_all(stream).expect("written");
-        let output = child.wait_with_output().expect("ends");
-        assert!(output.status.success());
-        let text = String::from_utf8(output.stdout).expect("ASCII");
-        // The sets' order when they are shown is not the stream's, and may differ.
-        text.split("frozenset").next().map(str::to_owned)
-    };
+    // The sets' order when they are shown is not the stream's, and may differ.
+    let run = |stream: &[u8]| fed(RUN, stream).split("frozenset").next().map(str::to_owned);
     let stream = python(EVERY, &[]);
     let after = canonical(&stream).expect("known types only");
-    assert_eq!(run(&stream), run(&after));
+    assert_eq!(run(&stream), run(&after.stream));
+}
+
+#[test]
+fn the_name_of_the_file_stands_once_and_is_no_constant() {
+    // The name as a constant too, before the code objects in the module end and behind.
+    const SOURCE: &str = "import marshal, sys; source = 'a = \"app.py\"\\ndef f(): return \"app.py\"\\nclass C: pass'; \
+        sys.stdout.buffer.write(marshal.dumps(compile(source, sys.intern('app.py'), 'exec')))";
+    const SHOW: &str = "import marshal, sys; scope = {}; code = marshal.loads(sys.stdin.buffer.read()); \
+        exec(code, scope); print(code.co_filename, scope['f'].__code__.co_filename, scope['a'], scope['f']())";
+    let Code { stream, file_name } = canonical(&python(SOURCE, &[])).expect("known types only");
+    let at = file_name as usize;
+    // A short string, referred to later, of six bytes.
+    assert_eq!(stream[at..][..8], *b"\xfa\x06app.py");
+    let named = [&stream[..at], b"\xfa\x0b/o/p/app.py", &stream[at + 8..]].concat();
+    assert_eq!(fed(SHOW, &named), "/o/p/app.py /o/p/app.py app.py app.py\n");
 }
 
 #[test]
@@ -191,7 +208,7 @@ fn what_is_not_known_or_not_whole_is_an_error() {
     let mut deep = b")\x01".repeat(1_000_000);
     assert_eq!(canonical(&deep), Err(Error::Truncated));
     deep.push(b'N');
-    assert_eq!(canonical(&deep), Ok(deep.clone()));
+    assert_eq!(canonical(&deep), Ok(Code { stream: deep.clone(), file_name: 0 }));
     // A forged count.
     assert_eq!(canonical(b"(\xff\xff\xff\xffN"), Err(Error::Truncated));
 }

@@ -54,7 +54,7 @@ fn a_third_partys_blob_is_a_blob() {
         // Both have the same code, once process-dependent marks are gone.
         let (one, other) = (ours.code(&one).expect("sound"), theirs.code(&other).expect("sound"));
         if !other.is_empty() {
-            assert_eq!(one, pyox_pack::marshal::canonical(other).expect("known types only"));
+            assert_eq!(one, pyox_pack::marshal::canonical(other).expect("known types only").stream);
         }
     }
     assert_eq!(ours.file_count(), theirs.file_count());

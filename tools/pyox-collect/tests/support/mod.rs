@@ -112,9 +112,12 @@ impl From<Output> for Outcome {
     }
 }
 
-/// The resource of a kind and name.
+/// The resource of a kind and name; of files by the end of their path.
 pub(crate) fn resource<'a>(manifest: &'a Manifest, kind: ResourceKind, name: &str) -> &'a Resource {
-    let mut found = manifest.resources.iter().filter(|r| r.kind == kind && r.name == name);
+    let is_meant = |full: &str| {
+        full.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    let mut found = manifest.resources.iter().filter(|r| r.kind == kind && is_meant(&r.name));
     found.next().unwrap_or_else(|| panic!("no {} `{name}`", kind.name()))
 }
 
