@@ -385,7 +385,7 @@ def test_collect_tells_of_paths_that_leave_python(pyox, host, kit_source):
         return [line for line in said.splitlines() if "kit" in line]
 
     assert notes() == [
-        "pyox-collect: note: kit uses paths outside Python (app/kit/__init__.py:7); "
+        "pyox-collect: note: kit gives paths to other programs (app/kit/__init__.py:7); "
         "if it does not find its files: --location kit=cache"
     ]
     assert notes("--location", "kit=cache") == []

@@ -64,6 +64,11 @@ impl Locations {
         !self.0.is_empty()
     }
 
+    /// Whether a module's files are real files.
+    pub(super) fn has_module(&self, name: &str) -> bool {
+        self.of_module(name).is_some()
+    }
+
     fn of_module(&self, name: &str) -> Option<&Located> {
         self.0.iter().find(|located| {
             name.strip_prefix(&located.package)

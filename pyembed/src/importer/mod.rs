@@ -19,11 +19,13 @@ mod path_entries;
 mod private;
 mod python;
 mod resources;
+mod search;
 mod startup;
 
 use std::borrow::Cow;
+use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyox_blob::Blob;
 use pyox_blob::tree::Tree;
@@ -46,6 +48,8 @@ struct State {
     root: Kept,
     /// The same as marshalled text.
     root_text: Vec<u8>,
+    /// The path without links, where it is another; once it was asked for.
+    canonical: OnceLock<Option<Kept>>,
     /// Where in the blob's tree modules lie.
     tree: Tree,
     /// The packages whose files are real files.
@@ -62,7 +66,7 @@ struct State {
 static STATE: Own<State> = Own::new();
 
 /// The importer's methods.
-static METHODS: [&Function; 17] = [
+static METHODS: [&Function; 18] = [
     &modules::FIND_SPEC,
     &modules::CREATE_MODULE,
     &modules::EXEC_MODULE,
@@ -80,6 +84,7 @@ static METHODS: [&Function; 17] = [
     &path_entries::PATH_HOOK,
     &path_entries::LIST_MODULES,
     &path_entries::FIND_IN,
+    &path_entries::SPEC,
 ];
 
 /// The class `pyembed.Importer`. Built-in functions in a class are static methods: they do not bind.
@@ -137,6 +142,7 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
         executable: config.executable.clone(),
         root: attached.path(config.executable.as_os_str())?.keep(),
         root_text: ffi::decoded(&config.executable),
+        canonical: OnceLock::new(),
         tree: Tree::of(config.record.python),
         locations: State::checked(
             attached,
@@ -197,11 +203,30 @@ impl State {
     ///
     /// Locations are text, so what is not, in a path, belongs to none.
     fn location(&self, path: &Object<'_>) -> Result<Option<String>> {
-        let Some(rest) = path.after(&self.root.get(path.attached()))? else { return Ok(None) };
-        let location = rest
-            .text()
+        let attached = path.attached();
+        let mut rest = path.after(&self.root.get(attached))?;
+        if rest.is_none()
+            && let Some(root) = self.canonical(attached)
+        {
+            rest = path.after(&root.get(attached))?;
+        }
+        let location = rest.as_ref().and_then(Object::text);
+        let location = location
             .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') });
         Ok(location.map(str::to_owned))
+    }
+
+    /// The executable's path without links, where that is another.
+    fn canonical(&self, attached: Attached<'_>) -> Option<&Kept> {
+        let ask = || {
+            let path = fs::canonicalize(&self.executable).ok()?;
+            if path == self.executable {
+                return None;
+            }
+            let text = attached.path(path.as_os_str());
+            text.map_err(|raised| drop(attached.take(raised))).ok().map(Object::keep)
+        };
+        self.canonical.get_or_init(ask).as_ref()
     }
 
     /// Passes a damaged blob on as an `ImportError`.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
+use super::search::{self, Finds};
 use super::{State, collector, namespaces, native, patches};
 use crate::ffi::{self, Arguments, Attached, Exception, Function, Object, Result};
 
@@ -27,7 +28,11 @@ pub(super) static FIND_SPEC: Function = Function {
                 Ok(attached.none())
             }
             Some(_) if State::get().locations.means_another(name) => Ok(attached.none()),
-            Some(module) => spec_of(attached, &module, arguments.optional(1)),
+            Some(module) => match search::look(attached, &module, arguments.optional(1))? {
+                Finds::Packed => spec_of(attached, &module, arguments.optional(1)),
+                Finds::Other(spec) => Ok(spec),
+                Finds::Unknown => Ok(attached.none()),
+            },
         }
     },
 };

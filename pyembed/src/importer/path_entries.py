@@ -7,9 +7,9 @@ from importlib.machinery import ModuleSpec
 class PathEntryFinder:
     """What is below one path in the executable, for `sys.path_importer_cache` and pkgutil."""
 
-    def __init__(self, path):
+    def __init__(self, path, location):
         self.path = path
-        self._folder = path[len(ROOT) :].strip("/")
+        self._folder = location.strip("/")
         if Importer._kind(self._folder) != "folder" and not Importer._list_modules(self._folder):
             raise ImportError("not a folder of this executable", path=path)
 
@@ -28,18 +28,17 @@ class PathEntryFinder:
             spec = ModuleSpec(fullname, _Renamed(name), origin=Importer.get_filename(name))
             spec.has_location = True
             return spec
-        spec = Importer.find_spec(name)
+        spec = Importer._spec(name)
         if name != fullname:
             spec.name, spec.loader = fullname, _Renamed(name)
         return spec
 
     def _namespace(self, fullname, tail):
         """A folder is a namespace package to an import, as everywhere (PEP 420)."""
-        path = f"{self.path.rstrip('/')}/{tail}"
-        if not tail or Importer._kind(path[len(ROOT) + 1 :]) != "folder":
+        if not tail or Importer._kind(f"{self._folder}/{tail}".lstrip("/")) != "folder":
             return None
         spec = ModuleSpec(fullname, None, is_package=True)
-        spec.submodule_search_locations = [path]
+        spec.submodule_search_locations = [f"{self.path.rstrip('/')}/{tail}"]
         return spec
 
     def iter_modules(self, prefix=""):
@@ -64,7 +63,7 @@ class _Renamed:
         self._name = name
 
     def create_module(self, spec):
-        return Importer.create_module(Importer.find_spec(self._name))
+        return Importer.create_module(Importer._spec(self._name))
 
     def exec_module(self, module):
         code = Importer.get_code(self._name)

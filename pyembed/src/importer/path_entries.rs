@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::modules::location_of;
+use super::modules::{find, location_of, spec_of};
 use super::python::{Half, python_half};
 use super::{State, resources};
 use crate::ffi::{Attached, Exception, Function, Result};
@@ -16,12 +16,24 @@ pub(super) static PATH_HOOK: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let path = arguments.required(0);
-        if State::get().location(path)?.is_some() {
-            PYTHON.get(attached, c"PathEntryFinder")?.call([path])
-        } else {
-            let what = "not a path of this executable";
-            Err(attached.raise(Exception::ImportError, what))
+        match State::get().location(path)? {
+            Some(location) => {
+                let location = attached.string(&location)?;
+                PYTHON.get(attached, c"PathEntryFinder")?.call([path, &location])
+            }
+            None => Err(attached.raise(Exception::ImportError, "not a path of this executable")),
         }
+    },
+};
+
+/// `_spec(fullname)`: the spec of a packed module, whatever comes before it on `sys.path`.
+pub(super) static SPEC: Function = Function {
+    name: c"_spec",
+    parameters: &["fullname"],
+    required: 1,
+    body: |attached, arguments| {
+        let module = find(attached, arguments.required(0).as_str()?)?;
+        spec_of(attached, &module, None)
     },
 };
 
@@ -79,7 +91,7 @@ pub(super) static FIND_IN: Function = Function {
 };
 
 /// The folder that a module is imported from, and its name there: `a/b` and `c` for `a/b/c.py` and `a/b/c/__init__.py`.
-fn place(location: &str, is_package: bool) -> (&str, &str) {
+pub(super) fn place(location: &str, is_package: bool) -> (&str, &str) {
     let (folder, file) = location.rsplit_once('/').unwrap_or(("", location));
     if is_package {
         folder.rsplit_once('/').unwrap_or(("", folder))

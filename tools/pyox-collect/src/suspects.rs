@@ -1,10 +1,9 @@
-//! Code that hands a path computed from `__file__` to something that is not Python.
+//! Code that hands a path computed from `__file__` to another program.
 //!
-//! Python's own file functions know paths in the executable, but a program that is run, a database that C
-//! opens and a folder on `sys.path` do not. This looks for such calls, and only tells: whether the path
-//! is one of those, and whether the code runs at all, only the application shows. It reads lines and
-//! follows names within one file, so it misses more than it finds wrongly. Costs a search for two words
-//! in each source, once for each version of it.
+//! All code of the process can open paths in the executable, but another program cannot. This looks for such calls,
+//! and only tells: whether the path is one of those, and whether the code runs at all, only the application shows. It
+//! reads lines and follows names within one file, so it misses more than it finds wrongly. Costs a search for two
+//! words in each source, once for each version of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +13,7 @@ use pyox_schema::ResourceKind;
 use crate::candidate::{Candidate, Layer};
 use crate::known::Facts;
 
-/// What takes a path out of Python.
+/// What takes a path out of the process.
 const CALLS: &[&str] = &[
     "subprocess.run(",
     "subprocess.call(",
@@ -32,9 +31,6 @@ const CALLS: &[&str] = &[
     "os.execl(",
     "os.execlp(",
     "os.spawnv(",
-    "sqlite3.connect(",
-    "sys.path.insert(",
-    "sys.path.append(",
 ];
 
 /// The names that paths begin with.
@@ -88,12 +84,18 @@ pub(crate) fn report<'a>(
     spoken: impl Fn(&str) -> bool + 'a,
     ui: &Ui,
 ) {
+    let script = candidates.iter().find(|candidate| candidate.resource.name == "__main__");
+    let is_script = |candidate: &Candidate| script.is_some_and(|main| main.path == candidate.path);
     let mut packages: BTreeMap<&str, String> = BTreeMap::new();
     for (candidate, facts) in candidates.iter().zip(reads) {
         let Some(line) = facts.as_ref().and_then(|facts| facts.outside) else { continue };
         let name = &candidate.resource.name;
         let is_test = |part: &str| matches!(part, "test" | "tests" | "testing" | "conftest");
-        if !concerns(candidate) || spoken(name) || name.split('.').any(is_test) {
+        if !concerns(candidate)
+            || is_script(candidate)
+            || spoken(name)
+            || name.split('.').any(is_test)
+        {
             continue;
         }
         let package = name.split('.').next().unwrap_or(name);
@@ -102,7 +104,7 @@ pub(crate) fn report<'a>(
     }
     for (package, place) in packages.iter().take(SHOWN) {
         ui.note(format_args!(
-            "{package} uses paths outside Python ({place}); if it does not find its files: \
+            "{package} gives paths to other programs ({place}); if it does not find its files: \
              --location {package}=cache"
         ));
     }
@@ -186,13 +188,13 @@ mod tests {
             line("def main():\n    os.execv(tool(), [])\n\ndef tool():\n    return f(__file__)\n"),
             Some(2)
         );
-        assert_eq!(line("sys.path.insert(0, os.path.dirname(__file__))\n"), Some(1));
     }
 
     #[test]
     fn what_python_opens_is_no_suspect() {
         for source in [
             "open(os.path.join(os.path.dirname(__file__), 'data'))\n",
+            "sys.path.insert(0, os.path.dirname(__file__))\n",
             "HERE = __file__\nsubprocess.run(['ls'])\n",
             "subprocess.run([sys.executable, __file__])\n",
             "x = 1  # subprocess.run(__file__)\n",
