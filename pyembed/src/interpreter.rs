@@ -18,6 +18,10 @@ impl MainPythonInterpreter {
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
         ffi::use_large_pages();
         importer::freeze_startup(&config)?;
+        if !config.sets("site_import") {
+            // Nobody's code runs that could see it.
+            ffi::start_without_collections();
+        }
         let attached = ffi::initialize(&config.to_config()?)?;
         check_bytecode(attached, &config)?;
         importer::install(attached, &config).map_err(|raised| {

@@ -12,6 +12,7 @@
 
 mod arenas;
 mod child;
+mod collections;
 mod function;
 mod library;
 mod object;
@@ -23,6 +24,7 @@ mod subinterpreters;
 
 pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, claim, is_secure};
+pub(crate) use collections::{before_end, resume, start_without_collections};
 pub(crate) use function::{Arguments, Function};
 pub(crate) use library::{LoadedLibrary, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};

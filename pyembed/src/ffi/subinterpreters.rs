@@ -4,12 +4,14 @@
 //! Each interpreter that starts calls one function of CPython when its import system is complete, whoever has asked for
 //! the interpreter. `pyox-link` gives the place of that function away (`--wrap`).
 
+#[cfg(Py_3_12)]
+use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use pyo3_ffi as c;
 
-use super::{Attached, Result};
+use super::{Attached, Result, collections};
 use crate::files::interpose;
 
 /// What is called in each new interpreter.
@@ -22,15 +24,33 @@ pub(crate) fn prepare_by(prepare: Prepare) {
     PREPARE.get_or_init(|| prepare);
 }
 
-/// Prepares an interpreter whose import system is complete; the main one prepares itself.
+/// Whether an interpreter is the process's first.
+///
+/// # Safety
+/// `state` must be a thread's of an interpreter that is alive.
+unsafe fn is_main(state: *mut c::PyThreadState) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { c::PyInterpreterState_GetID(c::PyThreadState_GetInterpreter(state)) == 0 }
+}
+
+/// Completes an interpreter's import system by CPython's own function, and prepares the interpreter; the main one
+/// prepares itself.
 ///
 /// # Safety
 /// This thread must be attached to the interpreter of `state`.
-unsafe fn prepare(state: *mut c::PyThreadState, status: c::PyStatus) -> c::PyStatus {
+unsafe fn complete(
+    state: *mut c::PyThreadState,
+    real: unsafe extern "C-unwind" fn(*mut c::PyThreadState) -> c::PyStatus,
+) -> c::PyStatus {
     // SAFETY: the caller's word; the messages are static.
     unsafe {
-        let is_main = c::PyInterpreterState_GetID(c::PyThreadState_GetInterpreter(state)) == 0;
-        let Some(prepare) = PREPARE.get().filter(|_| !is_main) else { return status };
+        if is_main(state) {
+            // Later than below, before 3.12.
+            collections::note_start();
+            return real(state);
+        }
+        let status = real(state);
+        let Some(prepare) = PREPARE.get() else { return status };
         if c::PyStatus_Exception(status) != 0 {
             return status;
         }
@@ -48,10 +68,23 @@ unsafe fn prepare(state: *mut c::PyThreadState, status: c::PyStatus) -> c::PySta
 
 #[cfg(Py_3_12)]
 interpose! {
+    fn _PyImport_InitCore(state: *mut c::PyThreadState, importlib: *mut c::PyObject, installs: c_int) -> c::PyStatus,
+    // SAFETY: makes a value.
+    else { let _ = (state, importlib, installs); unsafe { c::PyStatus_Ok() } };
+    {
+        if is_main(state) {
+            collections::note_start();
+        }
+        real(state, importlib, installs)
+    }
+}
+
+#[cfg(Py_3_12)]
+interpose! {
     fn _PyImport_InitExternal(state: *mut c::PyThreadState) -> c::PyStatus,
     // SAFETY: makes a value.
     else unsafe { c::PyStatus_Ok() };
-    { prepare(state, real(state)) }
+    { complete(state, real) }
 }
 
 #[cfg(not(Py_3_12))]
@@ -59,5 +92,5 @@ interpose! {
     fn _PyImportZip_Init(state: *mut c::PyThreadState) -> c::PyStatus,
     // SAFETY: makes a value.
     else unsafe { c::PyStatus_Ok() };
-    { prepare(state, real(state)) }
+    { complete(state, real) }
 }

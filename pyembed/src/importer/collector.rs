@@ -6,12 +6,13 @@
 //! as a running program does sees a collection; afterwards the survivors go to the oldest
 //! generation without having been looked at. They stay collectable.
 //!
-//! The collections at the end of the interpreter are CPython's own and see every object, because what holds data
-//! until it is finalised may hang on anything.
+//! What the start has made is set aside from collections as long as the program runs, because nothing of it is garbage.
+//! Whoever imports `gc` finds nothing set aside. The collections at the end of the interpreter are CPython's own and see
+//! every object, because what holds data until it is finalised may hang on anything.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::ffi::{Attached, Kept, Object, Own, Result};
+use crate::ffi::{self, Attached, Kept, Object, Own, Result};
 
 /// Allocations between two collections while an import runs.
 const RAISED: i64 = 100_000;
@@ -29,11 +30,20 @@ struct Functions {
     get_freeze_count: Kept,
     freeze: Kept,
     unfreeze: Kept,
+    /// Whether what is frozen is what the start has made.
+    is_aside: AtomicBool,
+    /// Whether `gc` was imported before.
+    is_known: bool,
 }
 
 /// Looks the collector's functions up.
 pub(super) fn install(attached: Attached<'_>) -> Result<()> {
+    let is_known = attached.loaded_module("gc")?.is_some();
     let gc = attached.import(c"gc")?;
+    if !is_known {
+        // `python` has not imported it either.
+        attached.sys(c"modules")?.call_method(c"pop", [&attached.string("gc")?])?;
+    }
     let functions = Functions {
         get_threshold: gc.attribute(c"get_threshold")?.keep(),
         set_threshold: gc.attribute(c"set_threshold")?.keep(),
@@ -41,9 +51,36 @@ pub(super) fn install(attached: Attached<'_>) -> Result<()> {
         get_freeze_count: gc.attribute(c"get_freeze_count")?.keep(),
         freeze: gc.attribute(c"freeze")?.keep(),
         unfreeze: gc.attribute(c"unfreeze")?.keep(),
+        is_aside: AtomicBool::new(false),
+        is_known,
     };
     FUNCTIONS.get_or_set(functions);
     Ok(())
+}
+
+/// Sets aside what the start has made, and lets collections begin.
+pub(super) fn begin(attached: Attached<'_>) -> Result<()> {
+    // CPython 3.12 sets some of it aside itself.
+    if let Some(gc) = FUNCTIONS.get()
+        && gc.get_freeze_count.get(attached).call([])?.as_integer()? == 0
+    {
+        gc.freeze.get(attached).call([])?;
+        if ffi::before_end(thaw) && !gc.is_known {
+            gc.is_aside.store(true, Ordering::Relaxed);
+        } else {
+            gc.unfreeze.get(attached).call([])?;
+        }
+    }
+    ffi::resume(attached);
+    Ok(())
+}
+
+/// Gives what the start has made back to the collections.
+pub(super) fn thaw(attached: Attached<'_>) -> Result<()> {
+    match FUNCTIONS.get().filter(|gc| gc.is_aside.swap(false, Ordering::Relaxed)) {
+        Some(gc) => gc.unfreeze.get(attached).call([]).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// Runs `body`, an import, with the collector's threshold raised.
@@ -89,7 +126,9 @@ impl Functions {
         }
         // Freezing and thawing moves all generations into the oldest at no cost. What an application
         // has frozen itself must not be thawed.
-        if self.get_freeze_count.get(attached).call([])?.as_integer()? == 0 {
+        if self.is_aside.swap(false, Ordering::Relaxed)
+            || self.get_freeze_count.get(attached).call([])?.as_integer()? == 0
+        {
             self.freeze.get(attached).call([])?;
             self.unfreeze.get(attached).call([])?;
         }

@@ -117,7 +117,7 @@ pub(crate) fn install(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     ffi::prepare_by(install_again);
     startup::adopt(attached)?;
     startup::hide_frozen();
-    Ok(())
+    collector::begin(attached)
 }
 
 /// What the main interpreter was started with.
@@ -128,7 +128,8 @@ fn install_again(attached: Attached<'_>) -> Result<()> {
     let config = MAIN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(config) = config else { return Ok(()) };
     put_first(attached, &config)?;
-    startup::adopt(attached)
+    startup::adopt(attached)?;
+    collector::begin(attached)
 }
 
 /// Makes the importer and puts it first.

@@ -21,6 +21,9 @@ pub(super) static FIND_SPEC: Function = Function {
         let name = arguments.required(0);
         // A `str` with surrogates is the name of no module in the blob.
         let Some(name) = name.text() else { return Ok(attached.none()) };
+        if name == "gc" {
+            collector::thaw(attached)?;
+        }
         match State::checked(attached, name, State::get().blob.module(name))? {
             // Python's own importer knows what is compiled in.
             None

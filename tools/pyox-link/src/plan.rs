@@ -274,10 +274,13 @@ fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<S
         "-Wl,--strip-all".to_owned(),
         "-static-libgcc".to_owned(),
     ];
-    // Interpreters that come later get the importer, too.
-    let new =
-        if version.starts_with("3.11.") { "_PyImportZip_Init" } else { "_PyImport_InitExternal" };
-    arguments.push(wrap(new));
+    // Where interpreters start, all of which get the importer, and where they end.
+    let start: &[&str] = if version.starts_with("3.11.") {
+        &["_PyImportZip_Init"]
+    } else {
+        &["_PyImport_InitCore", "_PyImport_InitExternal"]
+    };
+    arguments.extend(start.iter().chain(&["_PyGC_CollectNoFail"]).map(|name| wrap(name)));
     match mode {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
