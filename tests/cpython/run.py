@@ -51,9 +51,6 @@ SPLIT = {
 # What tests import and pyox-collect leaves out, as far as the distribution has it.
 INCLUDES = ("ensurepip", "idlelib", "turtledemo")
 EXTENSIONS = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xxlimited\w*|xxsubtype")
-# Children that tests start by `sys.executable` are Pythons.
-COLLECT = ("--interpreter",)
-
 ABSENT = "not run"
 # So many methods of a module that differ in the same way have one row of the table.
 MANY = 12
@@ -118,7 +115,7 @@ def build(distribution, folder, collect=(), link=()):
         folder / "methods.blob",
         folder / "methods",
     )
-    options = [*distribution.includes(), *COLLECT, *collect]
+    options = [*distribution.includes(), *collect]
     tool("collect", "-d", distribution.path, HERE / "methods.py", *options, "-o", manifest)
     tool("pack", manifest, "-d", distribution.path, "-o", blob)
     tool("link", blob, "-d", distribution.path, *link, "-o", executable)

@@ -66,7 +66,7 @@ struct State {
 static STATE: Own<State> = Own::new();
 
 /// The importer's methods.
-static METHODS: [&Function; 18] = [
+static METHODS: [&Function; 15] = [
     &modules::FIND_SPEC,
     &modules::CREATE_MODULE,
     &modules::EXEC_MODULE,
@@ -77,12 +77,9 @@ static METHODS: [&Function; 18] = [
     &modules::IS_PACKAGE,
     &resources::GET_DATA,
     &resources::GET_RESOURCE_READER,
-    &resources::LIST_FILES,
-    &resources::READ,
-    &resources::KIND,
     &resources::REAL_PATH,
     &path_entries::PATH_HOOK,
-    &path_entries::LIST_MODULES,
+    &path_entries::ITER_MODULES,
     &path_entries::FIND_IN,
     &path_entries::SPEC,
 ];

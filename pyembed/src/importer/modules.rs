@@ -137,16 +137,17 @@ pub(super) static GET_FILENAME: Function = Function {
     name: c"get_filename",
     parameters: &["fullname"],
     required: 1,
-    body: |attached, arguments| {
-        let module = named(attached, &arguments)?;
-        match location_of(attached, &module)? {
-            Some(location) => State::get().file_name(attached, module.name, location),
-            None => {
-                Err(attached.raise_import_error("a namespace package has no file", module.name))
-            }
-        }
-    },
+    body: |attached, arguments| filename_of(attached, arguments.required(0).as_str()?),
 };
+
+/// What the `__file__` of the module of that name is.
+pub(super) fn filename_of<'py>(attached: Attached<'py>, name: &str) -> Result<Object<'py>> {
+    let module = find(attached, name)?;
+    match location_of(attached, &module)? {
+        Some(location) => State::get().file_name(attached, module.name, location),
+        None => Err(attached.raise_import_error("a namespace package has no file", module.name)),
+    }
+}
 
 /// `is_package(fullname)`
 pub(super) static IS_PACKAGE: Function = Function {

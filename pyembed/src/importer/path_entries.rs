@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::modules::{find, location_of, spec_of};
+use pyox_blob::Module;
+use pyox_blob::layout::ModuleKind;
+
+use super::modules::{filename_of, find, location_of, spec_of};
 use super::python::{Half, python_half};
 use super::{State, resources};
-use crate::ffi::{Attached, Exception, Function, Result};
+use crate::ffi::{Attached, Exception, Function, Object, Result};
 
 static PYTHON: Half = python_half!("path_entries.py");
+static RENAMED: Half = python_half!("renamed.py");
 
 /// The path hook for paths below the executable's.
 pub(super) static PATH_HOOK: Function = Function {
@@ -16,15 +20,29 @@ pub(super) static PATH_HOOK: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let path = arguments.required(0);
-        match State::get().location(path)? {
-            Some(location) => {
-                let location = attached.string(&location)?;
-                PYTHON.get(attached, c"PathEntryFinder")?.call([path, &location])
-            }
-            None => Err(attached.raise(Exception::ImportError, "not a path of this executable")),
+        let Some(location) = State::get().location(path)? else {
+            return Err(attached.raise(Exception::ImportError, "not a path of this executable"));
+        };
+        let folder = location.trim_matches('/');
+        if !is_folder(attached, folder)? {
+            return Err(attached.raise(Exception::ImportError, "not a folder of this executable"));
         }
+        PYTHON.get(attached, c"PathEntryFinder")?.call([path, &attached.string(folder)?])
     },
 };
+
+/// Whether a folder holds files or, where sources were left out, modules.
+fn is_folder(attached: Attached<'_>, folder: &str) -> Result<bool> {
+    let blob = &State::get().blob;
+    if resources::is_folder(blob, folder) {
+        return Ok(true);
+    }
+    if State::checked(attached, folder, blob.module("encodings"))?.is_some_and(|m| m.file.is_some())
+    {
+        return Ok(false);
+    }
+    modules_in(attached, folder).map(|modules| !modules.is_empty())
+}
 
 /// `_spec(fullname)`: the spec of a packed module, whatever comes before it on `sys.path`.
 pub(super) static SPEC: Function = Function {
@@ -37,58 +55,112 @@ pub(super) static SPEC: Function = Function {
     },
 };
 
-/// `_list_modules(folder)`: modules directly in a folder, `(name, is package)` each, by the names of their files.
-pub(super) static LIST_MODULES: Function = Function {
-    name: c"_list_modules",
-    parameters: &["folder"],
-    required: 1,
+/// `_iter_modules(folder, prefix)`: modules directly in a folder, `(prefix and name, is package)` each, by the names of
+/// their files.
+pub(super) static ITER_MODULES: Function = Function {
+    name: c"_iter_modules",
+    parameters: &["folder", "prefix"],
+    required: 2,
     body: |attached, arguments| {
-        let folder = arguments.required(0).as_str()?;
-        let mut names = BTreeMap::new();
-        for module in State::get().blob.modules() {
-            let module = State::checked(attached, folder, module)?;
-            if let Some(location) = location_of(attached, &module)?
-                && let (around, name) = place(location, module.is_package)
-                && around == folder
-            {
-                names.insert(name, module.is_package);
-            }
-        }
-        let pairs = names.into_iter();
-        let pairs = pairs.map(|(name, is_package)| resources::pair(attached, name, is_package));
+        let prefix = arguments.required(1);
+        let modules = modules_in(attached, arguments.required(0).as_str()?)?.into_iter();
+        let pairs = modules.map(|(name, is_package)| {
+            let name = prefix.concatenate(&attached.string(name)?)?;
+            attached.tuple([&name, &attached.bool(is_package)])
+        });
         attached.list(pairs.collect::<Result<Vec<_>>>()?)
     },
 };
 
-/// `_find_in(folder, name)`: the full name of the module that an import of `name` from a folder finds, or `None`. For
-/// `__init__` it is the package whose folder it is.
+/// The names of the modules directly in a folder, and whether they are packages. Looks at each of the blob's records.
+fn modules_in(attached: Attached<'_>, folder: &str) -> Result<BTreeMap<&'static str, bool>> {
+    let mut names = BTreeMap::new();
+    for module in State::get().blob.modules() {
+        let module = State::checked(attached, folder, module)?;
+        if let Some(location) = location_of(attached, &module)?
+            && let (around, name) = place(location, module.is_package)
+            && around == folder
+        {
+            names.insert(name, module.is_package);
+        }
+    }
+    Ok(names)
+}
+
+/// `_find_in(path, folder, fullname)`: the spec of what an import of the last part of a name finds in a folder, whose
+/// path is given too; `None` where that is nothing. `__init__` is the package whose folder it is, as a module of it.
 pub(super) static FIND_IN: Function = Function {
     name: c"_find_in",
-    parameters: &["folder", "name"],
-    required: 2,
+    parameters: &["path", "folder", "fullname"],
+    required: 3,
     body: |attached, arguments| {
-        let folder = arguments.required(0).as_str()?;
-        let Some(name) = arguments.required(1).text() else { return Ok(attached.none()) };
-        let state = State::get();
-        let Some((_, inside)) = state.tree.split(folder) else { return Ok(attached.none()) };
-        let package = inside.replace('/', ".");
-        let full = match (name, package.as_str()) {
-            ("__init__", package) => package.to_owned(),
-            (name, "") => name.to_owned(),
-            (name, package) => format!("{package}.{name}"),
+        let (path, folder) = (arguments.required(0), arguments.required(1).as_str()?);
+        let asked = arguments.required(2);
+        // A name with surrogates is no packed file's.
+        let Some(name) = asked.text() else { return Ok(attached.none()) };
+        let tail = name.rsplit_once('.').map_or(name, |(_, tail)| tail);
+        let Some(module) = find_in(attached, folder, tail)? else {
+            return namespace_in(attached, path, folder, tail, asked);
         };
-        let Some(module) = State::checked(attached, &full, state.blob.module(&full))? else {
-            return Ok(attached.none());
-        };
-        let location = location_of(attached, &module)?.unwrap_or_default();
-        let is_there = if name == "__init__" {
-            location.rsplit_once('/').is_some_and(|(around, _)| around == folder)
-        } else {
-            place(location, module.is_package) == (folder, name)
-        };
-        if is_there { attached.string(&full) } else { Ok(attached.none()) }
+        if module.name == name {
+            return spec_of(attached, &module, None);
+        }
+        let full = attached.string(module.name)?;
+        let loader = RENAMED.get(attached, c"Renamed")?.call([&full])?;
+        if tail == "__init__" {
+            let spec = State::get().module_spec.get(attached).call([asked, &loader])?;
+            spec.set_attribute(c"origin", &filename_of(attached, module.name)?)?;
+            spec.set_attribute(c"has_location", &attached.bool(true))?;
+            return Ok(spec);
+        }
+        let spec = spec_of(attached, &module, None)?;
+        spec.set_attribute(c"name", asked)?;
+        spec.set_attribute(c"loader", &loader)?;
+        Ok(spec)
     },
 };
+
+/// The module that an import of `tail` from a folder finds.
+fn find_in(attached: Attached<'_>, folder: &str, tail: &str) -> Result<Option<Module<'static>>> {
+    let state = State::get();
+    let Some((_, inside)) = state.tree.split(folder) else { return Ok(None) };
+    let package = inside.replace('/', ".");
+    let full = match (tail, package.as_str()) {
+        ("__init__", package) => package.to_owned(),
+        (tail, "") => tail.to_owned(),
+        (tail, package) => format!("{package}.{tail}"),
+    };
+    let Some(module) = State::checked(attached, &full, state.blob.module(&full))? else {
+        return Ok(None);
+    };
+    let location = location_of(attached, &module)?.unwrap_or_default();
+    let is_there = if tail == "__init__" {
+        module.kind == ModuleKind::Package
+            && location.rsplit_once('/').is_some_and(|(around, _)| around == folder)
+    } else {
+        place(location, module.is_package) == (folder, tail)
+    };
+    Ok(Some(module).filter(|_| is_there))
+}
+
+/// A folder is a namespace package to an import, as everywhere (PEP 420).
+fn namespace_in<'py>(
+    attached: Attached<'py>,
+    path: &Object<'py>,
+    folder: &str,
+    tail: &str,
+    fullname: &Object<'py>,
+) -> Result<Object<'py>> {
+    let inside = if folder.is_empty() { tail.to_owned() } else { format!("{folder}/{tail}") };
+    if tail.is_empty() || !resources::is_folder(&State::get().blob, &inside) {
+        return Ok(attached.none());
+    }
+    let spec = State::get().module_spec.get(attached).call([fullname, &attached.none()])?;
+    let path = path.call_method(c"rstrip", [&attached.string("/")?])?;
+    let path = path.concatenate(&attached.string(&format!("/{tail}"))?)?;
+    spec.set_attribute(c"submodule_search_locations", &attached.list([path])?)?;
+    Ok(spec)
+}
 
 /// The folder that a module is imported from, and its name there: `a/b` and `c` for `a/b/c.py` and `a/b/c/__init__.py`.
 pub(super) fn place(location: &str, is_package: bool) -> (&str, &str) {

@@ -1,6 +1,6 @@
 //! The halves of this module's parts that are written in Python.
 //!
-//! Each lies beside the Rust file of its name and is compiled when something in it is first needed, with
+//! Each lies beside the Rust file that uses it and is compiled when something in it is first needed, so it is short. It has
 //! `Importer` and `ROOT`, the executable's path, as globals. A location is a path below ROOT, with `/`
 //! between its parts.
 
@@ -43,16 +43,14 @@ impl Half {
     }
 
     fn run<'py>(&self, attached: Attached<'py>) -> Result<Object<'py>> {
-        let name = attached.string("pyembed")?;
-        let module = attached.import(c"types")?.call_method(c"ModuleType", [&name])?;
-        let namespace = module.namespace()?;
+        let builtins = attached.import(c"builtins")?;
+        let namespace = builtins.call_method(c"dict", [])?;
+        namespace.set_item(c"__name__", &attached.string("pyembed")?)?;
         // As `exec` has it; what C code imports on behalf of a function goes by it.
-        namespace.set_item(c"__builtins__", &attached.import(c"builtins")?)?;
+        namespace.set_item(c"__builtins__", &builtins)?;
         namespace.set_item(c"Importer", &State::get().class.get(attached))?;
         namespace.set_item(c"ROOT", &State::get().root.get(attached))?;
         attached.compile(self.source, c"<pyembed>")?.execute(&namespace)?;
-        // The module owns its namespace: both stay.
-        module.keep();
         Ok(self.namespace.get_or_set(namespace.keep()).get(attached))
     }
 }

@@ -1,0 +1,68 @@
+//! Modules that need to be told where they are, once their code has run. They are few: all else finds files as everywhere.
+//!
+//! What a module is told in Python stands in a file of the module's name.
+
+use std::path::Path;
+
+use super::State;
+use super::python::{Half, python_half};
+use crate::ffi::{Attached, Object, Result};
+
+static METADATA: Half = python_half!("metadata.py");
+static POSIXPATH: Half = python_half!("posixpath.py");
+static READERS: Half = python_half!("readers.py");
+static SSL: Half = python_half!("ssl.py");
+
+/// To be called with each module that has run.
+pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
+    let attached = module.attached();
+    match name {
+        "importlib.abc" => register_importer(attached, module),
+        "importlib.metadata" if State::get().locations.are_some() => METADATA.patch(module),
+        "importlib.resources.readers" if cfg!(Py_3_13) => READERS.patch(module),
+        "posixpath" if cfg!(Py_3_13) => POSIXPATH.patch(module),
+        "ssl" if !has_certificates(module)? => SSL.patch(module),
+        "pkg_resources" => serve_pkg_resources(attached, module),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the importer an instance of the classes whose methods it has.
+fn register_importer(attached: Attached<'_>, abc: &Object<'_>) -> Result<()> {
+    let importer = importer_type(attached)?;
+    for class in [c"MetaPathFinder", c"ExecutionLoader", c"ResourceLoader"] {
+        abc.attribute(class)?.call_method(c"register", [&importer])?;
+    }
+    Ok(())
+}
+
+/// Teaches setuptools' `pkg_resources`, which knows finders and loaders by their types.
+fn serve_pkg_resources(attached: Attached<'_>, pkg_resources: &Object<'_>) -> Result<()> {
+    let root = State::get().root.get(attached);
+    let finder = pkg_resources.call_method(c"get_importer", [&root])?.attribute(c"__class__")?;
+    let find = pkg_resources.attribute(c"find_on_path")?;
+    pkg_resources.call_method(c"register_finder", [&finder, &find])?;
+    let provider = pkg_resources.attribute(c"DefaultProvider")?;
+    pkg_resources.call_method(c"register_loader_type", [&importer_type(attached)?, &provider])?;
+    // What it has gathered before it knew.
+    pkg_resources.call_method(c"_initialize_master_working_set", [])?;
+    Ok(())
+}
+
+fn importer_type(attached: Attached<'_>) -> Result<Object<'_>> {
+    State::get().class.get(attached).attribute(c"__class__")
+}
+
+/// Whether OpenSSL has certificates where its builder had them; elsewhere it has to be told.
+fn has_certificates(ssl: &Object<'_>) -> Result<bool> {
+    let defaults = ssl.attribute(c"_ssl")?.call_method(c"get_default_verify_paths", [])?;
+    // The name of a variable and a file, the name of a variable and a folder.
+    Ok(defaults.item_at(1)?.as_str().is_ok_and(|path| Path::new(path).exists()))
+}
+
+impl Half {
+    /// Calls its `patch` with a module.
+    fn patch(&self, module: &Object<'_>) -> Result<()> {
+        self.get(module.attached(), c"patch")?.call([module]).map(|_| ())
+    }
+}
