@@ -85,7 +85,7 @@ pub mod module {
     pub const FLAGS: usize = 30;
     /// u32: number of the project's record.
     pub const PROJECT: usize = 32;
-    /// u32: where in the code object the name of its file stands, see [`crate::Module::file_name`]; 0 where that is not
+    /// u32: where in the code object the name of its file stands, see [`crate::Blob::file_name`]; 0 where that is not
     /// known.
     pub const FILE_NAME: usize = 36;
     /// u32: zero.

@@ -66,24 +66,18 @@ unsafe extern "C" fn enter(
         let Some(this) = this.as_ref() else { return ptr::null_mut() };
         let attached = Attached::assume();
         let passed = Passed { args, count, keywords };
-        let name = this.name.to_string_lossy();
-        caught(attached, &name, || {
+        let call = AssertUnwindSafe(|| {
             this.collect(attached, passed).and_then(|a| (this.body)(attached, a))
-        })
+        });
+        catch_unwind(call).map_or_else(
+            |_| {
+                let name = this.name.to_string_lossy();
+                attached.raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
+                ptr::null_mut()
+            },
+            |result| result.map_or(ptr::null_mut(), Object::into_ptr),
+        )
     }
-}
-
-/// The result of a call as CPython takes it. A panic becomes a `SystemError` that names the function.
-pub(super) fn caught<'py>(
-    attached: Attached<'py>,
-    name: &str,
-    call: impl FnOnce() -> Result<Object<'py>>,
-) -> *mut c::PyObject {
-    let Ok(result) = catch_unwind(AssertUnwindSafe(call)) else {
-        attached.raise(Exception::SystemError, &format!("pyembed: {name}() panicked"));
-        return ptr::null_mut();
-    };
-    result.map_or(ptr::null_mut(), Object::into_ptr)
 }
 
 impl Function {

@@ -1,9 +1,8 @@
 //! The importer: finder and loader of everything in the blob.
 //!
 //! One Python class, `pyembed.Importer`, whose methods are static, stands first in `sys.meta_path` and is
-//! the `__loader__` of every module it finds. What is asked for at every import is Rust; what only
-//! introspection asks for (resources, metadata, listing) has a half in [`python`], compiled when it is
-//! first needed.
+//! the `__loader__` of every module it finds. Nearly all of it is Rust; the little that must be Python
+//! has a half in [`python`], compiled when it is first needed.
 //!
 //! Locations look like paths below the executable: the module `json.decoder` of `/opt/app` has the `__file__`
 //! `/opt/app/lib/python3.13/json/decoder.py`. `crate::files` serves such paths behind the C library's functions.

@@ -5,8 +5,8 @@
 
 use pyox_blob::Module;
 
-use super::State;
 use super::modules::{find, location_of};
+use super::{State, resources, search};
 use crate::ffi::{Attached, Function, Object, Result};
 
 /// `_find_namespace(fullname, path=None)`: a spec with all portions of a namespace package.
@@ -41,11 +41,7 @@ fn packed<'py>(attached: Attached<'py>, module: &Module<'static>) -> Result<Vec<
     let state = State::get();
     let inside = module.name.replace('.', "/");
     let folders = state.tree.search_path().map(|folder| format!("{folder}/{inside}"));
-    let has_files = |folder: &&String| {
-        let prefix = format!("{folder}/");
-        let first = state.blob.file_at(state.blob.first_file_from(&prefix));
-        first.is_ok_and(|file| file.path.starts_with(&prefix))
-    };
+    let has_files = |folder: &&String| resources::is_folder(&state.blob, folder);
     let mut found: Vec<&String> = folders.iter().filter(has_files).collect();
     if found.is_empty() {
         // Without sources, the modules say where they were.
@@ -83,9 +79,7 @@ fn portions<'py>(
     if outside.is_empty() {
         return Ok(ours);
     }
-    let finder = attached.import(c"_frozen_importlib_external")?.attribute(c"PathFinder")?;
-    let name = attached.string(module.name)?;
-    let found = finder.call_method(c"find_spec", [&name, &attached.list(outside)?])?;
+    let found = search::outside(attached, module.name, outside)?;
     if !found.is_none() && found.attribute(c"loader")?.is_none() {
         let more = found.attribute(c"submodule_search_locations")?;
         ours.call_method(c"extend", [&more])?;

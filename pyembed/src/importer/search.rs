@@ -58,11 +58,19 @@ pub(super) fn look<'py>(
     if before.is_empty() {
         return Ok(Finds::Packed);
     }
-    let finder = attached.import(c"_frozen_importlib_external")?.attribute(c"PathFinder")?;
-    let name = attached.string(module.name)?;
-    let found = finder.call_method(c"find_spec", [&name, &attached.list(before)?])?;
+    let found = outside(attached, module.name, before)?;
     let is_module = !found.is_none() && !found.attribute(c"loader")?.is_none();
     Ok(if is_module { Finds::Other(found) } else { Finds::Packed })
+}
+
+/// The spec of what importlib itself finds under a name in folders that are not the executable's, or `None`.
+pub(super) fn outside<'py>(
+    attached: Attached<'py>,
+    name: &str,
+    folders: Vec<Object<'py>>,
+) -> Result<Object<'py>> {
+    let finder = attached.import(c"_frozen_importlib_external")?.attribute(c"PathFinder")?;
+    finder.call_method(c"find_spec", [&attached.string(name)?, &attached.list(folders)?])
 }
 
 /// The entries of a package's path, or of `sys.path`; none where it is no list, as at the end of an interpreter.
