@@ -41,8 +41,16 @@ target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
 	    $(CARGO) build --package pyembed-runner --profile runtime
 	mkdir -p $(@D) && cp target/runtime/libpyembed_runner.a $@
 
+# A program of pyembed's examples, in place of the one that runs an application; the tests link it.
+EXAMPLES := $(foreach tag,cp311 cp313,target/runtime/examples/$(tag)/libpyembed_runner.a)
+
+target/runtime/examples/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | runtime
+	PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \
+	    $(CARGO) build --package pyembed --example interpreters --profile runtime
+	mkdir -p $(@D) && cp target/runtime/examples/libinterpreters.a $@
+
 # Cargo builds one after another; the libraries share its folder.
-.NOTPARALLEL: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
+.NOTPARALLEL: $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(EXAMPLES)
 
 # No path of the building machine gets into an executable.
 REMAP = --remap-path-prefix=$(CURDIR)=pyox --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
@@ -81,7 +89,7 @@ $(VENV)/ready: tests/requirements.txt | system
 	$(VENV)/bin/pip install --quiet --requirement tests/requirements.txt
 	touch $@
 
-test-python: tools runtime $(VENV)/ready
+test-python: tools runtime $(EXAMPLES) $(VENV)/ready
 	$(VENV)/bin/python -m pytest tests
 
 test-apps: tools runtime

@@ -647,7 +647,7 @@ def test_further_interpreters_import(pyox, source, tmp_path, shape):
     code = """
         import _interpreters, threading
 
-        IMPORT = "import json, helper, sys; assert sys.meta_path[0] is json.__loader__; assert len(open(helper.__file__).read()) == 10"
+        IMPORT = "import json, helper, sys; assert type(json.__loader__).__module__ == sys.meta_path[0].__module__ == 'pyembed'; assert len(open(helper.__file__).read()) == 10"
         for kind in ("isolated", "legacy", "isolated"):
             made = _interpreters.create(kind)
             for text in (IMPORT, "import email.mime.text, decimal", "raise ValueError(1)"):

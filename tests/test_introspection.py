@@ -52,6 +52,32 @@ CASES = {
         names = "Loader", "InspectLoader", "ExecutionLoader", "ResourceLoader"
         print([isinstance(loader, getattr(abc, name)) for name in names for loader in (shelf.__loader__, json.__loader__, shelf.book.__spec__.loader)])
     """,
+    "loaders": """
+        import importlib.abc, importlib.machinery, importlib.util, inspect, json, shelf.book, sys
+        for module in shelf, shelf.book, json, sys.modules["__main__"]:
+            loader = module.__loader__
+            print(loader.name, loader.path == module.__file__, loader.is_package(loader.name), loader.get_filename(), loader == module.__loader__)
+            print(isinstance(loader, importlib.machinery.SourceFileLoader), isinstance(loader, importlib.abc.SourceLoader))
+            print(loader.get_data(loader.path).decode() == loader.get_source(loader.name), loader.path_stats(loader.path)["size"])
+            print([name for name, value in inspect.getmembers(module, inspect.isclass) if name.startswith("__")])
+            try:
+                loader.get_filename("another")
+            except ImportError as error:
+                print(error, error.name)
+        print(hash(shelf.__loader__) == hash(shelf.__spec__.loader), importlib.machinery.FrozenImporter.find_spec("absent"))
+        print(importlib.util.module_from_spec(importlib.util.spec_from_file_location("other", shelf.book.__file__)).__name__)
+        print(inspect.signature(type(shelf.__loader__).is_package))
+    """,
+    "warnings about encodings": """
+        import io, os, pathlib, subprocess, sys
+        code = "import io, pathlib, shelf.book; open(shelf.__file__).close(); pathlib.Path(shelf.__file__).read_text(); io.open(shelf.book.__file__).close()"
+        path = os.pathsep.join([os.path.dirname(os.path.dirname(os.path.abspath(__import__("shelf").__file__)))])
+        done = subprocess.run(
+            [sys.executable, "-X", "warn_default_encoding", "-W", "default::EncodingWarning", "-c", code],
+            capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path},
+        )
+        print(done.returncode, [line.rpartition("/")[2] for line in done.stderr.splitlines() if "EncodingWarning" in line])
+    """,
     "reload": """
         import importlib, io, json, linecache, os, shelf, shelf.book, ssl, threading, traceback
         for module in shelf, shelf.book, json, linecache, os, threading, ssl, io:

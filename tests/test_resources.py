@@ -306,7 +306,7 @@ def test_sources(probe):
             "sourcefile": inspect.getsourcefile(shelf.book)[-13:], "stdlib": "class JSONDecoder" in inspect.getsource(json.decoder),
             "trace": trace, "module": inspect.getmodule(shelf.book.read).__name__,
             "loader": shelf.__loader__.get_source("shelf.book").startswith('"'), "code": shelf.__loader__.get_code("shelf.book").co_filename,
-            "is_package": [shelf.__loader__.is_package(n) for n in ("shelf", "shelf.book")],
+            "is_package": [module.__loader__.is_package(module.__name__) for module in (shelf, shelf.book)],
             "cached": shelf.book.__cached__ is not None, "origin": shelf.book.__spec__.origin == shelf.book.__file__,
         }))
         """,

@@ -24,20 +24,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ffi::{self, Claim};
 
-/// The variable with the number of the socket.
-pub(crate) const VARIABLE: &str = "PYOX_STARTED_BY";
-
 /// How many ancestors are looked at.
 const ANCESTORS: usize = 32;
 
 /// How many processes of the application have started themselves, each by the one before, to become this one.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 
-/// The depth of the process that has started this one, if it is the application's: its own proof. The first call takes
-/// it out of the environment.
+/// The depth of the process that has started this one, if it is the application's: its own proof. The first call looks at
+/// it.
 pub(crate) fn proof() -> Option<u32> {
     static PROOF: OnceLock<Option<u32>> = OnceLock::new();
-    *PROOF.get_or_init(|| match ffi::claim(VARIABLE)? {
+    *PROOF.get_or_init(|| match ffi::claim()? {
         _ if ffi::is_secure() => None,
         Claim::Proven(depth) => Some(depth),
         Claim::OfParent(depth) => is_child_of_itself().then_some(depth),

@@ -19,6 +19,8 @@ pub enum Error {
     },
     /// A setting that this Python does not have, or a value that it cannot take.
     Setting(String),
+    /// The process has an interpreter already, or the rest of one whose start has failed.
+    Occupied,
     /// CPython refused to start.
     Start(String),
     /// CPython wants the process to end with this exit status; it has said why.
@@ -36,6 +38,9 @@ impl fmt::Display for Error {
             Self::Python { expected, found } => {
                 write!(f, "blob: made for {expected}, but this executable holds {found}")
             }
+            Self::Occupied => f.write_str(
+                "python: expected a process without an interpreter, found one that runs or has failed to start",
+            ),
             Self::Setting(what) => write!(f, "configuration: {what}"),
             Self::Start(why) => write!(f, "python: {why}"),
             Self::Exit(status) => write!(f, "python: exit status {status}"),

@@ -48,7 +48,7 @@ const LONG_FLAGS: [&[u8]; 5] =
 /// Decides, and leaves the application's own command line.
 pub(crate) fn settle(config: &mut PythonConfig) -> Role {
     let interpreter = config.record.interpreter;
-    // Taken out of the environment in any case.
+    // Looked at in any case: it may have brought a descriptor.
     let proof = child::proof();
     let has_proof = proof.is_some();
     child::set_depth(proof.unwrap_or(0));

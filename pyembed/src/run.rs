@@ -5,7 +5,7 @@ use std::ffi::CString;
 use pyox_blob::config::Run;
 
 use crate::PythonConfig;
-use crate::ffi::{self, Attached, Exception, Object, Result};
+use crate::ffi::{self, Attached, Exception, Interpreter, Object, Result};
 use crate::importer;
 use crate::role::Role;
 
@@ -16,12 +16,13 @@ const FLUSH_FAILED: i32 = 120;
 const MISUSED: i32 = 2;
 
 /// Runs what the configuration says and ends the interpreter.
-pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
+pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
+    let attached = interpreter.attached();
     match &config.role {
         Role::Refused { what, hint } => {
             eprintln!("{}: error: {what}", name_of(config));
             eprintln!("{}: hint: {hint}", name_of(config));
-            ffi::finalize(attached);
+            interpreter.finalize();
             return MISUSED;
         }
         Role::Python { has_site } => {
@@ -30,11 +31,11 @@ pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
             if *has_site {
                 attached.quietly(|| site_builtins(attached));
             }
-            return ffi::run_main(attached);
+            return interpreter.run_main();
         }
         Role::Application if config.record.run == Run::Repl => {
             attached.quietly(|| site_builtins(attached));
-            return ffi::run_main(attached);
+            return interpreter.run_main();
         }
         Role::Application => {}
     }
@@ -46,7 +47,7 @@ pub(crate) fn main(attached: Attached<'_>, config: &PythonConfig) -> i32 {
         ffi::print_exception(attached);
         (1, interrupted)
     };
-    let flushed = ffi::finalize(attached);
+    let flushed = interpreter.finalize();
     if interrupted {
         // Whoever waits for this process must see that Ctrl-C ended it.
         ffi::die_of_interrupt();

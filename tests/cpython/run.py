@@ -15,6 +15,7 @@ none, 2 an error.
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import fnmatch
 import json
 import os
@@ -23,6 +24,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -34,6 +37,8 @@ PAGE = ROOT / "docs" / "fidelity.md"
 
 # No method of CPython's tests is silent for longer, but for those that need `-u cpu`.
 SILENCE = 90
+# No process may have more address space; a test that runs wild must not take the machine's memory.
+MEMORY = 8 << 30
 # How often a module goes on behind a method that crashed or hung.
 RESTARTS = 12
 # Packages of tests that take minutes; each of their modules runs by itself.
@@ -54,6 +59,10 @@ EXTENSIONS = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xxlimited\w*|xxsubty
 ABSENT = "not run"
 # So many methods of a module that differ in the same way have one row of the table.
 MANY = 12
+
+
+# Set when the run is to end early.
+STOPPED = threading.Event()
 
 
 class Failed(Exception):
@@ -115,7 +124,8 @@ def build(distribution, folder, collect=(), link=()):
         folder / "methods.blob",
         folder / "methods",
     )
-    options = [*distribution.includes(), *collect]
+    # `python` writes `.pyc` files, and an executable only if it is told to.
+    options = [*distribution.includes(), "--config", "write_bytecode=1", *collect]
     tool("collect", "-d", distribution.path, HERE / "methods.py", *options, "-o", manifest)
     tool("pack", manifest, "-d", distribution.path, "-o", blob)
     tool("link", blob, "-d", distribution.path, *link, "-o", executable)
@@ -145,8 +155,20 @@ def ended(process, records, limit):
         now = records.stat().st_size if records.exists() else 0
         if now != size:
             size, since = now, time.monotonic()
-        elif time.monotonic() - since > limit:
+        elif STOPPED.is_set() or time.monotonic() - since > limit:
             return False
+
+
+def end_all(process, scratch):
+    """Ends the process and all that the tests have started, in sessions of their own as well."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    home = f"HOME={scratch / 'home'}".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if home in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def read(records):
@@ -170,10 +192,12 @@ def run(command, module, scratch, limit):
     for name in ("work", "home", "tmp"):
         (scratch / name).mkdir(parents=True)
     records = scratch / "records"
+    # Children end with this program, however it ends.
+    guarded = ["setpriv", "--pdeathsig", "KILL", "prlimit", f"--as={MEMORY}", "--"]
     for _ in range(RESTARTS):
         with (scratch / "output").open("wb") as output:
             process = subprocess.Popen(
-                [*map(str, command), str(records), f"test.{module}"],
+                [*guarded, *map(str, command), str(records), f"test.{module}"],
                 cwd=scratch / "work",
                 env=environment(scratch),
                 stdin=subprocess.DEVNULL,
@@ -182,12 +206,10 @@ def run(command, module, scratch, limit):
                 start_new_session=True,
             )
             whole = ended(process, records, limit)
-            # What the tests have started ends with them.
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            end_all(process, scratch)
             status = process.wait()
+        if STOPPED.is_set():
+            break
         outcomes, started, end = read(records)
         if end:
             break
@@ -218,25 +240,27 @@ def different(disk, packed):
 
 
 def compare(distribution, executable, module, folder, limit=SILENCE):
-    """What a module gave on both sides."""
+    """What a module gave on both sides; nothing where the run has been stopped."""
+    folder.mkdir(exist_ok=True)
     sides = {
         "disk": [distribution.python, "-I", "-S", HERE / "methods.py"],
         "packed": [executable],
     }
+    if STOPPED.is_set():
+        return None
     start = time.monotonic()
-    once = {
-        side: run(command, module, folder / module / side, limit) for side, command in sides.items()
-    }
+    # Names of sockets must be short.
+    scratch = Path(tempfile.mkdtemp(dir=folder))
+    once = {side: run(command, module, scratch, limit) for side, command in sides.items()}
     differ = different(once["disk"], once["packed"])
     if differ:
-        again = {
-            side: run(command, module, folder / module / side, limit)
-            for side, command in sides.items()
-        }
+        again = {side: run(command, module, scratch, limit) for side, command in sides.items()}
         second = different(again["disk"], again["packed"])
         # Neither chance nor load makes a difference.
         differ = {name: pair for name, pair in differ.items() if name in second}
-    shutil.rmtree(folder / module, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
+    if STOPPED.is_set():
+        return None
     counts = collections.Counter(outcome for outcome, _ in once["disk"].values())
     return {
         "module": module,
@@ -425,16 +449,26 @@ def main():
     if args.rest:
         modules = [module for module in modules if not (results / f"{module}.json").exists()]
     unexplained = 0
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: STOPPED.set())
+    with (
+        tempfile.TemporaryDirectory(prefix="pyox-") as scratch,
+        concurrent.futures.ThreadPoolExecutor(args.jobs) as pool,
+    ):
         work = [
-            pool.submit(compare, distribution, executable, module, folder / "scratch", args.silence)
+            pool.submit(compare, distribution, executable, module, Path(scratch), args.silence)
             for module in modules
         ]
         for done in concurrent.futures.as_completed(work):
             result = done.result()
+            if result is None:
+                continue
             (results / f"{result['module']}.json").write_text(json.dumps(result, indent=1))
             unexplained += sum(reasons.of(method) is None for method in result["differ"])
             print(report(result, reasons), flush=True)
+    if STOPPED.is_set():
+        print("run.py: stopped; --rest goes on", file=sys.stderr)
+        return 2
     for pattern in reasons.unused(modules):
         print(f"differs no more: {pattern}")
     if args.prune:

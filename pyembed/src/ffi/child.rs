@@ -1,8 +1,9 @@
 //! What a process was started with, beside its command line: a proof in the environment, and more rights than others.
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, c_int};
 use std::mem::size_of;
 use std::ptr;
+use std::sync::OnceLock;
 
 /// Whether the kernel has given this process more rights than whoever has started it.
 pub(crate) fn is_secure() -> bool {
@@ -19,21 +20,34 @@ pub(crate) enum Claim {
     OfParent(u32),
 }
 
-/// Takes a variable out of the environment, with the socket whose descriptor it may name.
-pub(crate) fn claim(variable: &str) -> Option<Claim> {
-    let name = CString::new(variable).ok()?;
-    // SAFETY: nobody else uses the environment: it is the start, and there is one thread. The value is a C string of the
-    // block that the kernel has made, or of the C library; each of its bytes can be written.
-    let value = unsafe {
-        let value = libc::getenv(name.as_ptr());
-        if value.is_null() {
-            return None;
+/// The variable that says so.
+pub(crate) const VARIABLE: &str = "PYOX_STARTED_BY";
+const NAME: &CStr = c"PYOX_STARTED_BY";
+
+/// What stood in the variable.
+static VALUE: OnceLock<String> = OnceLock::new();
+
+/// Takes the variable out of the environment before `main`, while there is one thread.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_START: extern "C" fn() = take_variable;
+
+extern "C" fn take_variable() {
+    // SAFETY: nobody else uses the environment yet. The value is a C string of the block that the kernel has made; each of
+    // its bytes can be written.
+    unsafe {
+        let value = libc::getenv(NAME.as_ptr());
+        if !value.is_null() {
+            VALUE.get_or_init(|| CStr::from_ptr(value).to_string_lossy().into_owned());
+            ptr::write_bytes(value, b' ', libc::strlen(value));
+            libc::unsetenv(NAME.as_ptr());
         }
-        let text = CStr::from_ptr(value).to_string_lossy().into_owned();
-        ptr::write_bytes(value, b' ', libc::strlen(value));
-        libc::unsetenv(name.as_ptr());
-        text
-    };
+    }
+}
+
+/// What the variable has claimed, and the socket whose descriptor it may have named, which is closed. To be called once.
+pub(crate) fn claim() -> Option<Claim> {
+    let value = VALUE.get()?;
     let (descriptor, said) = value.split_once(':')?;
     let said = said.parse().ok()?;
     if descriptor.is_empty() {

@@ -3,7 +3,7 @@
 //! A [`Function`] takes its arguments by position or by keyword. Whatever happens in it ends as a result
 //! or a Python exception: a panic becomes a `SystemError` and never crosses into C.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -84,12 +84,13 @@ impl Function {
     /// The Python object for it.
     pub(crate) fn object<'py>(&'static self, attached: Attached<'py>) -> Result<Object<'py>> {
         let module = attached.string("pyembed")?;
-        // CPython keeps a pointer to the definition; functions are made once and stay.
+        // CPython keeps pointers to the definition and its text; functions are made once and stay.
+        let signature = CString::new(self.signature()).unwrap_or_default().into_raw();
         let definition = Box::leak(Box::new(c::PyMethodDef {
             ml_name: self.name.as_ptr(),
             ml_meth: c::PyMethodDefPointer { PyCFunctionFastWithKeywords: enter },
             ml_flags: c::METH_FASTCALL | c::METH_KEYWORDS,
-            ml_doc: c"".as_ptr(),
+            ml_doc: signature,
         }));
         // SAFETY: definition, names and `self` are static, and `enter` takes the pointer for what it is.
         unsafe {
@@ -97,6 +98,16 @@ impl Function {
             let capsule = attached.owned(c::PyCapsule_New(pointer, CAPSULE.as_ptr(), None))?;
             attached.owned(c::PyCFunction_NewEx(definition, capsule.as_ptr(), module.as_ptr()))
         }
+    }
+
+    /// What `inspect.signature` reads.
+    fn signature(&self) -> String {
+        let parameters = self.parameters.iter().enumerate().map(|(place, name)| {
+            let default = if place < self.required { "" } else { "=None" };
+            format!("{name}{default}")
+        });
+        let parameters = parameters.collect::<Vec<_>>().join(", ");
+        format!("{}({parameters})\n--\n\n", self.name.to_string_lossy())
     }
 
     /// Puts the arguments of a call in the order of the parameters.

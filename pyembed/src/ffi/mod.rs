@@ -23,16 +23,16 @@ mod static_executable;
 mod subinterpreters;
 
 pub(crate) use arenas::use_large_pages;
-pub(crate) use child::{Claim, claim, is_secure};
+pub(crate) use child::{Claim, VARIABLE, claim, is_secure};
 pub(crate) use collections::{before_end, resume, start_without_collections};
 pub(crate) use function::{Arguments, Function};
 pub(crate) use library::{LoadedLibrary, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go};
-pub(crate) use start::{Config, PathField, PreConfig, Status};
+pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};
 pub(crate) use start::{
-    bytecode_magic, decoded, die_of_interrupt, finalize, freeze, hide_frozen, initialize,
-    locale_encoding, pre_initialize, print_exception, python_version, run_main, watch_imports,
+    bytecode_magic, decoded, die_of_interrupt, freeze, locale_encoding, pre_initialize,
+    print_exception, python_version, unfreeze, watch_imports,
 };
 pub(crate) use subinterpreters::prepare_by;

@@ -1,12 +1,14 @@
 //! Starting the interpreter and ending it: PEP 587's structures and the table of frozen modules.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as c;
 
@@ -253,22 +255,10 @@ pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)
     unsafe { c::PyImport_FrozenModules = table.leak().as_ptr() };
 }
 
-/// Hides frozen modules from now on: the importer has them. CPython takes a module without code for none of its frozen
-/// ones.
-pub(crate) fn hide_frozen(names: impl Iterator<Item = &'static str>) {
-    let hidden = |name: *const c_char| c::_frozen {
-        name,
-        code: ptr::null(),
-        size: 0,
-        is_package: 0,
-        #[cfg(not(Py_3_13))]
-        get_code: None,
-    };
-    let entries = names.filter_map(|name| Some(hidden(CString::new(name).ok()?.into_raw())));
-    let table: Vec<_> = entries.chain([hidden(ptr::null())]).collect();
-    // SAFETY: the table ends with an entry without a name and is never freed. CPython reads the variable when it looks
-    // for a module; whichever of the tables it finds is right.
-    unsafe { c::PyImport_FrozenModules = table.leak().as_ptr() };
+/// Takes that table away: the importer has the modules from now on.
+pub(crate) fn unfreeze() {
+    // SAFETY: CPython reads the variable when it looks for a module, and takes null for no table.
+    unsafe { c::PyImport_FrozenModules = ptr::null() };
 }
 
 /// What is told the name of each module before it is looked for.
@@ -276,14 +266,14 @@ type Watch = fn(Attached<'_>, &str) -> super::Result<()>;
 
 static WATCH: OnceLock<Watch> = OnceLock::new();
 
-/// Has a function called before each import that has to look for its module, from the interpreter's start on.
+/// Has a function called before each import that has to look for its module, from the next start of an interpreter to
+/// its end. Of all calls in a process the first one's function counts.
 ///
 /// It is an audit hook, which cannot be taken back and costs every audited event a call.
 pub(crate) fn watch_imports(watch: Watch) {
-    if WATCH.set(watch).is_ok() {
-        // SAFETY: the hook is a function of this crate and needs no data.
-        unsafe { PySys_AddAuditHook(Some(audit), ptr::null_mut()) };
-    }
+    WATCH.get_or_init(|| watch);
+    // SAFETY: the hook is a function of this crate and needs no data.
+    unsafe { PySys_AddAuditHook(Some(audit), ptr::null_mut()) };
 }
 
 /// The audit hook of [`watch_imports`]. Of the event `import` the first argument is the module's name.
@@ -357,37 +347,101 @@ unsafe extern "C-unwind" {
     fn pthread_exit(value: *mut c_void) -> !;
 }
 
-/// Starts the interpreter; the calling thread is then attached to it.
-pub(crate) fn initialize(config: &Config) -> Result<Attached<'static>, Status> {
-    // SAFETY: the configuration is initialised; on success this thread holds the GIL, and `finalize`
-    // takes the proof back.
-    unsafe {
-        check(c::Py_InitializeFromConfig(&raw const config.0))?;
-        Ok(Attached::assume())
+/// The right to the one main interpreter that a process can have at a time.
+#[derive(Debug)]
+pub(crate) struct Place(());
+
+/// Whether somebody has it.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Place {
+    /// None while another has it, or where code that is not ours has started an interpreter.
+    pub(crate) fn take() -> Option<Self> {
+        if IS_TAKEN.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        let place = Self(());
+        // SAFETY: both functions may be called at any time.
+        let is_free = unsafe { c::Py_IsInitialized() == 0 && _Py_IsCoreInitialized() == 0 };
+        is_free.then_some(place)
     }
 }
 
-/// Ends the interpreter as `python` does; false where flushing its streams failed.
-pub(crate) fn finalize(_: Attached<'_>) -> bool {
-    // SAFETY: this thread is attached to the interpreter.
-    let flushed = unsafe { c::Py_FinalizeEx() == 0 };
-    super::own::note_end();
-    flushed
+impl Drop for Place {
+    fn drop(&mut self) {
+        IS_TAKEN.store(false, Ordering::Release);
+    }
+}
+
+/// The main interpreter, with this thread attached to it. It ends with this value.
+#[derive(Debug)]
+pub(crate) struct Interpreter {
+    /// Gone once it has ended.
+    place: Option<Place>,
+    /// It ends in the thread that has started it.
+    thread: PhantomData<*const ()>,
+}
+
+impl Interpreter {
+    /// Starts it. CPython cannot take back a start that fails half-way: then no other can follow in this process.
+    pub(crate) fn start(place: Place, config: &Config) -> Result<Self, Status> {
+        // SAFETY: the configuration is initialised, and there is no interpreter.
+        check(unsafe { c::Py_InitializeFromConfig(&raw const config.0) })?;
+        Ok(Self { place: Some(place), thread: PhantomData })
+    }
+
+    /// The proof that this thread is attached.
+    // What proves it is that there is a value.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn attached(&self) -> Attached<'_> {
+        // SAFETY: the thread has been since the start, and a value of this type neither leaves it nor outlives the end.
+        unsafe { Attached::assume() }
+    }
+
+    /// Ends it as `python` does; false where flushing its streams failed.
+    pub(crate) fn finalize(mut self) -> bool {
+        self.end(|| {
+            // SAFETY: this thread is attached to the interpreter.
+            unsafe { c::Py_FinalizeEx() == 0 }
+        })
+    }
+
+    /// Goes on as the `python` command would, with the configuration's command line, and ends: without one, that is the
+    /// interactive interpreter, or a program from stdin. Gives the exit status.
+    pub(crate) fn run_main(mut self) -> i32 {
+        self.end(|| {
+            // SAFETY: the interpreter is initialised; this ends it.
+            unsafe { c::Py_RunMain() }
+        })
+    }
+
+    fn end<T>(&mut self, by: impl FnOnce() -> T) -> T {
+        let result = by();
+        super::own::note_end();
+        self.place = None;
+        result
+    }
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            self.end(|| {
+                // SAFETY: this thread is attached to the interpreter.
+                unsafe { c::Py_FinalizeEx() }
+            });
+        }
+    }
+}
+
+unsafe extern "C" {
+    fn _Py_IsCoreInitialized() -> c_int;
 }
 
 /// Prints the exception that is set, or ends the process if it is a `SystemExit`.
 pub(crate) fn print_exception(_: Attached<'_>) {
     // SAFETY: this thread is attached and an exception is set.
     unsafe { c::PyErr_PrintEx(1) };
-}
-
-/// Goes on as the `python` command would, with the configuration's command line: without one, that is the
-/// interactive interpreter, or a program from stdin. The interpreter is finalised when it returns.
-pub(crate) fn run_main(_: Attached<'_>) -> i32 {
-    // SAFETY: the interpreter is initialised.
-    let status = unsafe { c::Py_RunMain() };
-    super::own::note_end();
-    status
 }
 
 /// Ends the process as Ctrl-C ends one that does not handle it.

@@ -13,7 +13,8 @@ use super::interpose::{interpose, or_packed};
 use super::text::Text;
 use super::tree::Node;
 use super::{Place, attributes, descriptors, errno, mounts, set_errno};
-use crate::child::{self, VARIABLE};
+use crate::child;
+use crate::ffi::VARIABLE;
 
 /// How many variables an environment may have; with more, a child is not told.
 const VARIABLES: usize = 2000;

@@ -68,11 +68,11 @@ struct Place {
     node: Node,
 }
 
-/// Gives the files of a blob paths below an executable's. A second call with the same blob and path does nothing.
+/// Gives the files of a blob paths below an executable's, in the place of those of another blob that had them.
 pub(crate) fn mount(blob: Blob<'static>, executable: &Path) {
     let Ok(root) = CString::new(executable.as_os_str().as_bytes()) else { return };
-    let mut mounted = mounts();
-    if mounted.any(|mount| mount.root == root && mount.blob.digest() == blob.digest()) {
+    let mounted = mounts().find(|mount| mount.root == root);
+    if mounted.is_some_and(|mount| mount.blob.digest() == blob.digest()) {
         return;
     }
     let mount = Box::leak(Box::new(Mount {

@@ -11,12 +11,14 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyox_blob::layout::Codec;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{State, private};
+use super::private;
+use super::state::State;
 use crate::ffi::{self, LoadedLibrary};
 
 /// How much is copied at a time; pages of the blob that were copied are let go of.
@@ -49,7 +51,7 @@ impl Image {
 
 /// The image of a file.
 pub(super) fn of(file: &pyox_blob::File<'static>, number: u32) -> Result<Image, String> {
-    in_memory(file, number).or_else(|forbidden| {
+    in_memory(file).or_else(|forbidden| {
         // Damaged bytes are damaged everywhere.
         let cause = forbidden.get_ref().and_then(|cause| cause.downcast_ref());
         if let Some(pyox_blob::Error::Checksum { .. } | pyox_blob::Error::Malformed(_)) = cause {
@@ -147,10 +149,10 @@ fn replace_name(bytes: &mut [u8], name: &str, with: &str) -> Result<(), String> 
 }
 
 /// As an anonymous file.
-fn in_memory(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
+fn in_memory(file: &pyox_blob::File<'static>) -> io::Result<Image> {
     let memory = File::from(memfd_create(name_of(file), MemfdFlags::CLOEXEC)?);
     copy(file, &memory)?;
-    let path = descriptor_path(memory.as_raw_fd(), number);
+    let path = descriptor_path(memory.as_raw_fd());
     // Without /proc there is no such path.
     fs::metadata(&path)?;
     let is_verbatim = file.codec == Codec::Stored;
@@ -232,11 +234,13 @@ pub(super) fn name_of(file: &pyox_blob::File<'static>) -> &'static str {
     file.path.rsplit('/').next().unwrap_or(file.path)
 }
 
-/// The path of a descriptor, spelled differently for each file.
+/// The path of a descriptor, spelled differently each time.
 ///
 /// The loader takes two equal paths for one library, but a descriptor's number comes back once it is
-/// closed; so the record's number is written into the path, in zeroes and ones of its own kind.
-fn descriptor_path(descriptor: i32, number: u32) -> String {
+/// closed; so the paths are numbered, in zeroes and ones of their own kind.
+fn descriptor_path(descriptor: i32) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut path = String::from("/proc/self/fd");
     for bit in (0..u32::BITS - number.leading_zeros()).rev() {
         path.push_str(if number >> bit & 1 == 1 { "/./" } else { "//" });

@@ -20,7 +20,8 @@ use pyox_blob::package::PackageFiles;
 use pyox_blob::{Blob, File, layout};
 use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
 
-use super::{State, images, private};
+use super::state::State;
+use super::{images, private};
 use crate::ffi::{Attached, Object, Result};
 
 /// The packages of a blob that have a location.

@@ -7,7 +7,8 @@ use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
 use super::search::{self, Finds};
-use super::{State, collector, namespaces, native, patches};
+use super::state::State;
+use super::{collector, namespaces, patches};
 use crate::ffi::{self, Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
@@ -40,21 +41,12 @@ pub(super) static FIND_SPEC: Function = Function {
     },
 };
 
-/// `create_module(spec)`: an extension module; `None`, for Python's default, for any other.
+/// `create_module(spec)`: `None`, for Python's default.
 pub(super) static CREATE_MODULE: Function = Function {
     name: c"create_module",
     parameters: &["spec"],
     required: 1,
-    body: |attached, arguments| {
-        let spec = arguments.required(0);
-        let name = spec.attribute(c"name")?;
-        match find(attached, name.as_str()?)? {
-            module @ Module { kind: ModuleKind::Extension, .. } => {
-                native::create(attached, &module, spec)
-            }
-            _ => Ok(attached.none()),
-        }
-    },
+    body: |attached, _| Ok(attached.none()),
 };
 
 /// `exec_module(module)`: runs a module's code in its namespace.
@@ -69,26 +61,20 @@ pub(super) static EXEC_MODULE: Function = Function {
         // `importlib.reload` and `runpy` go by the spec; a module may rename itself.
         let found = if spec.is_none() { name } else { spec.attribute(c"name")? };
         let module = find(attached, found.as_str()?)?;
-        match module.kind {
-            ModuleKind::Extension => native::execute(attached, object),
-            ModuleKind::Namespace | ModuleKind::Builtin => Ok(attached.none()),
-            ModuleKind::Module | ModuleKind::Package => {
-                let state = State::get();
-                let code = code_of(attached, &module)?;
-                let namespace = object.namespace()?;
-                collector::deferred(attached, || {
-                    state.locations.run(module.name, || {
-                        state.call_trimmed.get(attached).call([
-                            &state.exec.get(attached),
-                            &code,
-                            &namespace,
-                        ])
-                    })
-                })?;
-                patches::apply(module.name, object)?;
-                Ok(attached.none())
-            }
-        }
+        let state = State::get();
+        let code = code_of(attached, &module)?;
+        let namespace = object.namespace()?;
+        collector::deferred(attached, || {
+            state.locations.run(module.name, || {
+                state.call_trimmed.get(attached).call([
+                    &state.exec.get(attached),
+                    &code,
+                    &namespace,
+                ])
+            })
+        })?;
+        patches::apply(module.name, object)?;
+        Ok(attached.none())
     },
 };
 
@@ -119,11 +105,7 @@ pub(super) static GET_SOURCE: Function = Function {
     body: |attached, arguments| {
         let module = named(attached, &arguments)?;
         let Some(file) = module.file.filter(|_| has_code(&module)) else {
-            return Ok(if module.kind == ModuleKind::Namespace {
-                attached.string("")?
-            } else {
-                attached.none()
-            });
+            return Ok(attached.none());
         };
         let state = State::get();
         let bytes = state.blob.file_at(file).and_then(|file| state.read(&file));
@@ -132,30 +114,16 @@ pub(super) static GET_SOURCE: Function = Function {
     },
 };
 
-/// `get_filename(fullname)`: what a module's `__file__` is.
-pub(super) static GET_FILENAME: Function = Function {
-    name: c"get_filename",
-    parameters: &["fullname"],
-    required: 1,
-    body: |attached, arguments| filename_of(attached, arguments.required(0).as_str()?),
-};
-
-/// What the `__file__` of the module of that name is.
-pub(super) fn filename_of<'py>(attached: Attached<'py>, name: &str) -> Result<Object<'py>> {
-    let module = find(attached, name)?;
-    match location_of(attached, &module)? {
+/// What the `__file__` of a module is.
+pub(super) fn filename_of<'py>(
+    attached: Attached<'py>,
+    module: &Module<'static>,
+) -> Result<Object<'py>> {
+    match location_of(attached, module)? {
         Some(location) => State::get().file_name(attached, module.name, location),
         None => Err(attached.raise_import_error("a namespace package has no file", module.name)),
     }
 }
-
-/// `is_package(fullname)`
-pub(super) static IS_PACKAGE: Function = Function {
-    name: c"is_package",
-    parameters: &["fullname"],
-    required: 1,
-    body: |attached, arguments| Ok(attached.bool(named(attached, &arguments)?.is_package)),
-};
 
 /// The spec of a module.
 ///
@@ -167,24 +135,34 @@ pub(super) fn spec_of<'py>(
 ) -> Result<Object<'py>> {
     let state = State::get();
     let name = attached.string(module.name)?;
-    let class = state.module_spec.get(attached);
     if module.kind == ModuleKind::Namespace {
         // Without a loader, importlib makes a namespace package of it, with its own loader and reader.
-        let spec = class.call([&name, &attached.none()])?;
+        let spec = state.module_spec.get(attached).call([&name, &attached.none()])?;
         let path = namespaces::path_of(attached, module, parent)?;
         spec.set_attribute(c"submodule_search_locations", &path)?;
         return Ok(spec);
     }
-    let spec = class.call([&name, &state.class.get(attached)])?;
-    if let Some(location) = location_of(attached, module)? {
-        let file = state.file_name(attached, module.name, location)?;
-        spec.set_attribute(c"origin", &file)?;
-        spec.set_attribute(c"_set_fileattr", &attached.bool(true))?;
-        if let Some((folder, stem)) = source_parts(location) {
-            let cached = format!("{folder}__pycache__/{stem}.{}.pyc", state.cache_tag);
-            let cached = state.file_name(attached, module.name, &cached)?;
-            spec.set_attribute(c"cached", &cached)?;
-        }
+    let file = filename_of(attached, module)?;
+    let loader = state.loaders.of(module, &name, &file)?;
+    spec_by(module, &name, &file, &loader)
+}
+
+/// The spec of a module that has a file, under the name by which it is imported, with its loader.
+pub(super) fn spec_by<'py>(
+    module: &Module<'static>,
+    name: &Object<'py>,
+    file: &Object<'py>,
+    loader: &Object<'py>,
+) -> Result<Object<'py>> {
+    let (state, attached) = (State::get(), file.attached());
+    let spec = state.module_spec.get(attached).call([name, loader])?;
+    spec.set_attribute(c"origin", file)?;
+    spec.set_attribute(c"_set_fileattr", &attached.bool(true))?;
+    let location = location_of(attached, module)?.unwrap_or_default();
+    if let Some((folder, stem)) = source_parts(location) {
+        let cached = format!("{folder}__pycache__/{stem}.{}.pyc", state.cache_tag);
+        let cached = state.file_name(attached, module.name, &cached)?;
+        spec.set_attribute(c"cached", &cached)?;
     }
     if module.is_package {
         spec.set_attribute(c"submodule_search_locations", &search_path(attached, module)?)?;

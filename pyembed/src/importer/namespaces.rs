@@ -6,7 +6,8 @@
 use pyox_blob::Module;
 
 use super::modules::{find, location_of};
-use super::{State, resources, search};
+use super::state::State;
+use super::{resources, search};
 use crate::ffi::{Attached, Function, Object, Result};
 
 /// `_find_namespace(fullname, path=None)`: a spec with all portions of a namespace package.

@@ -10,12 +10,13 @@ use std::ffi::{CStr, CString, OsStr, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use pyox_blob::File;
 use pyox_blob::layout::FileKind;
-use pyox_blob::{File, Module};
 
-use super::State;
 use super::images::{self, Image};
-use crate::ffi::{Attached, LoadedLibrary, Object, Raised, Result, resolve_paths_by};
+use super::modules;
+use super::state::State;
+use crate::ffi::{Attached, Function, LoadedLibrary, Object, Raised, Result, resolve_paths_by};
 use crate::files;
 
 /// Lets C code load libraries of the blob, and ctypes too.
@@ -24,13 +25,19 @@ pub(super) fn install() {
     resolve_paths_by(resolve);
 }
 
-/// `create_module` for an extension module.
-pub(super) fn create<'py>(
-    attached: Attached<'py>,
-    module: &Module<'static>,
-    spec: &Object<'py>,
-) -> Result<Object<'py>> {
+/// `create_module(spec)`: an extension module whose path CPython cannot open as it is: one of a package that has real
+/// files, whose libraries must be loaded first, or one below an executable whose path is no text.
+pub(super) static CREATE_MODULE: Function = Function {
+    name: c"create_module",
+    parameters: &["spec"],
+    required: 1,
+    body: |attached, arguments| create(attached, arguments.required(0)),
+};
+
+fn create<'py>(attached: Attached<'py>, spec: &Object<'py>) -> Result<Object<'py>> {
     let state = State::get();
+    let name = spec.attribute(c"name")?;
+    let module = modules::find(attached, name.as_str()?)?;
     let number = module
         .file
         .ok_or_else(|| attached.raise_import_error("its shared object is missing", module.name))?;
@@ -59,13 +66,6 @@ pub(super) fn create<'py>(
     }
 }
 
-/// `exec_module` for an extension module.
-pub(super) fn execute<'py>(attached: Attached<'py>, module: &Object<'py>) -> Result<Object<'py>> {
-    let execute = attached.import(c"_imp")?.attribute(c"exec_dynamic")?;
-    State::get().call_trimmed.get(attached).call([&execute, module])?;
-    Ok(attached.none())
-}
-
 /// Why something could not be loaded.
 enum Failure {
     Why(String),
@@ -87,12 +87,20 @@ struct Entry {
     name: Option<&'static CStr>,
 }
 
-/// By the numbers of the file records. Not to be locked while the loader runs: it runs constructors, which
-/// may ask for another library.
-static ENTRIES: Mutex<BTreeMap<u32, Entry>> = Mutex::new(BTreeMap::new());
+/// By the digests of blobs and the numbers of their file records: libraries stay when an interpreter ends, and the next
+/// one may have another blob. Not to be locked while the loader runs: it runs constructors, which may ask for another
+/// library.
+static ENTRIES: Mutex<BTreeMap<Key, Entry>> = Mutex::new(BTreeMap::new());
 
-fn entries() -> MutexGuard<'static, BTreeMap<u32, Entry>> {
+type Key = ([u8; 32], u32);
+
+fn entries() -> MutexGuard<'static, BTreeMap<Key, Entry>> {
     ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The key of a file of this interpreter's blob.
+fn key(number: u32) -> Key {
+    (State::get().blob.digest(), number)
 }
 
 /// Loads a shared object, and before it what it needs; gives the name that the loader knows it by.
@@ -157,7 +165,7 @@ fn open(
     // Threads at the same time get one image, and so one library.
     let image = {
         let mut entries = entries();
-        let entry = entries.entry(number).or_default();
+        let entry = entries.entry(key(number)).or_default();
         if let Some(image) = entry.image.upgrade() {
             image
         } else {
@@ -177,8 +185,7 @@ fn open(
             }
         }
     };
-    library.rename(&path);
-    let name = keep(number, library, &path);
+    let name = rename(number, library, &path, image.path());
     image.give_back(&file, library);
     Ok(name)
 }
@@ -194,8 +201,7 @@ fn open_circle(numbers: &[u32], flags: c_int) -> Result<(), Failure> {
     opened.map_err(|why| Failure::Why(why.replace(first.path(), &path_of(&files[0]))))?;
     for ((&number, file), image) in numbers.iter().zip(&files).zip(&images) {
         if let Some(library) = LoadedLibrary::find(image.path()) {
-            library.rename(&path_of(file));
-            keep(number, library, &path_of(file));
+            rename(number, library, &path_of(file), image.path());
         }
     }
     Ok(())
@@ -209,7 +215,7 @@ fn names_one_without_soname(why: &str, needs: &[u32]) -> bool {
     for (need, file) in files {
         let name = images::name_of(&file);
         let is_meant = why.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
-        let library = entries().get(&need).and_then(|entry| entry.library);
+        let library = entries().get(&key(need)).and_then(|entry| entry.library);
         if is_meant
             && let Some(library) = library
             && name_of(need).is_some_and(|known| known.to_bytes() != name.as_bytes())
@@ -222,18 +228,29 @@ fn names_one_without_soname(why: &str, needs: &[u32]) -> bool {
     false
 }
 
+/// Gives a library the name of its path below the executable, unless one of another blob has it.
+fn rename(number: u32, library: LoadedLibrary, path: &str, image: &str) -> &'static CStr {
+    let is_free = entries()
+        .values()
+        .all(|entry| entry.name.is_none_or(|name| name.to_bytes() != path.as_bytes()));
+    if is_free {
+        library.rename(path);
+    }
+    keep(number, library, if is_free { path } else { image })
+}
+
 /// Notes that a shared object is loaded, and the name that it goes by.
 fn keep(number: u32, library: LoadedLibrary, name: &str) -> &'static CStr {
     let name: &CStr = Box::leak(CString::new(name).unwrap_or_default().into_boxed_c_str());
     let mut entries = entries();
-    let entry = entries.entry(number).or_default();
+    let entry = entries.entry(key(number)).or_default();
     entry.library = Some(library);
     entry.name = Some(name);
     name
 }
 
 fn name_of(number: u32) -> Option<&'static CStr> {
-    entries().get(&number).and_then(|entry| entry.name)
+    entries().get(&key(number)).and_then(|entry| entry.name)
 }
 
 /// The path below the executable. It is text, whatever the executable's is: CPython 3.12 and 3.13 cannot
@@ -263,11 +280,13 @@ fn number_of_named(name: &str) -> Option<u32> {
 /// lead to: the library, which is loaded then.
 fn resolve(path: &CStr, flags: c_int) -> Option<&'static CStr> {
     files::note_failure(None);
+    // The interpreter may have ended.
+    let state = State::of_here()?;
     let is_name = !path.to_bytes().contains(&b'/');
     let number = if is_name {
         number_of_named(path.to_str().ok()?)
     } else {
-        files::number_of(&State::get().blob, path)
+        files::number_of(&state.blob, path)
     }?;
     if flags & libc::RTLD_NOLOAD != 0 {
         return name_of(number);

@@ -1,18 +1,16 @@
 """Paths in the executable as entries of `sys.path`."""
 
+from _functools import partial
+
 
 class PathEntryFinder:
     """What is below one path in the executable, for `sys.path_importer_cache` and pkgutil."""
 
-    def __init__(self, path, folder):
+    def __init__(self, path):
         self.path = path
-        self._folder = folder
-
-    def find_spec(self, fullname, target=None):
-        return Importer._find_in(self.path, self._folder, fullname)
-
-    def iter_modules(self, prefix=""):
-        return Importer._iter_modules(self._folder, prefix)
+        # No frames of these are there for tracers to see.
+        self.find_spec = partial(Importer._find_in, path)
+        self.iter_modules = partial(Importer._iter_modules, path)
 
     def invalidate_caches(self):
         pass

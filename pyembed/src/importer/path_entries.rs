@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
-use super::modules::{filename_of, find, location_of, spec_of};
+use super::modules::{filename_of, location_of, spec_by, spec_of};
 use super::python::{Half, python_half};
-use super::{State, resources};
+use super::resources;
+use super::state::State;
 use crate::ffi::{Attached, Exception, Function, Object, Result};
 
 static PYTHON: Half = python_half!("path_entries.py");
@@ -27,7 +28,7 @@ pub(super) static PATH_HOOK: Function = Function {
         if !is_folder(attached, folder)? {
             return Err(attached.raise(Exception::ImportError, "not a folder of this executable"));
         }
-        PYTHON.get(attached, c"PathEntryFinder")?.call([path, &attached.string(folder)?])
+        PYTHON.get(attached, c"PathEntryFinder")?.call([path])
     },
 };
 
@@ -44,26 +45,17 @@ fn is_folder(attached: Attached<'_>, folder: &str) -> Result<bool> {
     modules_in(attached, folder).map(|modules| !modules.is_empty())
 }
 
-/// `_spec(fullname)`: the spec of a packed module, whatever comes before it on `sys.path`.
-pub(super) static SPEC: Function = Function {
-    name: c"_spec",
-    parameters: &["fullname"],
-    required: 1,
-    body: |attached, arguments| {
-        let module = find(attached, arguments.required(0).as_str()?)?;
-        spec_of(attached, &module, None)
-    },
-};
-
-/// `_iter_modules(folder, prefix)`: modules directly in a folder, `(prefix and name, is package)` each, by the names of
+/// `_iter_modules(path, prefix="")`: modules directly in a folder, `(prefix and name, is package)` each, by the names of
 /// their files.
 pub(super) static ITER_MODULES: Function = Function {
     name: c"_iter_modules",
-    parameters: &["folder", "prefix"],
-    required: 2,
+    parameters: &["path", "prefix"],
+    required: 1,
     body: |attached, arguments| {
-        let prefix = arguments.required(1);
-        let modules = modules_in(attached, arguments.required(0).as_str()?)?.into_iter();
+        let folder = State::get().location(arguments.required(0))?.unwrap_or_default();
+        let none = attached.string("")?;
+        let prefix = arguments.optional(1).unwrap_or(&none);
+        let modules = modules_in(attached, folder.trim_matches('/'))?.into_iter();
         let pairs = modules.map(|(name, is_package)| {
             let name = prefix.concatenate(&attached.string(name)?)?;
             attached.tuple([&name, &attached.bool(is_package)])
@@ -87,35 +79,36 @@ fn modules_in(attached: Attached<'_>, folder: &str) -> Result<BTreeMap<&'static 
     Ok(names)
 }
 
-/// `_find_in(path, folder, fullname)`: the spec of what an import of the last part of a name finds in a folder, whose
-/// path is given too; `None` where that is nothing. `__init__` is the package whose folder it is, as a module of it.
+/// `_find_in(path, fullname, target=None)`: the spec of what an import of the last part of a name finds in a folder;
+/// `None` where that is nothing. `__init__` is the package whose folder it is, as a module of it.
 pub(super) static FIND_IN: Function = Function {
     name: c"_find_in",
-    parameters: &["path", "folder", "fullname"],
-    required: 3,
+    parameters: &["path", "fullname", "target"],
+    required: 2,
     body: |attached, arguments| {
-        let (path, folder) = (arguments.required(0), arguments.required(1).as_str()?);
-        let asked = arguments.required(2);
+        let (path, asked) = (arguments.required(0), arguments.required(1));
+        let location = State::get().location(path)?.unwrap_or_default();
+        let folder = location.trim_matches('/');
         // A name with surrogates is no packed file's.
         let Some(name) = asked.text() else { return Ok(attached.none()) };
         let tail = name.rsplit_once('.').map_or(name, |(_, tail)| tail);
         let Some(module) = find_in(attached, folder, tail)? else {
             return namespace_in(attached, path, folder, tail, asked);
         };
-        if module.name == name {
+        if module.name == name || module.kind == ModuleKind::Namespace {
             return spec_of(attached, &module, None);
         }
-        let full = attached.string(module.name)?;
-        let loader = RENAMED.get(attached, c"Renamed")?.call([&full])?;
+        let file = filename_of(attached, &module)?;
+        let loader = if module.kind == ModuleKind::Extension {
+            State::get().loaders.of(&module, asked, &file)?
+        } else {
+            let packed = attached.string(module.name)?;
+            RENAMED.get(attached, c"Renamed")?.call([asked, &file, &packed])?
+        };
+        let spec = spec_by(&module, asked, &file, &loader)?;
         if tail == "__init__" {
-            let spec = State::get().module_spec.get(attached).call([asked, &loader])?;
-            spec.set_attribute(c"origin", &filename_of(attached, module.name)?)?;
-            spec.set_attribute(c"has_location", &attached.bool(true))?;
-            return Ok(spec);
+            spec.set_attribute(c"submodule_search_locations", &attached.none())?;
         }
-        let spec = spec_of(attached, &module, None)?;
-        spec.set_attribute(c"name", asked)?;
-        spec.set_attribute(c"loader", &loader)?;
         Ok(spec)
     },
 };

@@ -1,12 +1,12 @@
 //! The halves of this module's parts that are written in Python.
 //!
 //! Each lies beside the Rust file that uses it and is compiled when something in it is first needed, so it is short. It has
-//! `Importer` and `ROOT`, the executable's path, as globals. A location is a path below ROOT, with `/`
+//! `Importer`, `Loader` and `ROOT`, the executable's path, as globals. A location is a path below ROOT, with `/`
 //! between its parts.
 
 use std::ffi::CStr;
 
-use super::State;
+use super::state::State;
 use crate::ffi::{Attached, Kept, Object, Own, Result};
 
 /// The Python half of a part.
@@ -49,6 +49,7 @@ impl Half {
         // As `exec` has it; what C code imports on behalf of a function goes by it.
         namespace.set_item(c"__builtins__", &builtins)?;
         namespace.set_item(c"Importer", &State::get().class.get(attached))?;
+        namespace.set_item(c"Loader", &State::get().loaders.source(attached))?;
         namespace.set_item(c"ROOT", &State::get().root.get(attached))?;
         attached.compile(self.source, c"<pyembed>")?.execute(&namespace)?;
         Ok(self.namespace.get_or_set(namespace.keep()).get(attached))

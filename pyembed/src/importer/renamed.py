@@ -1,30 +1,22 @@
 """Modules under another name than they are packed by."""
 
-import _imp
 
-
-class Renamed:
+class Renamed(Loader):
     """Loads a module under another name than it is packed by.
 
     A package that puts its folder of vendored projects on `sys.path` imports `packaging`, which is packed as
     `setuptools._vendor.packaging`.
     """
 
-    def __init__(self, name):
-        self._name = name
+    def __init__(self, fullname, path, packed):
+        super().__init__(fullname, path)
+        self._packed = packed
 
-    def create_module(self, spec):
-        return Importer.create_module(Importer._spec(self._name))
+    def get_code(self, fullname=None):
+        return Importer.get_code(self._packed)
+
+    def get_source(self, fullname=None):
+        return Importer.get_source(self._packed)
 
     def exec_module(self, module):
-        code = Importer.get_code(self._name)
-        if code is None:
-            _imp.exec_dynamic(module)
-        else:
-            exec(code, module.__dict__)
-
-    def __getattr__(self, name):
-        method = getattr(Importer, name)
-        if name in ("get_code", "get_source", "get_filename", "is_package", "get_resource_reader"):
-            return lambda fullname=None: method(self._name)
-        return method
+        exec(self.get_code(), module.__dict__)

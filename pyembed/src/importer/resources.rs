@@ -1,43 +1,9 @@
-//! Files, and what importlib.resources asks of them.
+//! Files of the blob.
 
 use pyox_blob::Blob;
 
-use super::State;
-use super::modules::filename_of;
-use crate::ffi::{Attached, Function, Object, Result};
-
-/// `get_data(path)`: the bytes of a file below the executable's path.
-pub(super) static GET_DATA: Function = Function {
-    name: c"get_data",
-    parameters: &["path"],
-    required: 1,
-    body: |attached, arguments| {
-        let path = arguments.required(0).to_str()?;
-        if let Some(location) = State::get().location(&path)?
-            && let Some(data) = read(attached, &location)?
-        {
-            return Ok(data);
-        }
-        // Another spelling, or a real file, as importlib's own loaders read them.
-        let file = attached.import(c"_io")?.call_method(c"FileIO", [&path])?;
-        let data = file.call_method(c"read", [])?;
-        file.call_method(c"close", [])?;
-        Ok(data)
-    },
-};
-
-/// `get_resource_reader(fullname)`: the files of a package, or those beside a module, for `importlib.resources`. All code
-/// of the process can open their paths.
-pub(super) static GET_RESOURCE_READER: Function = Function {
-    name: c"get_resource_reader",
-    parameters: &["fullname"],
-    required: 1,
-    body: |attached, arguments| {
-        let loader = attached.import(c"types")?.call_method(c"SimpleNamespace", [])?;
-        loader.set_attribute(c"path", &filename_of(attached, arguments.required(0).as_str()?)?)?;
-        attached.import(c"importlib.resources.readers")?.call_method(c"FileReader", [&loader])
-    },
-};
+use super::state::State;
+use crate::ffi::Function;
 
 /// Whether a location is a folder; the empty one is the one at the top.
 pub(super) fn is_folder(blob: &Blob<'static>, location: &str) -> bool {
@@ -61,11 +27,3 @@ pub(super) static REAL_PATH: Function = Function {
         path.map_or_else(|| Ok(attached.none()), |path| attached.string(&path))
     },
 };
-
-fn read<'py>(attached: Attached<'py>, location: &str) -> Result<Option<Object<'py>>> {
-    let state = State::get();
-    let file = State::checked(attached, location, state.blob.file(location))?;
-    let Some(file) = file else { return Ok(None) };
-    let bytes = State::checked(attached, location, state.read(&file))?;
-    attached.bytes(&bytes).map(Some)
-}

@@ -3,9 +3,9 @@
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
-use super::State;
 use super::modules::location_of;
 use super::path_entries::place;
+use super::state::State;
 use crate::ffi::{Attached, Object, Result};
 
 /// What an import finds.

@@ -2,14 +2,14 @@
 
 use std::env;
 use std::ffi::CStr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyox_blob::layout::ModuleKind;
 use pyox_blob::{Blob, Module};
 
-use super::State;
 use super::modules::spec_of;
+use super::state::State;
 use crate::ffi::{self, Attached, Object, Result};
 use crate::{Error, PythonConfig};
 
@@ -38,22 +38,6 @@ const FOR_WARNINGS: [&str; 15] = [
 /// What is frozen into libpython, and is in the blob nevertheless.
 const IN_LIBPYTHON: [&str; 3] = ["abc", "codecs", "io"];
 
-/// What else is frozen into libpython, and comes from the blob nevertheless.
-const FROZEN: [&str; 12] = [
-    "_collections_abc",
-    "_sitebuiltins",
-    "genericpath",
-    "importlib.machinery",
-    "importlib.util",
-    "ntpath",
-    "os",
-    "os.path",
-    "posixpath",
-    "runpy",
-    "site",
-    "stat",
-];
-
 /// Settings that configure warnings, of `PyConfig` and `PyPreConfig`.
 const WARNING_SETTINGS: [&str; 3] = ["warnoptions", "dev_mode", "bytes_warning"];
 
@@ -74,21 +58,27 @@ const CODEC_MODULES: [&str; 7] = [
 /// The encoding of the locale `C`, in which Python's text is UTF-8.
 const ASCII: &CStr = c"ANSI_X3.4-1968";
 
-/// The configuration of an interpreter whose start may need the importer.
-static EARLY: OnceLock<PythonConfig> = OnceLock::new();
+/// How the importer is installed.
+type Install = fn(Attached<'_>, &PythonConfig) -> Result<()>;
 
-/// How far that has come.
-static STAGE: AtomicU8 = AtomicU8::new(STARTING);
-const STARTING: u8 = 0;
-const INSTALLED: u8 = 1;
-const STARTED: u8 = 2;
+/// How the importer comes to an interpreter whose start may need it, until it is there.
+static EARLY: Mutex<Option<(PythonConfig, Install)>> = Mutex::new(None);
+
+/// Whether it has come so.
+static HAS_INSTALLED: AtomicBool = AtomicBool::new(false);
+
+fn early() -> MutexGuard<'static, Option<(PythonConfig, Install)>> {
+    EARLY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Offers what start-up imports as frozen modules.
 ///
 /// Where text is UTF-8 these are three modules; otherwise any codec may be asked for, so it is all of
 /// `encodings`. Warnings that are configured need a few more. A codec that is an extension module cannot be
 /// frozen: where there are any, the importer comes as soon as one is imported.
-pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
+pub(super) fn freeze_startup(config: &PythonConfig, install: Install) -> Result<(), Error> {
+    *early() = None;
+    HAS_INSTALLED.store(false, Ordering::Relaxed);
     let blob = &config.blob;
     let root = ffi::decoded(&config.executable);
     let locale = ffi::locale_encoding();
@@ -101,7 +91,7 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
             modules.push(frozen(blob, &module?, &root)?);
         }
         if (sets_codec || locale.as_c_str() != ASCII) && has_codec_extensions(blob)? {
-            EARLY.get_or_init(|| config.clone());
+            *early() = Some((config.clone(), install));
             ffi::watch_imports(install_for_codecs);
         }
     } else {
@@ -111,6 +101,14 @@ pub(crate) fn freeze_startup(config: &PythonConfig) -> Result<(), Error> {
                 pyox_blob::Error::Malformed(what)
             })?;
             modules.push(frozen(blob, &module, &root)?);
+        }
+    }
+    if config.is_interpreter() {
+        // Its command line or its environment may turn off what is frozen into libpython.
+        for name in IN_LIBPYTHON {
+            if let Some(module) = blob.module(name)? {
+                modules.push(frozen(blob, &module, &root)?);
+            }
         }
     }
     let warns = WARNING_SETTINGS.iter().any(|setting| config.sets(setting));
@@ -153,16 +151,18 @@ fn frozen(
 
 /// Installs the importer while CPython starts, if a codec asks for it.
 fn install_for_codecs(attached: Attached<'_>, name: &str) -> Result<()> {
-    let Some(config) = EARLY.get().filter(|_| CODEC_MODULES.contains(&name)) else { return Ok(()) };
-    match STAGE.compare_exchange(STARTING, INSTALLED, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => super::put_first(attached, config),
-        Err(_) => Ok(()),
+    if !CODEC_MODULES.contains(&name) {
+        return Ok(());
     }
+    let Some((config, install)) = early().take() else { return Ok(()) };
+    HAS_INSTALLED.store(true, Ordering::Relaxed);
+    install(attached, &config)
 }
 
 /// Whether start-up has needed the importer; afterwards it comes no more by itself.
 pub(super) fn has_installed() -> bool {
-    STAGE.swap(STARTED, Ordering::Relaxed) == INSTALLED
+    *early() = None;
+    HAS_INSTALLED.load(Ordering::Relaxed)
 }
 
 /// Gives each module that start-up loaded from a frozen table the spec that the importer gives it, so
@@ -180,10 +180,13 @@ pub(super) fn adopt(attached: Attached<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Hides what CPython has frozen, once its start is over: importlib, imported afresh, would take such modules for
-/// CPython's own again.
-pub(super) fn hide_frozen() {
-    ffi::hide_frozen(ALWAYS.into_iter().chain(IN_LIBPYTHON).chain(FOR_WARNINGS).chain(FROZEN));
+/// Turns CPython's frozen modules off, once its start is over: all are in the blob, and importlib, imported afresh, would
+/// take such modules for CPython's own again.
+pub(super) fn hide_frozen(attached: Attached<'_>) -> Result<()> {
+    ffi::unfreeze();
+    let never = attached.integer(-1)?;
+    let imp = attached.import(c"_imp")?;
+    imp.call_method(c"_override_frozen_modules_for_tests", [&never]).map(|_| ())
 }
 
 /// What importlib sets on a module from its spec.

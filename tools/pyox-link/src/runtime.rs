@@ -26,6 +26,8 @@ pub(crate) fn find(folder: Option<&Path>, tag: &str) -> Result<FileRef> {
             .hint("build it with `make runtime`, or name its folder with --runtime")
             .into());
     };
+    // The compiler works in another folder.
+    let path = std::path::absolute(&path).fault_at(&path)?;
     let (sha256, size) = File::open(&path).and_then(Digest::of_reader).fault_at(&path)?;
     let path = path.into_os_string().into_string();
     let path = path.map_err(|path| Fault::at(Path::new(&path), "expected a path in UTF-8"))?;

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use super::State;
 use super::python::{Half, python_half};
+use super::state::State;
 use crate::ffi::{Attached, Object, Result};
 
 static METADATA: Half = python_half!("metadata.py");
@@ -27,30 +27,21 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
     }
 }
 
-/// Makes the importer an instance of the classes whose methods it has.
+/// Makes the importer a subclass of the class whose methods it has, as importlib does with its own.
 fn register_importer(attached: Attached<'_>, abc: &Object<'_>) -> Result<()> {
-    let importer = importer_type(attached)?;
-    for class in [c"MetaPathFinder", c"ExecutionLoader", c"ResourceLoader"] {
-        abc.attribute(class)?.call_method(c"register", [&importer])?;
-    }
-    Ok(())
+    let importer = State::get().class.get(attached);
+    abc.attribute(c"MetaPathFinder")?.call_method(c"register", [&importer]).map(|_| ())
 }
 
-/// Teaches setuptools' `pkg_resources`, which knows finders and loaders by their types.
+/// Teaches setuptools' `pkg_resources`, which knows finders by their types.
 fn serve_pkg_resources(attached: Attached<'_>, pkg_resources: &Object<'_>) -> Result<()> {
     let root = State::get().root.get(attached);
     let finder = pkg_resources.call_method(c"get_importer", [&root])?.attribute(c"__class__")?;
     let find = pkg_resources.attribute(c"find_on_path")?;
     pkg_resources.call_method(c"register_finder", [&finder, &find])?;
-    let provider = pkg_resources.attribute(c"DefaultProvider")?;
-    pkg_resources.call_method(c"register_loader_type", [&importer_type(attached)?, &provider])?;
     // What it has gathered before it knew.
     pkg_resources.call_method(c"_initialize_master_working_set", [])?;
     Ok(())
-}
-
-fn importer_type(attached: Attached<'_>) -> Result<Object<'_>> {
-    State::get().class.get(attached).attribute(c"__class__")
 }
 
 /// Whether OpenSSL has certificates where its builder had them; elsewhere it has to be told.

@@ -1,0 +1,89 @@
+//! Loaders: what the `__loader__` of a packed module is.
+//!
+//! They are instances of Python's own classes for files, with a module's name and path, because paths below the executable
+//! can be read as all others. What differs is where code comes from: a subclass has a few static methods for that.
+
+use pyox_blob::Module;
+use pyox_blob::layout::ModuleKind;
+
+use super::state::State;
+use super::{modules, native};
+use crate::ffi::{Attached, Function, Kept, Object, Result};
+
+/// The classes, in one interpreter.
+pub(super) struct Loaders {
+    source: Kept,
+    extension: Kept,
+    /// For extension modules that Python's own class cannot load.
+    own_extension: Kept,
+}
+
+impl Loaders {
+    /// Makes the subclasses.
+    pub(super) fn new(attached: Attached<'_>) -> Result<Self> {
+        let external = attached.import(c"_frozen_importlib_external")?;
+        let source = external.attribute(c"SourceFileLoader")?;
+        let extension = external.attribute(c"ExtensionFileLoader")?;
+        let methods = [
+            &modules::CREATE_MODULE,
+            &modules::EXEC_MODULE,
+            &modules::GET_CODE,
+            &modules::GET_SOURCE,
+        ];
+        let doc = "Loads a module in this executable.";
+        Ok(Self {
+            source: make_class(attached, "Loader", doc, Some(&source), &methods)?.keep(),
+            own_extension: make_class(
+                attached,
+                "ExtensionLoader",
+                doc,
+                Some(&extension),
+                &[&native::CREATE_MODULE],
+            )?
+            .keep(),
+            extension: extension.keep(),
+        })
+    }
+
+    /// The class for modules with code.
+    pub(super) fn source<'py>(&self, attached: Attached<'py>) -> Object<'py> {
+        self.source.get(attached)
+    }
+
+    /// The loader of a module that lies at a path, under the name by which it is imported.
+    pub(super) fn of<'py>(
+        &self,
+        module: &Module<'static>,
+        name: &Object<'py>,
+        path: &Object<'py>,
+    ) -> Result<Object<'py>> {
+        let state = State::get();
+        let class = if module.kind != ModuleKind::Extension {
+            &self.source
+        } else if state.locations.has_module(module.name) || path.text().is_none() {
+            &self.own_extension
+        } else {
+            &self.extension
+        };
+        class.get(path.attached()).call([name, path])
+    }
+}
+
+/// A class with static methods: built-in functions in a class do not bind.
+pub(super) fn make_class<'py>(
+    attached: Attached<'py>,
+    name: &str,
+    doc: &str,
+    base: Option<&Object<'py>>,
+    methods: &[&'static Function],
+) -> Result<Object<'py>> {
+    let builtins = attached.import(c"builtins")?;
+    let namespace = builtins.call_method(c"dict", [])?;
+    namespace.set_item(c"__module__", &attached.string("pyembed")?)?;
+    namespace.set_item(c"__doc__", &attached.string(doc)?)?;
+    for method in methods {
+        namespace.set_item(method.name, &method.object(attached)?)?;
+    }
+    let bases = base.map_or_else(|| attached.tuple([]), |base| attached.tuple([base]))?;
+    builtins.call_method(c"type", [&attached.string(name)?, &bases, &namespace])
+}

@@ -1,0 +1,149 @@
+//! What the importer works with, in one interpreter.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use pyox_blob::Blob;
+use pyox_blob::layout::Codec;
+use pyox_blob::tree::Tree;
+
+use super::loaders::Loaders;
+use super::locations::Locations;
+use crate::ffi::{Attached, Kept, Object, Own, Result};
+
+/// What the importer works with, in one interpreter; set once, when it is installed.
+pub(super) struct State {
+    pub(super) blob: Blob<'static>,
+    /// The executable.
+    pub(super) executable: PathBuf,
+    /// Its path as Python has it: what locations begin with.
+    pub(super) root: Kept,
+    /// The same as marshalled text.
+    pub(super) root_text: Vec<u8>,
+    /// The path without links, where it is another; once it was asked for.
+    pub(super) canonical: OnceLock<Option<Kept>>,
+    /// Where in the blob's tree modules lie.
+    pub(super) tree: Tree,
+    /// The packages whose files are real files.
+    pub(super) locations: Locations,
+    /// `cpython-313`, which `__cached__` has in it.
+    pub(super) cache_tag: String,
+    pub(super) class: Kept,
+    pub(super) module_spec: Kept,
+    /// Calls a function so that importlib's own frames are trimmed from tracebacks.
+    pub(super) call_trimmed: Kept,
+    pub(super) exec: Kept,
+    pub(super) loaders: Loaders,
+}
+
+static STATE: Own<State> = Own::new();
+
+impl State {
+    /// What was installed. Python can only call what `install` made.
+    pub(super) fn get() -> &'static Self {
+        Self::of_here().expect("the importer's methods exist only once it is installed")
+    }
+
+    /// The same for code that is called without an importer too.
+    pub(super) fn of_here() -> Option<&'static Self> {
+        STATE.get()
+    }
+
+    /// Makes it the one of this interpreter.
+    pub(super) fn set(self) {
+        STATE.get_or_set(self);
+    }
+
+    /// The `__file__` of something of a module that lies at a location.
+    pub(super) fn file_name<'py>(
+        &self,
+        attached: Attached<'py>,
+        module: &str,
+        location: &str,
+    ) -> Result<Object<'py>> {
+        if let Some(root) = self.locations.root(attached, module)? {
+            return attached.string(&format!("{root}/{location}"));
+        }
+        self.path_of(attached, location)
+    }
+
+    /// The path below the executable's.
+    pub(super) fn path_of<'py>(
+        &self,
+        attached: Attached<'py>,
+        location: &str,
+    ) -> Result<Object<'py>> {
+        self.root.get(attached).concatenate(&attached.string(&format!("/{location}"))?)
+    }
+
+    /// The same as text in the form that marshal has.
+    pub(super) fn file_text(
+        &self,
+        attached: Attached<'_>,
+        module: &str,
+        location: &str,
+    ) -> Result<Vec<u8>> {
+        let root = self.locations.root(attached, module)?;
+        let root = root.map_or(self.root_text.as_slice(), str::as_bytes);
+        Ok([root, b"/", location.as_bytes()].concat())
+    }
+
+    /// The location of a path that begins with the executable's; empty for the executable itself.
+    ///
+    /// Locations are text, so what is not, in a path, belongs to none.
+    pub(super) fn location(&self, path: &Object<'_>) -> Result<Option<String>> {
+        let attached = path.attached();
+        let mut rest = path.after(&self.root.get(attached))?;
+        if rest.is_none()
+            && let Some(root) = self.canonical(attached)
+        {
+            rest = path.after(&root.get(attached))?;
+        }
+        let location = rest.as_ref().and_then(Object::text);
+        let location = location
+            .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') });
+        Ok(location.map(str::to_owned))
+    }
+
+    /// The executable's path without links, where that is another.
+    fn canonical(&self, attached: Attached<'_>) -> Option<&Kept> {
+        let ask = || {
+            let path = fs::canonicalize(&self.executable).ok()?;
+            if path == self.executable {
+                return None;
+            }
+            let text = attached.path(path.as_os_str());
+            text.map_err(|raised| drop(attached.take(raised))).ok().map(Object::keep)
+        };
+        self.canonical.get_or_init(ask).as_ref()
+    }
+
+    /// Passes a damaged blob on as an `ImportError`.
+    pub(super) fn checked<T>(
+        attached: Attached<'_>,
+        name: &str,
+        result: Result<T, pyox_blob::Error>,
+    ) -> Result<T> {
+        result.map_err(|error| attached.raise_import_error(&error.to_string(), name))
+    }
+
+    /// A file's bytes, decoded.
+    pub(super) fn read(
+        &self,
+        file: &pyox_blob::File<'static>,
+    ) -> Result<Cow<'static, [u8]>, pyox_blob::Error> {
+        let stored = self.blob.stored(file)?;
+        match file.codec {
+            Codec::Stored => Ok(Cow::Borrowed(stored)),
+            Codec::Zstd => usize::try_from(file.len)
+                .map_err(|error| error.to_string())
+                .and_then(|len| zstd::bulk::decompress(stored, len).map_err(|e| e.to_string()))
+                .map(Cow::Owned)
+                .map_err(|error| {
+                    pyox_blob::Error::Malformed(format!("file {}: {error}", file.path))
+                }),
+        }
+    }
+}
