@@ -2,7 +2,7 @@
 
 import pytest
 
-from chain import compare, write
+from chain import compare, run, write
 
 PROGRAMS = {
     # Folders of the disk in front of the packed ones, and behind.
@@ -127,3 +127,30 @@ def test_as_under_python(pyox, each_minor, folder, tmp_path, program):
         (tmp_path / name).symlink_to(folder / name)
     app = pyox.build(tmp_path, each_minor, script, tmp_path / "kit", tmp_path / "space", name="app")
     compare(app, each_minor.python, script, folder / "other")
+
+
+def test_a_source_that_does_not_compile(pyox, source, tmp_path):
+    """Wheels hold templates and sources for other versions; an import says what is wrong with them."""
+    code = """
+        import importlib.util, pkgutil
+        for name in "kit.broken", "kit.old", "kit.absent":
+            try:
+                print(importlib.util.find_spec(name) is not None)
+                __import__(name)
+            except Exception as error:
+                print(type(error).__name__, error.msg, getattr(error, "lineno", None), getattr(error, "filename", "").endswith(".py"))
+    """
+    write(tmp_path / "app.py", code)
+    write(tmp_path / "kit/__init__.py", "")
+    write(tmp_path / "kit/broken.py", "value = 1\nprint 'old'\n")
+    write(tmp_path / "kit/old/__init__.py", "{{ template }\n")
+
+    def of_a_wheel(manifest):
+        for resource in manifest["resources"]:
+            if resource["name"].startswith("kit."):
+                resource["reason"] = "a wheel's"
+
+    blob = pyox.blob(tmp_path, source, tmp_path / "app.py", tmp_path / "kit", edit=of_a_wheel)
+    executable = tmp_path / "app"
+    pyox("link", blob, "-d", source.document, "-o", executable)
+    assert run(executable).stdout == source.run_python("-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); exec(open({str(tmp_path / 'app.py')!r}).read())").stdout

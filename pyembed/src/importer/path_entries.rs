@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pyox_blob::Module;
-use pyox_blob::layout::ModuleKind;
+use pyox_blob::layout::{FileKind, ModuleKind};
 
 use super::modules::{filename_of, location_of, spec_by, spec_of};
 use super::python::{Half, python_half};
@@ -93,6 +93,11 @@ pub(super) static FIND_IN: Function = Function {
         let Some(name) = asked.text() else { return Ok(attached.none()) };
         let tail = name.rsplit_once('.').map_or(name, |(_, tail)| tail);
         let Some(module) = find_in(attached, folder, tail)? else {
+            if let Some(file) = source_in(attached, folder, tail)? {
+                let external = attached.import(c"_frozen_importlib_external")?;
+                let file = State::get().path_of(attached, &file)?;
+                return external.call_method(c"spec_from_file_location", [asked, &file]);
+            }
             return namespace_in(attached, path, folder, tail, asked);
         };
         if module.name == name || module.kind == ModuleKind::Namespace {
@@ -134,6 +139,20 @@ fn find_in(attached: Attached<'_>, folder: &str, tail: &str) -> Result<Option<Mo
         place(location, module.is_package) == (folder, tail)
     };
     Ok(Some(module).filter(|_| is_there))
+}
+
+/// A source that was packed as data, because it does not compile: Python reads it, and says what is wrong with it.
+fn source_in(attached: Attached<'_>, folder: &str, tail: &str) -> Result<Option<String>> {
+    let blob = &State::get().blob;
+    for file in ["/__init__.py", ".py"] {
+        let slash = if folder.is_empty() { "" } else { "/" };
+        let location = format!("{folder}{slash}{tail}{file}");
+        let found = State::checked(attached, tail, blob.file(&location))?;
+        if found.is_some_and(|file| file.kind == FileKind::Data) {
+            return Ok(Some(location));
+        }
+    }
+    Ok(None)
 }
 
 /// A folder is a namespace package to an import, as everywhere (PEP 420).

@@ -160,7 +160,7 @@ fn pack_one(
                 module: None,
                 file: file(FileKind::Data, bytes)?,
                 warning: Some(format!(
-                    "{place}: {reason}: kept as package data, cannot be imported"
+                    "{place}: {reason}: kept as package data; an import of it fails, as under `python`"
                 )),
             })
         }
