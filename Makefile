@@ -3,7 +3,7 @@
 #   make demo       package a real application and run it
 #   make test       everything that must hold
 #   make test-apps  applications from PyPI, see tests/apps/run.py; `make test-apps APPS='numpy black'` for some
-#   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; one hour;
+#   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; half an hour;
 #                   `make test-cpython MODULES='test_glob test_os'` for some
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make install    the tools and their run-time libraries, below PREFIX

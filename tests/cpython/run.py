@@ -8,7 +8,7 @@ methods is run again on both sides, and what differs both times counts. `reasons
 methods differ.
 
 What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md.
-The whole takes an hour on two cores. Exit status: 0 every difference has its reason, 1 one has
+The whole takes half an hour on two cores. Exit status: 0 every difference has its reason, 1 one has
 none, 2 an error.
 """
 

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use pyox_schema::Document;
 
-use crate::{Fault, HintExt, Result};
+use pyox_stage::{Fault, HintExt};
+
+use crate::Result;
 
 /// Reads all of a file, or of stdin where `path` is `-` or none.
 ///

@@ -1,32 +1,24 @@
 //! The sending end: stdout, or a file that appears whole or not at all.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, linkat};
+use pyox_stage::{Fault, HintExt, files};
 
-use crate::{Fault, HintExt, Result};
-
-/// Permission bits of a file that is read, before the umask.
-pub const PLAIN: u32 = 0o666;
-/// Permission bits of a file that is run, before the umask.
-pub const EXECUTABLE: u32 = 0o777;
+use crate::Result;
 
 /// Writes text to stdout, or to a file where one is named.
 pub fn text(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
-    match to_file(path) {
-        Some(path) => atomically(path, PLAIN, |file| file.write_all(bytes)),
+    match file(path) {
+        Some(path) => Ok(files::write(path, bytes)?),
         None => stdout(bytes),
     }
 }
 
 /// Writes bytes that no terminal should get to stdout, or to a file where one is named.
 pub fn binary(path: Option<&Path>, what: &str, bytes: &[u8]) -> Result<()> {
-    if let Some(path) = to_file(path) {
-        return atomically(path, PLAIN, |file| file.write_all(bytes));
+    if let Some(path) = file(path) {
+        return Ok(files::write(path, bytes)?);
     }
     refuse_terminal(path, what)?;
     stdout(bytes)
@@ -34,7 +26,7 @@ pub fn binary(path: Option<&Path>, what: &str, bytes: &[u8]) -> Result<()> {
 
 /// Refuses to send `what` to a terminal; asked early, it saves the user the work in between.
 pub fn refuse_terminal(path: Option<&Path>, what: &str) -> Result<()> {
-    if to_file(path).is_none() && io::stdout().is_terminal() {
+    if file(path).is_none() && io::stdout().is_terminal() {
         return Err(Fault::new("stdout", format_args!("{what} is binary, and this is a terminal"))
             .hint("write it to a file with -o, or pipe it into the next stage")
             .into());
@@ -42,77 +34,22 @@ pub fn refuse_terminal(path: Option<&Path>, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes a file with the bytes that `write` writes: at once and whole, or not at all.
-///
-/// The bytes go to a file without a name in the same folder, which the kernel forgets when the
-/// process dies, and which gets its name when it is complete. What is there and no plain file, such
-/// as a named pipe or `/dev/null`, is written to and not replaced.
-pub fn atomically(
-    path: &Path,
-    mode: u32,
-    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> Result<()> {
-    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        let file = File::options().write(true).open(path).fault_at(path)?;
-        let mut writer = BufWriter::with_capacity(1 << 16, &file);
-        write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
-        return Ok(());
-    }
-    let file = tempfile::tempfile_in(folder_of(path)).fault_at(path)?;
-    let mut writer = BufWriter::with_capacity(1 << 16, &file);
-    write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
-    drop(writer);
-    file.set_permissions(fs::Permissions::from_mode(mode & !umask())).fault_at(path)?;
-    publish(&file, path).fault_at(path)?;
-    Ok(())
-}
-
-/// Gives a nameless file its name, over whatever has it.
-fn publish(file: &File, path: &Path) -> io::Result<()> {
-    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let link = |to: &Path| linkat(CWD, &descriptor, CWD, to, AtFlags::SYMLINK_FOLLOW);
-    match link(path) {
-        Ok(()) => return Ok(()),
-        Err(rustix::io::Errno::EXIST) => {}
-        // No /proc, or a file system without nameless files: copy under a temporary name.
-        Err(_) => return copy(file, path),
-    }
-    // link(2) does not replace, rename(2) does. The name is random: processes of containers that share a folder can
-    // have the same number.
-    let named =
-        tempfile::Builder::new().suffix(".tmp").make_in(folder_of(path), |to| Ok(link(to)?))?;
-    named.into_temp_path().persist(path).map_err(|error| error.error)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn copy(file: &File, path: &Path) -> io::Result<()> {
-    use io::Seek;
-    let mut source = file;
-    source.rewind()?;
-    let mut named = tempfile::NamedTempFile::new_in(folder_of(path))?;
-    io::copy(&mut source, &mut named)?;
-    named.as_file().set_permissions(file.metadata()?.permissions())?;
-    named.persist(path).map(|_| ()).map_err(|error| error.error)
-}
-
-/// The process's umask, which `open(2)` applies but `fchmod(2)` does not.
-fn umask() -> u32 {
-    // Reading it means setting it; the tools do this before they start a thread that makes files.
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(mask);
-    mask.bits()
-}
-
-fn to_file(path: Option<&Path>) -> Option<&Path> {
+/// The file that is meant; none for stdout.
+#[must_use]
+pub fn file(path: Option<&Path>) -> Option<&Path> {
     path.filter(|path| path.as_os_str() != "-")
 }
 
 fn stdout(bytes: &[u8]) -> Result<()> {
+    to_stdout(|stdout| Ok(stdout.write_all(bytes)))
+}
+
+/// Sends what `write` writes to stdout.
+pub fn to_stdout(
+    write: impl FnOnce(&mut dyn Write) -> pyox_stage::Result<io::Result<()>>,
+) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    let written = write(&mut stdout)?.and_then(|()| stdout.flush());
     match written {
         // It must stay an `io::Error`: `run` knows it.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(error.into()),

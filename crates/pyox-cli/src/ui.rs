@@ -1,13 +1,16 @@
 //! A tool's `main`, and what it says on stderr while it works.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{Fault, Result};
+use pyox_stage::{Fault, Message, Reporter, Task};
+
+use crate::Result;
 
 /// The options that every tool has.
 #[derive(Debug, Clone, Default, Args)]
@@ -59,7 +62,7 @@ pub struct Ui {
 pub fn run<A: Parser>(
     tool: &'static str,
     common: fn(&A) -> &Common,
-    body: impl FnOnce(&A, &Ui) -> Result<Answer>,
+    body: impl FnOnce(&A, &dyn Reporter) -> Result<Answer>,
 ) -> ExitCode {
     let args = A::parse();
     let ui = Ui::new(tool, common(&args));
@@ -90,62 +93,6 @@ impl Ui {
         Self { tool, quiet: common.quiet, verbose: common.verbose, color }
     }
 
-    /// The tool's name.
-    #[must_use]
-    pub fn tool(&self) -> &'static str {
-        self.tool
-    }
-
-    /// Something that the user may want to act on.
-    pub fn warn(&self, text: impl Display) {
-        if !self.quiet {
-            self.line("33", "warning", &text);
-        }
-    }
-
-    /// Something that the user would want to know.
-    pub fn note(&self, text: impl Display) {
-        if !self.quiet {
-            self.line("36", "note", &text);
-        }
-    }
-
-    /// A way out that belongs to the line before.
-    pub fn hint(&self, text: impl Display) {
-        if !self.quiet {
-            self.line("32", "hint", &text);
-        }
-    }
-
-    /// Something for those who asked for more with `-v`.
-    pub fn detail(&self, text: impl Display) {
-        if self.verbose > 0 {
-            self.line("2", "detail", &text);
-        }
-    }
-
-    /// Whether `-v` was given.
-    #[must_use]
-    pub fn is_verbose(&self) -> bool {
-        self.verbose > 0
-    }
-
-    /// A progress bar over `len` steps (0: an unknown number); hidden unless stderr is a terminal.
-    #[must_use]
-    pub fn progress(&self, len: u64, what: &str) -> ProgressBar {
-        if self.quiet || !io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let (bar, template) = match len {
-            0 => (ProgressBar::new_spinner(), "{prefix}: {msg} {spinner}"),
-            _ => (ProgressBar::new(len), "{prefix}: {msg} {bar:30} {pos}/{len}"),
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.with_prefix(self.tool).with_message(what.to_owned())
-    }
-
     fn error(&self, error: &anyhow::Error) {
         self.line("31", "error", &format_args!("{error:#}"));
         // Hints survive `--quiet`: they are part of the error.
@@ -162,6 +109,56 @@ impl Ui {
         // One write: lines of several tools in a pipe do not mix. A closed stderr is no reason to stop.
         let line = format!("{}: {start}{code}{label}{end}: {text}\n", self.tool);
         let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
+
+impl Reporter for Ui {
+    fn tell(&self, message: Message, text: fmt::Arguments<'_>) {
+        let (color, label) = match message {
+            Message::Warning => ("33", "warning"),
+            Message::Note => ("36", "note"),
+            Message::Hint => ("32", "hint"),
+            _ => ("2", "detail"),
+        };
+        let is_shown = if message == Message::Detail { self.verbose > 0 } else { !self.quiet };
+        if is_shown {
+            self.line(color, label, &text);
+        }
+    }
+
+    /// A progress bar; hidden unless stderr is a terminal.
+    fn begin(&self, steps: Option<u64>, what: &str) -> Box<dyn Task> {
+        if self.quiet || !io::stderr().is_terminal() {
+            return Box::new(pyox_stage::Silent);
+        }
+        let (bar, template) = match steps {
+            None => (ProgressBar::new_spinner(), "{prefix}: {msg} {spinner} {elapsed}"),
+            Some(steps) => (ProgressBar::new(steps), "{prefix}: {msg} {bar:30} {percent}% {eta}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Box::new(Bar(bar.with_prefix(self.tool).with_message(what.to_owned())))
+    }
+}
+
+/// A task as a bar, which goes when the task has ended.
+struct Bar(ProgressBar);
+
+impl Task for Bar {
+    fn advance(&self, steps: u64) {
+        self.0.inc(steps);
+    }
+
+    fn describe(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

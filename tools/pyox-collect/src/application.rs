@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use pyox_cli::{Fault, HintExt, Result};
 use pyox_schema::{Project, ResourceKind};
+use pyox_stage::{Fault, HintExt, Result};
 
 use crate::candidate::{Candidate, Found, Layer, Owner, is_identifier, normalise};
 use crate::stdlib::{is_bytecode, utf8};
@@ -60,8 +60,7 @@ impl App {
                     &path,
                     format_args!("expected a package, but `{name}` is no identifier"),
                 )
-                .hint("name a folder that holds modules and packages by --path")
-                .into());
+                .hint("name a folder that holds modules and packages by --path"));
             }
             return Ok(Self::Package(path, name));
         }
@@ -73,15 +72,14 @@ impl App {
             _ => Err(Fault::at(
                 &path,
                 "expected a script (.py), a package's folder or a wheel (.whl), got another file",
-            )
-            .into()),
+            )),
         }
     }
 
     /// A script of any name, for `--run-script`.
     pub(crate) fn script(path: &Path) -> Result<Self> {
         if !fs::metadata(path).fault_at(path)?.is_file() {
-            return Err(Fault::at(path, "expected a script, got no file").into());
+            return Err(Fault::at(path, "expected a script, got no file"));
         }
         Ok(Self::Script(absolute(path).fault_at(path)?))
     }
@@ -89,7 +87,7 @@ impl App {
     /// A folder of modules and packages, for `--path`.
     pub(crate) fn folder(path: &Path) -> Result<Self> {
         if !fs::metadata(path).fault_at(path)?.is_dir() {
-            return Err(Fault::at(path, "expected a folder, got a file").into());
+            return Err(Fault::at(path, "expected a folder, got a file"));
         }
         Ok(Self::Folder(absolute(path).fault_at(path)?))
     }
@@ -132,8 +130,7 @@ pub(crate) fn find(app: &App, number: usize, main: bool, suffixes: &[String]) ->
             if !is_identifier(name) {
                 let what = format!("expected a module's name, but `{name}` is no identifier");
                 return Err(Fault::at(path, what)
-                    .hint("a file of any name can be what runs: --run-script FILE")
-                    .into());
+                    .hint("a file of any name can be what runs: --run-script FILE"));
             }
             let kind = ResourceKind::Module;
             let file = Some((file_name.clone(), path.clone()));
@@ -154,7 +151,7 @@ pub(crate) fn find(app: &App, number: usize, main: bool, suffixes: &[String]) ->
         let (App::Script(path) | App::Package(path, _) | App::Folder(path) | App::Wheel(path)) =
             app;
         let what = "expected a folder with Python modules, found none in it";
-        return Err(Fault::at(path, what).into());
+        return Err(Fault::at(path, what));
     }
     found.projects.push(Project { name: owner.project.clone(), version: None });
     Ok(found)
@@ -182,7 +179,7 @@ fn walk(root: &Path, prefix: &str, owner: &Arc<Owner>, found: &mut Found) -> Res
         let real = folder.canonicalize().fault_at(&folder)?;
         if around.contains(&real) {
             let what = "expected a tree, but this link leads to a folder around it";
-            return Err(Fault::at(&folder, what).into());
+            return Err(Fault::at(&folder, what));
         }
         around.push(real);
         for entry in fs::read_dir(&folder).fault_at(&folder)? {
@@ -208,7 +205,7 @@ fn walk(root: &Path, prefix: &str, owner: &Arc<Owner>, found: &mut Found) -> Res
                 }
             } else if !metadata.is_file() {
                 let what = "expected a file or a folder, got neither";
-                return Err(Fault::at(&path, what).into());
+                return Err(Fault::at(&path, what));
             } else if is_bytecode(&file_name) {
                 left.insert((location, "bytecode; pyox-pack compiles the sources"));
             } else {

@@ -5,28 +5,29 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
-use pyox_cli::{Fault, Result};
 use pyox_schema::{ResourceKind, Run};
+use pyox_stage::{Fault, Result};
 
 use crate::application::App;
 use crate::candidate::{Candidate, is_dotted_name};
 use crate::wheel::{Installed, Script};
 
-/// What the options say.
-#[derive(Debug, Clone)]
-pub(crate) enum Wanted {
-    /// Nothing.
+/// What the executable is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The first of the APPs, or what there is only one of.
     Default,
-    /// `--repl`.
+    /// The interactive interpreter.
     Repl,
-    /// `--run-module`.
+    /// A module, as `python -m` runs it.
     Module(String),
-    /// `--run-script`.
-    Script,
-    /// `--run-code`.
+    /// A script, by its path, as `python FILE` runs it.
+    Script(PathBuf),
+    /// A statement, as `python -c` runs it.
     Code(String),
-    /// `--entry-point`, as a function or as a console script's name.
+    /// A function, as `module:function`, or a console script by its name.
     EntryPoint(String),
 }
 
@@ -54,7 +55,7 @@ impl Choice<'_> {
         match &self.wanted {
             Wanted::Repl => Ok(Run::Repl),
             Wanted::Code(code) => Ok(Run::Code { code: code.clone() }),
-            Wanted::Script => Ok(Run::Script),
+            Wanted::Script(_) => Ok(Run::Script),
             Wanted::Module(name) => {
                 let place = format!("--run-module {name}");
                 runnable(&names, name).map_err(|what| Fault::new(place, what))?;
@@ -80,7 +81,7 @@ impl Choice<'_> {
                     format!("console scripts here: {}", known.join(", "))
                 };
                 let what = "expected MODULE:FUNCTION or a console script's name, got neither";
-                return Err(Fault::new(place, what).hint(hint).into());
+                return Err(Fault::new(place, what).hint(hint));
             }
         };
         check_function(names, module, function).map_err(|what| Fault::new(place, what))?;
@@ -123,9 +124,7 @@ impl Choice<'_> {
         }
         ways.push("--repl".to_owned());
         let what = "expected one thing to run, found none or several";
-        Err(Fault::new("application", what)
-            .hint(format_args!("choose: {}", ways.join(", ")))
-            .into())
+        Err(Fault::new("application", what).hint(format_args!("choose: {}", ways.join(", "))))
     }
 
     fn scripts(&self) -> impl Iterator<Item = (&Installed, &Script)> {

@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use pyox_cli::{Fault, Result};
 use pyox_schema::Excluded;
+use pyox_stage::{Fault, Result};
 
 use crate::candidate::{Candidate, Found, is_identifier};
 
@@ -143,8 +143,7 @@ impl Exclusions {
                 format_args!("--exclude {}", name.text),
                 "expected the name of something that is taken, found nothing that has it",
             )
-            .hint("a dotted name, a path that ends in `/`, or a library's SONAME is wanted")
-            .into()),
+            .hint("a dotted name, a path that ends in `/`, or a library's SONAME is wanted")),
             None => Ok(()),
         }
     }
@@ -157,8 +156,7 @@ impl Exclusions {
                 format_args!("--include {}", name.text),
                 "expected the name of something that is left out, found nothing that has it",
             )
-            .hint("`excluded` in the manifest lists what is left out")
-            .into()),
+            .hint("`excluded` in the manifest lists what is left out")),
             None => Ok(()),
         }
     }

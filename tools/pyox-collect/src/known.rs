@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use pyox_cli::{Result, cache, output};
 use pyox_elf::Elf;
 use pyox_schema::Digest;
+use pyox_stage::{HintExt, Result, cache, files};
 use serde::{Deserialize, Serialize};
 
 /// A file changed later than that before it was read may have been changed again since, with the
@@ -108,7 +108,7 @@ impl Known {
         let Some(store) = self.store.filter(|_| !fresh.is_empty()) else { return Ok(()) };
         let mut all = self.there;
         all.extend(fresh);
-        output::text(Some(&store), &serde_json::to_vec(&all)?)
+        files::write(&store, &serde_json::to_vec(&all).fault_at(&store)?)
     }
 }
 

@@ -11,9 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use pyox_blob::tree::LIBRARIES;
-use pyox_cli::{Result, Ui};
 use pyox_elf::is_libc;
 use pyox_schema::ResourceKind;
+use pyox_stage::{Reporter, Result};
 
 use crate::candidate::{Candidate, Found, Layer, Owner};
 use crate::exclusions::Exclusions;
@@ -71,7 +71,7 @@ pub(crate) fn follow(
     reads: &mut Vec<Option<Facts>>,
     reader: &Reader,
     exclusions: &Exclusions,
-    ui: &Ui,
+    ui: &dyn Reporter,
 ) -> Result<()> {
     let mut search = Search {
         by_path: BTreeMap::new(),

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use pyox_cli::{Fault, Result, Ui};
 use pyox_schema::{Location, ResourceKind};
+use pyox_stage::{Fault, Reporter, Result};
 use serde::Deserialize;
 
 use crate::candidate::{Candidate, is_dotted_name};
@@ -29,8 +29,12 @@ struct Entry {
     reason: String,
 }
 
-/// Reads the values of `--location`.
-pub(crate) fn parse(options: &[String]) -> Result<BTreeMap<String, Location>> {
+/// Reads the values of `--location`, each `PACKAGE=memory`, `=cache` or `=beside`.
+///
+/// # Errors
+///
+/// Where one has another form, or a package stands twice.
+pub fn parse(options: &[String]) -> Result<BTreeMap<String, Location>> {
     let mut locations = BTreeMap::new();
     for option in options {
         let wrong = |what: &str| Fault::new(format_args!("--location {option}"), what);
@@ -38,7 +42,7 @@ pub(crate) fn parse(options: &[String]) -> Result<BTreeMap<String, Location>> {
             .split_once('=')
             .ok_or_else(|| wrong("expected PACKAGE=memory, =cache or =beside, got no `=`"))?;
         if !is_dotted_name(package) {
-            return Err(wrong("expected a package's dotted name before `=`").into());
+            return Err(wrong("expected a package's dotted name before `=`"));
         }
         let policies = [Location::Memory, Location::Cache, Location::Beside];
         let policy = policies.into_iter().find(|known| known.name() == policy);
@@ -46,7 +50,7 @@ pub(crate) fn parse(options: &[String]) -> Result<BTreeMap<String, Location>> {
             wrong("expected memory, cache or beside behind `=`, got something else")
         })?;
         if locations.insert(package.to_owned(), policy).is_some() {
-            return Err(wrong("expected each package once, got it again").into());
+            return Err(wrong("expected each package once, got it again"));
         }
     }
     Ok(locations)
@@ -56,7 +60,7 @@ pub(crate) fn parse(options: &[String]) -> Result<BTreeMap<String, Location>> {
 pub(crate) fn decide(
     wanted: BTreeMap<String, Location>,
     candidates: &[Candidate],
-    ui: &Ui,
+    ui: &dyn Reporter,
 ) -> Result<BTreeMap<String, Location>> {
     for package in wanted.keys() {
         check(package, &wanted, candidates)?;

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use pyox_cli::{Fault, HintExt, Result};
 use pyox_schema::ResourceKind;
+use pyox_stage::{Fault, HintExt, Result};
 
 use crate::candidate::{Candidate, Found, Layer, is_identifier};
 use crate::tree::parents;
@@ -150,7 +150,7 @@ fn refuse_two_of_one_name(first: &Candidate, second: &Candidate) -> Result<()> {
     }
     let name = &first.resource.name;
     let what = format!("expected one module `{name}`, but {} is another", two.display());
-    Err(Fault::at(one, what).hint("rename one of the two, or leave one out").into())
+    Err(Fault::at(one, what).hint("rename one of the two, or leave one out"))
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use pyox_cli::{Fault, HintExt, Result};
 use pyox_elf::Elf;
 use pyox_schema::{Digest, ResourceKind};
+use pyox_stage::{Fault, HintExt, Result};
 
 use crate::candidate::{Candidate, Layer};
 use crate::known::{Facts, Known, Native};
@@ -47,7 +47,7 @@ impl Reader {
     pub(crate) fn read(&self, candidates: &[Candidate]) -> Result<Vec<Option<Facts>>> {
         let next = AtomicUsize::new(0);
         // The first of the candidates that cannot be read is reported, whichever thread met it.
-        let failure: Mutex<Option<(usize, anyhow::Error)>> = Mutex::new(None);
+        let failure: Mutex<Option<(usize, Fault)>> = Mutex::new(None);
         let worker = || {
             let mut done = Vec::new();
             loop {
@@ -126,7 +126,7 @@ impl Reader {
                 expected.sha256.first().map(Digest::short).unwrap_or_default(),
                 facts.sha256.short()
             );
-            return Err(Fault::at(path, what).into());
+            return Err(Fault::at(path, what));
         }
         Ok(Some(facts))
     }
@@ -144,7 +144,7 @@ pub(crate) fn check_architecture(
         let is_module = candidate.resource.kind == ResourceKind::ExtensionModule;
         if let (true, Some(found)) = (is_module && found != Some(expected), found) {
             let what = format!("expected an extension module for {expected}, got one for {found}");
-            return Err(Fault::new(candidate.place(), what).into());
+            return Err(Fault::new(candidate.place(), what));
         }
     }
     Ok(())

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Output, Stdio};
 
-use pyox_cli::{Fault, HintExt, Partial, Result, Ui, cache};
 use pyox_schema::{Digest, Distribution};
+use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache};
 
 use crate::stdlib::has_suffix;
 use crate::wheel;
@@ -62,7 +62,11 @@ impl Request {
     }
 
     /// The folder with the installed projects, made where it is missing.
-    pub(crate) fn install(&self, distribution: &Distribution, ui: &Ui) -> Result<PathBuf> {
+    pub(crate) fn install(
+        &self,
+        distribution: &Distribution,
+        ui: &dyn Reporter,
+    ) -> Result<PathBuf> {
         let cache = cache::folder("projects")?;
         let cache = absolute(&cache).fault_at(&cache)?;
         let target = cache.join(self.key(distribution)?.to_string());
@@ -100,7 +104,7 @@ impl Request {
         Ok(Digest::of(text.as_bytes()))
     }
 
-    fn run_pip(&self, distribution: &Distribution, target: &Path, ui: &Ui) -> Result<()> {
+    fn run_pip(&self, distribution: &Distribution, target: &Path, ui: &dyn Reporter) -> Result<()> {
         let pip = find_pip(distribution)?;
         let (program, arguments) = pip.command.split_first().ok_or_else(no_pip)?;
         let mut command = Command::new(program);
@@ -126,21 +130,18 @@ impl Request {
         }
         command.args(&self.wheels).arg("--").args(&self.with);
         ui.detail(format_args!("{command:?}"));
-        let bar = ui.progress(0, "pip resolves and installs");
-        bar.enable_steady_tick(std::time::Duration::from_millis(100));
+        let task = ui.begin(None, "pip resolves and installs");
         let output = command.output();
-        bar.finish_and_clear();
+        drop(task);
         let output = output.fault(program.display())?;
-        if ui.is_verbose() {
-            for bytes in [&output.stdout, &output.stderr] {
-                for line in String::from_utf8_lossy(bytes).lines() {
-                    ui.detail(format_args!("pip: {line}"));
-                }
+        for bytes in [&output.stdout, &output.stderr] {
+            for line in String::from_utf8_lossy(bytes).lines() {
+                ui.detail(format_args!("pip: {line}"));
             }
         }
         if output.status.success() {
             // A requirements file may well be empty.
-            return Ok(fs::create_dir_all(target).fault_at(target)?);
+            return fs::create_dir_all(target).fault_at(target);
         }
         let fault = Fault::new("pip", explanation(&output));
         let hint = if pip.foreign {
@@ -148,7 +149,7 @@ impl Request {
         } else {
             "-v shows all that pip says"
         };
-        Err(fault.hint(hint).into())
+        Err(fault.hint(hint))
     }
 }
 
@@ -222,7 +223,7 @@ fn find_pip(distribution: &Distribution) -> Result<Pip> {
             return Ok(Pip { command, foreign: true });
         }
     }
-    Err(no_pip().into())
+    Err(no_pip())
 }
 
 fn no_pip() -> Fault {

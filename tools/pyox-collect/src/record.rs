@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use pyox_cli::{Fault, Result};
 use pyox_schema::Digest;
+use pyox_stage::{Fault, Result};
 
 use crate::stdlib::is_bytecode;
 
@@ -45,7 +45,7 @@ fn checked(record: Vec<Row>, folder: &str) -> Result<Vec<Row>> {
     match wrong {
         Some(row) => {
             let what = format!("expected a path inside the installation, got `{}`", row.path);
-            Err(Fault::new(format_args!("{folder}/RECORD"), what).into())
+            Err(Fault::new(format_args!("{folder}/RECORD"), what))
         }
         None => Ok(record),
     }

@@ -5,26 +5,31 @@
 
 use std::collections::BTreeMap;
 
-use pyox_cli::{Fault, Result};
 use pyox_schema::Value;
+use pyox_stage::{Fault, Result};
 
 use crate::candidate::is_identifier;
 
-/// Reads the values of one of the two options.
-pub(crate) fn parse(option: &str, settings: &[String]) -> Result<BTreeMap<String, Value>> {
+/// Reads the values of one of the two options, each `KEY=VALUE`; a value is `true`, `false`, an integer, a JSON list of texts
+/// or else text.
+///
+/// # Errors
+///
+/// Where one has another form, or a key stands twice.
+pub fn parse(option: &str, settings: &[String]) -> Result<BTreeMap<String, Value>> {
     let mut map = BTreeMap::new();
     for setting in settings {
         let place = || format!("{option} {setting}");
         let Some((key, value)) = setting.split_once('=') else {
-            return Err(Fault::new(place(), "expected KEY=VALUE, got no `=`").into());
+            return Err(Fault::new(place(), "expected KEY=VALUE, got no `=`"));
         };
         if !is_identifier(key) {
             let what = format!("expected the name of a field, got `{key}`");
-            return Err(Fault::new(place(), what).into());
+            return Err(Fault::new(place(), what));
         }
         let value = value_of(value).map_err(|what| Fault::new(place(), what))?;
         if map.insert(key.to_owned(), value).is_some() {
-            return Err(Fault::new(place(), "expected each field once, got it again").into());
+            return Err(Fault::new(place(), "expected each field once, got it again"));
         }
     }
     Ok(map)

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pyox_cli::{Fault, HintExt, Result};
 use pyox_schema::{Distribution, Linkage, Project, ResourceKind};
+use pyox_stage::{Fault, HintExt, Result};
 
 use crate::candidate::{Candidate, Expected, Found, Layer, Owner};
 use crate::exclusions::{Exclusions, Verdict};
@@ -50,8 +50,7 @@ pub(crate) fn find(distribution: &Distribution, exclusions: &Exclusions) -> Resu
     let folder = search.stdlib.clone();
     if !folder.is_dir() {
         return Err(Fault::at(&folder, "expected the standard library, found no folder")
-            .hint("the distribution is gone: fetch it again with pyox-fetch")
-            .into());
+            .hint("the distribution is gone: fetch it again with pyox-fetch"));
     }
     search.walk(&folder, "", &mut files)?;
     let tree = Tree { layer: Layer::Stdlib, prefix: "", suffixes, files };
@@ -238,6 +237,6 @@ pub(crate) fn has_suffix(file_name: &str, suffix: &str) -> bool {
 pub(crate) fn utf8(path: &Path) -> Result<String> {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(name) => Ok(name.to_owned()),
-        None => Err(Fault::at(path, "expected a name in UTF-8, got other bytes").into()),
+        None => Err(Fault::at(path, "expected a name in UTF-8, got other bytes")),
     }
 }

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pyox_cli::Ui;
 use pyox_schema::ResourceKind;
+use pyox_stage::Reporter;
 
 use crate::candidate::{Candidate, Layer};
 use crate::known::Facts;
@@ -82,7 +82,7 @@ pub(crate) fn report<'a>(
     candidates: &[Candidate],
     reads: &[Option<Facts>],
     spoken: impl Fn(&str) -> bool + 'a,
-    ui: &Ui,
+    ui: &dyn Reporter,
 ) {
     let script = candidates.iter().find(|candidate| candidate.resource.name == "__main__");
     let is_script = |candidate: &Candidate| script.is_some_and(|main| main.path == candidate.path);

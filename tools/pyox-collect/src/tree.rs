@@ -13,8 +13,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pyox_cli::{HintExt, Result};
 use pyox_schema::ResourceKind;
+use pyox_stage::{HintExt, Result};
 
 use crate::candidate::{Candidate, Expected, Layer, Owner, is_identifier, is_module_word};
 

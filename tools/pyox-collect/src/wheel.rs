@@ -11,8 +11,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use pyox_cli::{Fault, HintExt, Result, Ui, output};
 use pyox_schema::{Digest, Project, ResourceKind};
+use pyox_stage::{Fault, HintExt, Reporter, Result, files};
 
 use crate::candidate::{Expected, Found, Layer, Owner, normalise};
 use crate::payloads::Reader;
@@ -72,7 +72,7 @@ fn read(dist_info: &Path, folder: String) -> Result<Installed> {
     let text = |name: &str| -> Result<String> {
         let path = dist_info.join(name);
         let bytes = fs::read(&path).fault_at(&path)?;
-        Ok(String::from_utf8(bytes).map_err(|_| Fault::at(&path, "expected UTF-8"))?)
+        String::from_utf8(bytes).map_err(|_| Fault::at(&path, "expected UTF-8"))
     };
     let metadata = text("METADATA")?;
     let headers = || metadata.lines().take_while(|line| !line.is_empty());
@@ -151,7 +151,7 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
                 let _ = writeln!(text, "{row}");
             }
         }
-        output::text(Some(&path), text.as_bytes())?;
+        files::write(&path, text.as_bytes())?;
         let _ = fs::remove_file(folder.join(&project.folder).join(ORIGIN));
     }
     Ok(())
@@ -212,7 +212,7 @@ pub(crate) fn find(
     projects: &[Installed],
     suffixes: &[String],
     reason: impl Fn(&str) -> String,
-    ui: &Ui,
+    ui: &dyn Reporter,
 ) -> Result<Found> {
     let mut found = Found::default();
     let mut roots: Vec<String> = Vec::new();

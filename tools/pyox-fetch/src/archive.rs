@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pyox_cli::{Fault, HintExt, Result, Ui};
 use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{
     Digest, Distribution, Document, Extension, FileRef, Library, Link, Linkage, Paths, Python,
 };
+use pyox_stage::{Fault, HintExt, Reporter, Result};
 use walkdir::WalkDir;
 
 use crate::python_json::{self, PythonJson, Variant};
@@ -21,19 +21,23 @@ use crate::toolchain::Toolchain;
 use crate::{files, host, stdlib, store, toolchain, unpack};
 
 /// The distribution in an archive, or in a folder that one was unpacked into.
-pub(crate) fn open(path: &Path, sha256: Option<&Digest>, ui: &Ui) -> Result<Distribution> {
+pub(crate) fn open(
+    path: &Path,
+    sha256: Option<&Digest>,
+    ui: &dyn Reporter,
+) -> Result<Distribution> {
     if !path.is_dir() {
         let entry = store::obtain(path, sha256, ui)?;
         let root = unpack::top(&entry);
         if !root.join(python_json::NAME).is_file() {
             let what = "expected python/PYTHON.json in it, but there is none";
-            return Err(Fault::at(path, what).hint(FULL).into());
+            return Err(Fault::at(path, what).hint(FULL));
         }
         return Tree::open(&root)?.describe(ui);
     }
     if sha256.is_some() {
         let what = "expected an archive to check with --sha256, got a folder";
-        return Err(Fault::at(path, what).into());
+        return Err(Fault::at(path, what));
     }
     let path = path.canonicalize().fault_at(path)?;
     let root = [path.clone(), path.join(unpack::TOP)]
@@ -41,7 +45,7 @@ pub(crate) fn open(path: &Path, sha256: Option<&Digest>, ui: &Ui) -> Result<Dist
         .find(|root| root.join(python_json::NAME).is_file());
     let Some(root) = root else {
         let what = "expected a PYTHON.json in it, or in its folder python/, but there is none";
-        return Err(Fault::at(&path, what).hint(FULL).into());
+        return Err(Fault::at(&path, what).hint(FULL));
     };
     Tree::open(&root)?.describe(ui)
 }
@@ -67,24 +71,24 @@ impl Tree {
         let minor = json.python_major_minor_version.strip_prefix("3.").and_then(|m| m.parse().ok());
         let Some(minor) = minor.filter(|minor| host::MINORS.contains(minor)) else {
             let got = &json.python_major_minor_version;
-            return Err(unfit("python_major_minor_version", "3.11 to 3.14", got).into());
+            return Err(unfit("python_major_minor_version", "3.11 to 3.14", got));
         };
         if json.python_implementation_name != "cpython" {
             let got = &json.python_implementation_name;
-            return Err(unfit("python_implementation_name", "cpython", got).into());
+            return Err(unfit("python_implementation_name", "cpython", got));
         }
         if !json.target_triple.contains("-linux-") {
-            return Err(unfit("target_triple", "a Linux target", &json.target_triple).into());
+            return Err(unfit("target_triple", "a Linux target", &json.target_triple));
         }
         let options = json.build_options();
         if options.split('+').any(|o| ["debug", "freethreading", "freethreaded"].contains(&o)) {
             let expected = "neither a debug nor a free-threaded build";
-            return Err(unfit("build_options", expected, options).into());
+            return Err(unfit("build_options", expected, options));
         }
         Ok(Self { root: root.to_owned(), document, json, minor })
     }
 
-    fn describe(self, ui: &Ui) -> Result<Distribution> {
+    fn describe(self, ui: &dyn Reporter) -> Result<Distribution> {
         let json = &self.json;
         let toolchain = Toolchain::of(&json.target_triple);
         if !json.target_triple.starts_with(std::env::consts::ARCH) {
@@ -161,8 +165,8 @@ impl Tree {
             Ok(real) if real.starts_with(&self.root.canonicalize().fault_at(&self.root)?) => {
                 Ok(plain)
             }
-            Ok(_) => Err(wrong("a path inside the distribution").into()),
-            Err(_) => Err(wrong("a path that is there").into()),
+            Ok(_) => Err(wrong("a path inside the distribution")),
+            Err(_) => Err(wrong("a path that is there")),
         }
     }
 
@@ -175,8 +179,7 @@ impl Tree {
         match self.json.python_paths.get(name) {
             Some(path) => self.existing(&key, path),
             None => {
-                Err(Fault::at(&self.document, format_args!("{key}: expected a path, got none"))
-                    .into())
+                Err(Fault::at(&self.document, format_args!("{key}: expected a path, got none")))
             }
         }
     }
@@ -196,7 +199,7 @@ impl Tree {
             "python_bytecode_magic_number: expected eight hexadecimal digits, got `{}`",
             magic.escape_debug()
         );
-        Err(Fault::at(&self.document, what).into())
+        Err(Fault::at(&self.document, what))
     }
 
     /// libpython, where the document says or else where it is: for musl builds the two differ.

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use pyox_cli::{Fault, HintExt, Result};
 use pyox_schema::{Digest, FileRef};
+use pyox_stage::{Fault, HintExt, Result};
 
 /// A path below `root`, as documents write it.
 pub(crate) fn relative(root: &Path, path: &Path) -> Result<String> {
@@ -13,7 +13,7 @@ pub(crate) fn relative(root: &Path, path: &Path) -> Result<String> {
         .map_err(|_| Fault::at(path, format_args!("expected a path below {}", root.display())))?;
     match below.to_str() {
         Some(text) => Ok(text.to_owned()),
-        None => Err(Fault::at(path, "expected a path in UTF-8").into()),
+        None => Err(Fault::at(path, "expected a path in UTF-8")),
     }
 }
 

@@ -12,9 +12,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pyox_cli::{Fault, HintExt, Result, Ui};
 use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{Distribution, Document, Extension, Library, Link, Linkage, Paths, Python};
+use pyox_stage::{Fault, HintExt, Reporter, Result};
 use serde::Deserialize;
 
 use crate::toolchain::Toolchain;
@@ -60,11 +60,11 @@ struct Details {
 ///
 /// All of one name come before the next name: a version manager's shim often stands before the
 /// system's Python and knows nothing of that version.
-pub(crate) fn find(ui: &Ui) -> Result<Distribution> {
+pub(crate) fn find(ui: &dyn Reporter) -> Result<Distribution> {
     let path = env::var_os("PATH").unwrap_or_default();
     let names = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
     let mut seen = BTreeSet::new();
-    let mut passed: Vec<anyhow::Error> = Vec::new();
+    let mut passed: Vec<Fault> = Vec::new();
     for name in names {
         for candidate in env::split_paths(&path).map(|folder| folder.join(name)) {
             let Ok(real) = candidate.canonicalize() else { continue };
@@ -75,7 +75,7 @@ pub(crate) fn find(ui: &Ui) -> Result<Distribution> {
             match describe(&candidate) {
                 Ok(distribution) => {
                     for error in &passed {
-                        ui.note(format_args!("passed over {error:#}"));
+                        ui.note(format_args!("passed over {error}"));
                     }
                     let version = &distribution.python.version;
                     let said = format!("host: CPython {version}, {}", candidate.display());
@@ -93,11 +93,10 @@ pub(crate) fn find(ui: &Ui) -> Result<Distribution> {
     let mut passed = passed.into_iter();
     let Some(first) = passed.next() else {
         return Err(Fault::new("host", "expected a python3 on PATH, found none")
-            .hint("install one with its static library, or use source@3.13")
-            .into());
+            .hint("install one with its static library, or use source@3.13"));
     };
     for error in passed {
-        ui.note(format_args!("neither {error:#}"));
+        ui.note(format_args!("neither {error}"));
     }
     Err(first)
 }
@@ -108,16 +107,16 @@ pub(crate) fn describe(program: &Path) -> Result<Distribution> {
     let (major, minor) = facts.version_info;
     if facts.implementation != "cpython" {
         let what = format!("expected CPython, got {} {}", facts.implementation, facts.version);
-        return Err(Fault::at(program, what).into());
+        return Err(Fault::at(program, what));
     }
     let Some(details) = facts.details.filter(|_| major == 3 && MINORS.contains(&minor)) else {
         let what = format!("expected CPython 3.11 to 3.14, got {}", facts.version);
-        return Err(Fault::at(program, what).into());
+        return Err(Fault::at(program, what));
     };
     if details.free_threaded || details.debug {
         let kind = if details.free_threaded { "a free-threaded" } else { "a debug" };
         let what = format!("expected a release build of CPython, got {kind} build");
-        return Err(Fault::at(program, what).into());
+        return Err(Fault::at(program, what));
     }
     let libpython = libpython(program, (major, minor), &details)?;
 
@@ -192,10 +191,10 @@ fn ask(program: &Path) -> Result<Facts> {
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
         let last: String = last.trim().chars().take(200).collect();
         let what = format!("expected a Python, but it failed ({}): {last}", output.status);
-        return Err(Fault::at(program, what).into());
+        return Err(Fault::at(program, what));
     }
     serde_json::from_slice(&output.stdout)
-        .map_err(|_| Fault::at(program, "expected a Python, but it does not answer as one").into())
+        .map_err(|_| Fault::at(program, "expected a Python, but it does not answer as one"))
 }
 
 /// Its static library, with a check that it holds object files and not a compiler's intermediate code.
@@ -210,7 +209,7 @@ fn libpython(program: &Path, (major, minor): (u8, u8), details: &Details) -> Res
              pyenv install --force), or use source@3.13"
                 .to_owned()
         };
-        return Err(Fault::at(program, what).hint(hint).into());
+        return Err(Fault::at(program, what).hint(hint));
     };
     toolchain::check_archive(path)?;
     Ok(path.clone())
@@ -298,7 +297,7 @@ fn files_of(root: &Path, details: &Details, builtins: &[Extension]) -> Result<Ve
 
 fn read_elf(path: &Path) -> Result<Elf> {
     let bytes = fs::read(path).fault_at(path)?;
-    Ok(Elf::parse(&bytes).fault_at(path)?)
+    Elf::parse(&bytes).fault_at(path)
 }
 
 /// How code that is made like the interpreter itself is linked: Debian compiles it for a fixed address,
@@ -312,7 +311,7 @@ fn position(interpreter: &Elf) -> Vec<String> {
 fn target(path: &Path, elf: &Elf) -> Result<String> {
     let Some(architecture) = elf.architecture() else {
         let what = format!("expected a known machine, got ELF's number {}", elf.machine);
-        return Err(Fault::at(path, what).into());
+        return Err(Fault::at(path, what));
     };
     let musl = elf.interpreter.as_ref().is_some_and(|loader| loader.contains("ld-musl"));
     Ok(format!("{architecture}-unknown-linux-{}", if musl { "musl" } else { "gnu" }))

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pyox_cli::{Fault, HintExt, Result};
+use pyox_stage::{Fault, HintExt, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -125,9 +125,9 @@ impl PythonJson {
         let version = head.version.unwrap_or_default();
         if !matches!(version.as_str(), Some("7" | "8")) {
             let what = format!("version: expected \"7\" or \"8\", got {version}");
-            return Err(Fault::at(path, what).into());
+            return Err(Fault::at(path, what));
         }
-        Ok(serde_json::from_slice(&bytes).fault_at(path)?)
+        serde_json::from_slice(&bytes).fault_at(path)
     }
 
     /// The format of its object files: `elf`, or `llvm-bitcode:VERSION`.

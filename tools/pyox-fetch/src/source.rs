@@ -5,9 +5,9 @@
 use std::fs::File;
 use std::path::Path;
 
-use pyox_cli::{Fault, HintExt, Result, Ui, cache};
 use pyox_distribution::{Event, Request, Source};
 use pyox_schema::{Digest, Distribution};
+use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
 
 use crate::archive;
 
@@ -17,10 +17,10 @@ pub(crate) fn build(
     source: Source,
     pgo: bool,
     jobs: usize,
-    ui: &Ui,
+    ui: &dyn Reporter,
 ) -> Result<Distribution> {
     let request = Request { source, pgo, jobs, cache: cache::folder("source")? };
-    let bar = ui.progress(0, name);
+    let task = ui.begin(None, name);
     let mut said = None;
     let result = pyox_distribution::build(&request, &mut |event| {
         let step = match event {
@@ -28,8 +28,7 @@ pub(crate) fn build(
             Event::Unpacking => "unpacking the source".to_owned(),
             Event::Configuring => "configuring".to_owned(),
             Event::Compiling { done, total } => {
-                bar.set_message(format!("{name}: compiling, {done} of about {total}"));
-                bar.tick();
+                task.describe(&format!("{name}: compiling, {done} of about {total}"));
                 "compiling".to_owned()
             }
             Event::Profiling => "profiling".to_owned(),
@@ -44,15 +43,12 @@ pub(crate) fn build(
             ui.note(format_args!("{name}: building CPython, which takes some minutes and is kept"));
         }
         if step != "compiling" {
-            bar.set_message(format!("{name}: {step}"));
-            bar.tick();
+            task.describe(&format!("{name}: {step}"));
         }
-        if bar.is_hidden() {
-            ui.detail(format_args!("{name}: {step}"));
-        }
+        ui.detail(format_args!("{name}: {step}"));
         said = Some(step);
     });
-    bar.finish_and_clear();
+    drop(task);
     let path = result.map_err(|error| {
         let fault = Fault::new(name, &error);
         match error.hint() {
@@ -73,5 +69,5 @@ pub(crate) fn check(tarball: &Path, expected: Option<&Digest>) -> Result<()> {
         return Ok(());
     }
     let what = format_args!("digest mismatch: expected sha256 {expected}, got {found}").to_string();
-    Err(Fault::at(tarball, what).into())
+    Err(Fault::at(tarball, what))
 }

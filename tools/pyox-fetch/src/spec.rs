@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use pyox_cli::Fault;
+use pyox_stage::Fault;
 
 /// The grammar in one line, for messages.
 pub(crate) const GRAMMAR: &str = "host, host:PYTHON, source@3.X, source:TARBALL, cpython@3.X, or the \
@@ -11,7 +11,7 @@ pub(crate) const GRAMMAR: &str = "host, host:PYTHON, source@3.X, source:TARBALL,
 
 /// Where a distribution comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Spec {
+pub enum Spec {
     /// An installed Python: the one named, or the first on `PATH` that can be embedded.
     Host(Option<PathBuf>),
     /// Built from CPython's release tarball of that version.
@@ -28,7 +28,11 @@ impl Spec {
     /// Reads a SPEC.
     ///
     /// A path must have a `/` or exist, so that a misspelt word is not taken for a file's name.
-    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// For text that is none; the hint has the grammar.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
         let unknown = || {
             Fault::new(text, "expected a SPEC that is known, or a file or folder that is there")
                 .hint(format_args!("a SPEC is {GRAMMAR}"))

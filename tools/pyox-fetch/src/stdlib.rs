@@ -8,8 +8,8 @@
 
 use std::path::Path;
 
-use pyox_cli::{Fault, HintExt, Result};
 use pyox_schema::{Digest, Stdlib};
+use pyox_stage::{Fault, HintExt, Result};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::files;
@@ -49,7 +49,7 @@ pub(crate) fn survey(folder: &Path) -> Result<Survey> {
     }
     if !files.iter().any(|path| path == "os.py") {
         let what = "expected a standard library, but there is no os.py in it";
-        return Err(Fault::at(folder, what).into());
+        return Err(Fault::at(folder, what));
     }
     files.sort_unstable();
     test_packages.sort_unstable();

@@ -8,19 +8,23 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use pyox_cli::{Fault, HintExt, Partial, Result, Ui, cache};
 use pyox_schema::Digest;
 use pyox_schema::digest::Hasher;
+use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, Task, cache};
 
 use crate::unpack::{self, Limits};
 
 /// The folder with an archive's content, unpacked now or before.
-pub(crate) fn obtain(archive: &Path, expected: Option<&Digest>, ui: &Ui) -> Result<PathBuf> {
+pub(crate) fn obtain(
+    archive: &Path,
+    expected: Option<&Digest>,
+    ui: &dyn Reporter,
+) -> Result<PathBuf> {
     let file = File::open(archive).fault_at(archive)?;
     let (digest, size) = Digest::of_reader(&file).fault_at(archive)?;
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
         let what = format!("digest mismatch: expected sha256 {expected}, got {digest}");
-        return Err(Fault::at(archive, what).into());
+        return Err(Fault::at(archive, what));
     }
 
     let store = cache::folder("distributions")?;
@@ -31,13 +35,11 @@ pub(crate) fn obtain(archive: &Path, expected: Option<&Digest>, ui: &Ui) -> Resu
     }
     let partial = Partial::new(&store)?;
 
-    let progress = ui.progress(size, "unpacking");
-    let reader =
-        Hashing { inner: progress.wrap_read(rewound(&file, archive)?), hash: Hasher::new() };
+    let task = ui.begin(Some(size), "unpacking");
+    let reader = Hashing { inner: rewound(&file, archive)?, hash: Hasher::new(), task: &*task };
     let reader = unpack::unpack(archive, reader, partial.path(), &Limits::of(size))?;
-    progress.finish_and_clear();
     if reader.hash.finish() != digest {
-        return Err(Fault::at(archive, "changed while it was unpacked").into());
+        return Err(Fault::at(archive, "changed while it was unpacked"));
     }
 
     partial.sync().fault_at(&entry)?;
@@ -45,7 +47,7 @@ pub(crate) fn obtain(archive: &Path, expected: Option<&Digest>, ui: &Ui) -> Resu
         Ok(()) => {}
         // Another run was faster, and has the same bytes.
         Err(_) if entry.is_dir() => {}
-        Err(error) => return Err(Fault::at(&entry, error).into()),
+        Err(error) => return Err(Fault::at(&entry, error)),
     }
     Ok(entry)
 }
@@ -55,16 +57,18 @@ fn rewound<'a>(mut file: &'a File, archive: &Path) -> Result<BufReader<&'a File>
     Ok(BufReader::with_capacity(1 << 16, file))
 }
 
-/// Hashes what is read through it.
-struct Hashing<R> {
+/// Hashes what is read through it, and tells how much that is.
+struct Hashing<'a, R> {
     inner: R,
     hash: Hasher,
+    task: &'a dyn Task,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for Hashing<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hash.update(&buffer[..read]);
+        self.task.advance(read as u64);
         Ok(read)
     }
 }

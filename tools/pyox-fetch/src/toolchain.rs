@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pyox_cli::{Fault, HintExt, Result};
+use pyox_stage::{Fault, HintExt, Result};
 
 /// The toolchain for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Toolchain {
 pub(crate) fn check_archive(path: &Path) -> Result<()> {
     let bad = |what: &str| {
         let what = format!("expected an archive of ELF object files, got {what}");
-        Fault::at(path, what).into()
+        Fault::at(path, what)
     };
     let mut file = BufReader::new(File::open(path).fault_at(path)?);
     let mut magic = [0; 8];

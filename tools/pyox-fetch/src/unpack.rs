@@ -12,7 +12,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use pyox_cli::{Fault, HintExt, Result};
+use pyox_stage::{Fault, HintExt, Result};
 use tar::EntryType;
 
 /// The one folder that an archive holds.
@@ -67,8 +67,7 @@ pub(crate) fn unpack<R: Read>(
             return Err(Fault::at(
                 archive,
                 "expected a .tar.zst or .tar.gz archive, got another file",
-            )
-            .into());
+            ));
         }
     }
     io::copy(&mut reader, &mut io::sink()).fault_at(archive)?;
@@ -84,7 +83,7 @@ fn unpack_tar(archive: &Path, stream: impl Read, folder: &Path, limits: &Limits)
         let mut entry = entry.map_err(|error| job.damaged(&error))?;
         total = total.saturating_add(entry.size());
         if total > limits.bytes || job.members.len() >= limits.members {
-            return Err(too_large(archive, limits).into());
+            return Err(too_large(archive, limits));
         }
         job.member(&mut entry)?;
     }
@@ -92,7 +91,7 @@ fn unpack_tar(archive: &Path, stream: impl Read, folder: &Path, limits: &Limits)
     let mut rest = stream.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| job.damaged(&error))?;
     if rest.limit() == 0 {
-        return Err(too_large(archive, limits).into());
+        return Err(too_large(archive, limits));
     }
     job.links()
 }
@@ -134,7 +133,7 @@ impl Job<'_> {
         }
         let Some(path) = path.filter(|path| path.split('/').next() == Some(TOP)) else {
             let what = format_args!("expected a member inside {TOP}/, got one outside");
-            return Err(self.refuse(&name, what).into());
+            return Err(self.refuse(&name, what));
         };
         let node = match kind {
             EntryType::Regular | EntryType::Continuous => Node::File,
@@ -148,13 +147,13 @@ impl Job<'_> {
             _ => {
                 let what =
                     "expected a file, a folder or a link, got a device or another special file";
-                return Err(self.refuse(&name, what).into());
+                return Err(self.refuse(&name, what));
             }
         };
         let is_folder = node == Node::Folder;
         match self.members.insert(path.clone(), node) {
             Some(Node::Folder) if is_folder => return Ok(()),
-            Some(_) => return Err(self.refuse(&name, "expected it once, got it twice").into()),
+            Some(_) => return Err(self.refuse(&name, "expected it once, got it twice")),
             None => {}
         }
         let to = self.folder.join(&path);
@@ -179,9 +178,9 @@ impl Job<'_> {
                     io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
                 ) =>
             {
-                Err(self.refuse(name, "expected a folder, but an earlier member is a file").into())
+                Err(self.refuse(name, "expected a folder, but an earlier member is a file"))
             }
-            Err(error) => Err(Fault::at(path, error).into()),
+            Err(error) => Err(Fault::at(path, error)),
         }
     }
 
@@ -191,9 +190,9 @@ impl Job<'_> {
         let mut file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(to) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(self.refuse(name, "expected it once, got it twice").into());
+                return Err(self.refuse(name, "expected it once, got it twice"));
             }
-            Err(error) => return Err(Fault::at(to, error).into()),
+            Err(error) => return Err(Fault::at(to, error)),
         };
         let size = entry.size();
         let mut buffer = vec![0; 1 << 16];
@@ -204,7 +203,7 @@ impl Job<'_> {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.damaged(&error).into()),
+                Err(error) => return Err(self.damaged(&error)),
             };
             io::Write::write_all(&mut file, &buffer[..read]).fault_at(to)?;
             written += read as u64;
@@ -213,14 +212,14 @@ impl Job<'_> {
             return Ok(());
         }
         let what = format_args!("expected {size} bytes, got {written}: the archive is cut off");
-        Err(self.refuse(name, what).into())
+        Err(self.refuse(name, what))
     }
 
     fn target<R: Read>(&self, entry: &tar::Entry<'_, R>, name: &str) -> Result<String> {
         let target = entry.link_name_bytes().and_then(|t| String::from_utf8(t.into_owned()).ok());
         match target.filter(|target| !target.is_empty() && !target.contains('\0')) {
             Some(target) => Ok(target),
-            None => Err(self.refuse(name, "expected a link with a target in UTF-8").into()),
+            None => Err(self.refuse(name, "expected a link with a target in UTF-8")),
         }
     }
 
@@ -237,7 +236,7 @@ impl Job<'_> {
         for (name, node) in &self.members {
             let Node::Link(target) = node else { continue };
             if !stays_inside(&self.members, name) {
-                return Err(outside(name, target).into());
+                return Err(outside(name, target));
             }
             links.push((name, target));
         }
@@ -246,7 +245,7 @@ impl Job<'_> {
                 // Another hard link would do, but no archiver writes such a chain.
                 self.members.get(real) == Some(&Node::File) && self.folder.join(real).is_file()
             }) else {
-                return Err(outside(name, target).into());
+                return Err(outside(name, target));
             };
             let to = self.folder.join(name);
             self.make_folder(name, to.parent().unwrap_or(self.folder))?;
@@ -256,16 +255,16 @@ impl Job<'_> {
             let to = self.folder.join(name);
             // No link exists yet above this one: two links where one is below the other are refused.
             if ancestors(name).any(|above| matches!(self.members.get(above), Some(Node::Link(_)))) {
-                return Err(self.refuse(name, "expected a folder above it, got a link").into());
+                return Err(self.refuse(name, "expected a folder above it, got a link"));
             }
             self.make_folder(name, to.parent().unwrap_or(self.folder))?;
             match symlink(target, &to) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let what = "expected a link, but other members are inside it";
-                    return Err(self.refuse(name, what).into());
+                    return Err(self.refuse(name, what));
                 }
-                Err(error) => return Err(Fault::at(&to, error).into()),
+                Err(error) => return Err(Fault::at(&to, error)),
             }
         }
         Ok(())

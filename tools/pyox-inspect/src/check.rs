@@ -11,8 +11,9 @@ use std::io;
 use std::path::Path;
 
 use pyox_blob::{Blob, Error, layout};
-use pyox_cli::{Answer, Fault, Result, output};
+use pyox_cli::{Answer, Result, output};
 use pyox_schema::{Digest, Manifest};
+use pyox_stage::Fault;
 use serde::Serialize;
 
 use crate::contents::{self, Bytes, Contents};

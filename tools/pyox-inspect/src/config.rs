@@ -4,8 +4,9 @@
 //! a manifest or from the blob made of it; that is what `--diff` compares.
 
 use pyox_blob::config as record;
-use pyox_cli::{HintExt, Result};
+use pyox_cli::Result;
 use pyox_schema::{Distribution, LinkPlan, Location, Manifest, Run, Value as Setting};
+use pyox_stage::HintExt;
 use serde_json::{Map, Value, json};
 
 use crate::subject::{Input, Subject};

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use pyox_blob::layout::{Codec, FileKind, ModuleKind};
 use pyox_blob::{Blob, File, Module};
-use pyox_cli::{Fault, HintExt, Result};
+use pyox_cli::Result;
 use pyox_schema::{Digest, Distribution, FileRef, LinkPlan, Manifest, ResourceKind};
+use pyox_stage::{Fault, HintExt};
 use serde::Serialize;
 
 use crate::subject::{Input, Subject};

@@ -7,8 +7,9 @@
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{Endianness, FileKind, elf};
 use pyox_blob::{Blob, layout};
-use pyox_cli::{Fault, HintExt, Result};
+use pyox_cli::Result;
 use pyox_elf::Elf;
+use pyox_stage::{Fault, HintExt};
 
 use crate::subject::Input;
 

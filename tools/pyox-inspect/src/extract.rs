@@ -11,7 +11,8 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use pyox_cli::{Fault, HintExt, Result, Ui, output};
+use pyox_cli::{Result, output};
+use pyox_stage::{Fault, HintExt, Reporter};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -78,7 +79,7 @@ pub(crate) fn run(
     names: &[String],
     directory: &Path,
     force: bool,
-    ui: &Ui,
+    ui: &dyn Reporter,
 ) -> Result<()> {
     for name in names {
         if !contents.resources.iter().any(|resource| is_below(resource, name)) {

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use pyox_cli::{Answer, Common, Fault, Result, Ui, output};
+use pyox_cli::{Answer, Common, Result, output};
+use pyox_stage::{Fault, Reporter};
 
 use crate::contents::Contents;
 use crate::subject::Input;
@@ -147,7 +148,7 @@ fn main() -> ExitCode {
     pyox_cli::run(TOOL, |args: &Args| &args.common, body)
 }
 
-fn body(args: &Args, ui: &Ui) -> Result<Answer> {
+fn body(args: &Args, ui: &dyn Reporter) -> Result<Answer> {
     let to = args.output.as_deref();
     if let Some(paths) = &args.diff {
         if args.command.is_some() {
@@ -172,7 +173,7 @@ fn body(args: &Args, ui: &Ui) -> Result<Answer> {
 }
 
 impl Command {
-    fn run(&self, json: bool, to: Option<&Path>, ui: &Ui) -> Result<()> {
+    fn run(&self, json: bool, to: Option<&Path>, ui: &dyn Reporter) -> Result<()> {
         let (Self::List { file }
         | Self::Tree { file, .. }
         | Self::Config { file }
@@ -194,7 +195,7 @@ impl Command {
         output::text(to, &answer)
     }
 
-    fn run_on_named(&self, to: Option<&Path>, ui: &Ui) -> Result<()> {
+    fn run_on_named(&self, to: Option<&Path>, ui: &dyn Reporter) -> Result<()> {
         let (Self::Cat { file, .. } | Self::Extract { file, .. }) = self else { return Ok(()) };
         let input = Input::read(Some(file))?;
         let subject = input.subject()?;

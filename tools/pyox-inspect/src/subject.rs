@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, layout};
-use pyox_cli::{Fault, HintExt, Result, input};
+use pyox_cli::{Result, input};
 use pyox_schema::{Distribution, Document, LinkPlan, Manifest};
+use pyox_stage::{Fault, HintExt};
 
 use crate::executable::{self, Executable};
 

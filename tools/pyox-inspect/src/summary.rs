@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use pyox_cli::{HintExt, Result};
+use pyox_cli::Result;
 use pyox_elf::Elf;
+use pyox_stage::HintExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

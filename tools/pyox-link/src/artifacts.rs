@@ -17,8 +17,8 @@ use std::path::Path;
 
 use pyox_blob::Config;
 use pyox_blob::config::{Run, Setting, Value};
-use pyox_cli::{HintExt, Result, output};
 use pyox_schema::{Document, FileRef, LinkMode, LinkPlan};
+use pyox_stage::{HintExt, Result, files};
 use serde_json::{Map, json};
 
 /// Writes the artifacts into a folder, which is made where it is missing.
@@ -29,13 +29,13 @@ pub(crate) fn write(folder: &Path, plan: &LinkPlan, config: &Config, blob: &[u8]
         let source = Path::new(&archive.path);
         let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut file = fs::File::open(source).fault_at(source)?;
-        output::atomically(&folder.join(&name), output::PLAIN, |to| {
+        files::atomically(&folder.join(&name), files::PLAIN, |to| {
             std::io::copy(&mut file, to).map(|_| ())
         })?;
         archives.push(FileRef { path: name, ..archive.clone() });
     }
     let plan = LinkPlan { archives, root: ".".into(), ..plan.clone() };
-    let text = |name: &str, bytes: &[u8]| output::text(Some(&folder.join(name)), bytes);
+    let text = |name: &str, bytes: &[u8]| files::write(&folder.join(name), bytes);
     text("app.blob", blob)?;
     text("link-plan.json", &plan.to_json())?;
     text("python-config.json", &pretty(&config_json(config)))?;

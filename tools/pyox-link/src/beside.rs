@@ -13,7 +13,7 @@ use pyox_blob::config::Location;
 use pyox_blob::layout::{Codec, is_program};
 use pyox_blob::package::PackageFiles;
 use pyox_blob::{Blob, Config, File};
-use pyox_cli::{Fault, HintExt, Result, output};
+use pyox_stage::{Fault, HintExt, Result, files};
 
 /// Writes the folder that belongs to an executable, where any package wants it.
 pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config) -> Result<()> {
@@ -22,7 +22,7 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
     let Some(executable) = executable.filter(|path| path.as_os_str() != "-") else {
         let what =
             format!("the files of {first} belong into a folder beside it, so it needs a name");
-        return Err(Fault::new("stdout", what).hint("write it to a file with -o").into());
+        return Err(Fault::new("stdout", what).hint("write it to a file with -o"));
     };
     let mut folder = executable.as_os_str().to_owned();
     folder.push(".files");
@@ -33,10 +33,10 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
         for file in files.all().fault("blob")? {
             let path = folder.join(file.path);
             let bytes = decoded(blob, &file)?;
-            let mode = if is_program(&bytes) { output::EXECUTABLE } else { output::PLAIN };
+            let mode = if is_program(&bytes) { files::EXECUTABLE } else { files::PLAIN };
             let parent = path.parent().unwrap_or(&folder);
             fs::create_dir_all(parent).fault_at(parent)?;
-            output::atomically(&path, mode, |to| to.write_all(&bytes))?;
+            files::atomically(&path, mode, |to| to.write_all(&bytes))?;
             written.insert(path);
         }
         for own in files.folders() {
@@ -51,7 +51,7 @@ fn decoded<'a>(blob: &Blob<'a>, file: &File<'a>) -> Result<std::borrow::Cow<'a, 
     Ok(match file.codec {
         Codec::Stored => stored.into(),
         Codec::Zstd => {
-            let len = usize::try_from(file.len)?;
+            let len = usize::try_from(file.len).fault(file.path)?;
             zstd::bulk::decompress(stored, len).fault(file.path)?.into()
         }
     })

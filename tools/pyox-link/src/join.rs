@@ -5,14 +5,14 @@
 //! linker wrote it. The kernel then maps the blob with the executable, and tools that rewrite executables,
 //! such as `strip` and `objcopy`, know it as any other section.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, U64};
 use pyox_blob::layout::ELF_SECTION;
-use pyox_cli::{Fault, Result, output};
+use pyox_stage::{Fault, HintExt, Result, files};
 
 type Elf = FileHeader64<LittleEndian>;
 
@@ -34,37 +34,44 @@ pub(crate) fn is_runner(runner: &[u8]) -> bool {
     find(runner).is_some()
 }
 
-/// Writes the executable, to a file or to stdout.
-pub(crate) fn executable(runner: &[u8], blob: &[u8], path: Option<&Path>) -> Result<()> {
-    let place = find(runner).ok_or_else(|| {
-        Fault::new("runner", format_args!("expected the section {ELF_SECTION} in its own segment"))
-    })?;
-    let offset = (runner.len() as u64).next_multiple_of(place.alignment);
-    let mut head = runner.to_vec();
-    let len = blob.len() as u64;
-    // Field offsets of the ELF specification: `p_offset`, `p_filesz` and `p_memsz`; `sh_offset`, `sh_size`.
-    // `find` has parsed the headers that they lie in.
-    for (at, value) in [
-        (place.segment + 8, offset),
-        (place.segment + 32, len),
-        (place.segment + 40, len),
-        (place.section + 24, offset),
-        (place.section + 32, len),
-    ] {
-        head[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-    let padding = vec![0; usize::try_from(offset)? - runner.len()];
+/// A runner with a blob in its section.
+pub(crate) struct Joined<'a> {
+    head: Vec<u8>,
+    blob: &'a [u8],
+}
 
-    if let Some(path) = path.filter(|path| path.as_os_str() != "-") {
-        output::atomically(path, output::EXECUTABLE, |file| {
-            file.write_all(&head)?;
-            file.write_all(&padding)?;
-            file.write_all(blob)
-        })
-    } else {
-        head.extend(padding);
-        head.extend(blob);
-        output::binary(None, "an executable", &head)
+impl<'a> Joined<'a> {
+    pub(crate) fn new(runner: &[u8], blob: &'a [u8]) -> Result<Self> {
+        let place = find(runner).ok_or_else(|| {
+            let what = format_args!("expected the section {ELF_SECTION} in its own segment");
+            Fault::new("runner", what)
+        })?;
+        let offset = (runner.len() as u64).next_multiple_of(place.alignment);
+        let mut head = runner.to_vec();
+        let len = blob.len() as u64;
+        // Field offsets of the ELF specification: `p_offset`, `p_filesz` and `p_memsz`; `sh_offset`, `sh_size`.
+        // `find` has parsed the headers that they lie in.
+        for (at, value) in [
+            (place.segment + 8, offset),
+            (place.segment + 32, len),
+            (place.segment + 40, len),
+            (place.section + 24, offset),
+            (place.section + 32, len),
+        ] {
+            head[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        head.resize(usize::try_from(offset).fault("runner")?, 0);
+        Ok(Self { head, blob })
+    }
+
+    /// Makes the file.
+    pub(crate) fn write_to(&self, path: &Path) -> Result<()> {
+        files::atomically(path, files::EXECUTABLE, |file| self.send(file))
+    }
+
+    pub(crate) fn send(&self, to: &mut dyn Write) -> io::Result<()> {
+        to.write_all(&self.head)?;
+        to.write_all(self.blob)
     }
 }
 

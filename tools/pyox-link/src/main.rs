@@ -1,29 +1,13 @@
 //! `pyox-link`: blob in, executable out.
-//!
-//! Linking is split in two. A *runner*, `pyembed` and a distribution's libpython with room for a blob, is
-//! linked once for a distribution and a mode, and kept in the cache. Joining a blob to it is writing a
-//! file: no compiler, no linker, some ten milliseconds.
-//!
-//! [`plan`] decides between static and dynamic and lists what the linker needs, [`runner`] links or finds
-//! the runner, [`join`] puts the blob into its section, [`beside`] writes the folder that some packages
-//! want next to it, and [`artifacts`] writes the parts for another build
-//! system instead.
-
-mod artifacts;
-mod beside;
-mod join;
-mod plan;
-mod python_api;
-mod runner;
-mod runtime;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pyox_blob::Blob;
-use pyox_cli::{Answer, Common, Fault, HintExt, Result, Ui, cache, input, output};
-use pyox_schema::{Digest, LinkMode};
+use pyox_cli::{Answer, Common, Result, input, output};
+use pyox_link::{Link, Options};
+use pyox_schema::LinkMode;
+use pyox_stage::{Fault, Reporter};
 
 /// Joins a blob and a distribution's interpreter into one executable.
 #[derive(Debug, Parser)]
@@ -62,10 +46,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    pyox_cli::run("pyox-link", |cli: &Cli| &cli.common, link)
+    pyox_cli::run("pyox-link", |cli: &Cli| &cli.common, run)
 }
 
-fn link(cli: &Cli, ui: &Ui) -> Result<Answer> {
+fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
     let folder = match cli.emit.as_deref() {
         Some([kind, folder]) if kind == "artifacts" => Some(PathBuf::from(folder)),
         Some([kind, ..]) => {
@@ -76,36 +60,21 @@ fn link(cli: &Cli, ui: &Ui) -> Result<Answer> {
             None
         }
     };
-    let place = input::name(cli.blob.as_deref());
-    let bytes = input::read(cli.blob.as_deref(), "a blob")?;
-    if bytes.is_empty() {
-        let what = "expected a blob, got nothing: did the stage before fail?";
-        return Err(Fault::new(place, what).into());
-    }
-    let blob = Blob::open(&bytes).and_then(|blob| blob.verify().map(|()| blob)).fault(&place)?;
-    let config = blob.config().fault(&place)?;
-    let digest: Digest = config.distribution.parse().fault(&place)?;
-    let distribution = cache::distribution(cli.distribution.as_deref(), &digest)?;
-
-    let wanted = match (cli.static_, cli.dynamic) {
-        (true, _) => Some(LinkMode::Static),
-        (_, true) => Some(LinkMode::Dynamic),
-        _ => None,
+    let options = Options {
+        mode: match (cli.static_, cli.dynamic) {
+            (true, _) => Some(LinkMode::Static),
+            (_, true) => Some(LinkMode::Dynamic),
+            _ => None,
+        },
+        distribution: cli.distribution.clone(),
+        runtime: cli.runtime.clone(),
     };
-    let shared = plan::shared_objects(&blob).fault(&place)?;
-    let runtime = runtime::find(cli.runtime.as_deref(), &distribution.python.tag)?;
-    let plan = plan::make(&distribution, wanted, &shared, &runtime)?;
-    if wanted.is_none() {
-        ui.note(format_args!("{}: {}", plan.mode.name(), plan.reason));
+    let bytes = input::read(cli.blob.as_deref(), "a blob")?;
+    let link = Link::new(&bytes, &input::name(cli.blob.as_deref()), &options, reporter)?;
+    match (folder, output::file(cli.output.as_deref())) {
+        (Some(folder), _) => link.artifacts(&folder)?,
+        (None, Some(path)) => link.executable(path, reporter)?,
+        (None, None) => output::to_stdout(|stdout| link.send(stdout, reporter))?,
     }
-    if let Some(folder) = folder {
-        artifacts::write(&folder, &plan, &config, &bytes)?;
-        beside::write(Some(&folder.join("app")), &blob, &config)?;
-        return Ok(Answer::Done);
-    }
-    let runner = runner::cached(&plan, ui)?;
-    // First, so that an executable that is there has its files.
-    beside::write(cli.output.as_deref(), &blob, &config)?;
-    join::executable(&runner, &bytes, cli.output.as_deref())?;
     Ok(Answer::Done)
 }

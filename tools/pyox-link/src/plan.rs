@@ -2,10 +2,10 @@
 
 use pyox_blob::Blob;
 use pyox_blob::layout::{ELF_SECTION, FileKind};
-use pyox_cli::{Fault, Result};
 use pyox_schema::{
     Distribution, DistributionRef, Document, FileRef, Library, LinkMode, LinkPlan, Linkage,
 };
+use pyox_stage::{Fault, Result};
 
 /// Where the blob's segment begins: behind all that is linked, and near enough for the 32-bit distances
 /// that code of the small model has.
@@ -204,8 +204,7 @@ fn check_target(distribution: &Distribution) -> Result<()> {
     }
     let what = format!("expected one for {here}, got one for {}", distribution.target);
     Err(Fault::new("distribution", what)
-        .hint("pyox-link links for the system that it runs on; fetch a distribution for it")
-        .into())
+        .hint("pyox-link links for the system that it runs on; fetch a distribution for it"))
 }
 
 fn choose(
@@ -227,17 +226,14 @@ fn choose(
             "--static",
             format!("a static executable cannot load shared objects, and the blob holds {listed}"),
         )
-        .hint("link with --dynamic, or leave them out with `pyox-collect --exclude`")
-        .into()),
+        .hint("link with --dynamic, or leave them out with `pyox-collect --exclude`")),
         Some(LinkMode::Static) if !link.can_static => {
             Err(Fault::new("--static", format!("Python {version}: {why_not}"))
-                .hint("link with --dynamic, or fetch a distribution built from source")
-                .into())
+                .hint("link with --dynamic, or fetch a distribution built from source"))
         }
         Some(LinkMode::Dynamic) if !link.can_dynamic => {
             Err(Fault::new("--dynamic", format!("Python {version}: {why_not}"))
-                .hint("link with --static")
-                .into())
+                .hint("link with --static"))
         }
         Some(mode) => Ok((mode, "as asked for".to_owned())),
         None if shared.is_empty() && link.can_static => {
@@ -247,8 +243,7 @@ fn choose(
             "distribution",
             format!("it can only be linked statically, but the blob holds {listed}"),
         )
-        .hint("leave them out with `pyox-collect --exclude`, or fetch another distribution")
-        .into()),
+        .hint("leave them out with `pyox-collect --exclude`, or fetch another distribution")),
         None if shared.is_empty() => Ok((LinkMode::Dynamic, why_not.to_owned())),
         None => Ok((LinkMode::Dynamic, format!("the blob holds shared objects: {listed}"))),
     }

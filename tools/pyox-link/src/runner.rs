@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pyox_cli::{Fault, HintExt, Partial, Result, Ui, cache, output};
 use pyox_schema::{Digest, Document, LinkMode, LinkPlan};
+use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache, files};
 
 use crate::plan::is_libc;
 use crate::python_api;
@@ -18,7 +18,7 @@ const RECIPE: u32 = 2;
 const SHOWN_LINES: usize = 4;
 
 /// The bytes of the runner for a plan.
-pub(crate) fn cached(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
+pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     let path = cache::folder("runners")?.join(key(plan).to_string());
     if let Ok(runner) = fs::read(&path)
         && crate::join::is_runner(&runner)
@@ -26,10 +26,10 @@ pub(crate) fn cached(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
         ui.detail(format_args!("runner {} is cached", path.display()));
         return Ok(runner);
     }
-    let progress = ui.progress(0, "linking the runner");
+    let task = ui.begin(None, "linking the runner");
     let runner = link(plan, ui)?;
-    progress.finish_and_clear();
-    output::atomically(&path, output::EXECUTABLE, |file| std::io::Write::write_all(file, &runner))?;
+    drop(task);
+    files::atomically(&path, files::EXECUTABLE, |file| std::io::Write::write_all(file, &runner))?;
     Ok(runner)
 }
 
@@ -50,14 +50,14 @@ fn key(plan: &LinkPlan) -> Digest {
     Digest::of(&bytes)
 }
 
-fn link(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
+fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     for archive in &plan.archives {
         let path = Path::new(&archive.path);
         let (found, _) = fs::File::open(path).and_then(Digest::of_reader).fault_at(path)?;
         if found != archive.sha256 {
             let (expected, found) = (archive.sha256.short(), found.short());
             let what = format!("digest mismatch: expected {expected}, got {found}");
-            return Err(Fault::at(path, what).hint("fetch the distribution again").into());
+            return Err(Fault::at(path, what).hint("fetch the distribution again"));
         }
     }
     // Its name is random, but the linker sees only what is in it.
@@ -72,20 +72,20 @@ fn link(plan: &LinkPlan, ui: &Ui) -> Result<Vec<u8>> {
     ui.detail(format_args!("{command:?}"));
     let result = run(&mut command, &plan.driver)?;
     if !result.status.success() {
-        return Err(linker_failed(plan, &result).into());
+        return Err(linker_failed(plan, &result));
     }
     let path = folder.path().join("runner");
     let runner = fs::read(&path).fault_at(&path)?;
     if !crate::join::is_runner(&runner) {
         let what =
             format!("{} gave the section {} no segment of its own", plan.driver, plan.section);
-        return Err(Fault::new("runner", what).hint("GNU ld and mold are known to do it").into());
+        return Err(Fault::new("runner", what).hint("GNU ld and mold are known to do it"));
     }
     Ok(runner)
 }
 
 /// The linker driver's arguments for a runner.
-pub(crate) fn command_line(plan: &LinkPlan, ui: &Ui, output: &str) -> Vec<OsString> {
+pub(crate) fn command_line(plan: &LinkPlan, ui: &dyn Reporter, output: &str) -> Vec<OsString> {
     let mut line: Vec<OsString> = vec!["-o".into(), output.into()];
     line.extend(plan.arguments.iter().map(OsString::from));
     let (first, rest) = plan.archives.split_at(2.min(plan.archives.len()));
@@ -111,7 +111,7 @@ pub(crate) fn command_line(plan: &LinkPlan, ui: &Ui, output: &str) -> Vec<OsStri
 
 /// A dynamic executable needs the platform's libc alone, so other libraries are linked in where the
 /// system has them as archives.
-fn prefer_archive(plan: &LinkPlan, library: &str, ui: &Ui) -> OsString {
+fn prefer_archive(plan: &LinkPlan, library: &str, ui: &dyn Reporter) -> OsString {
     let name = format!("lib{library}.a");
     let asked = Command::new(&plan.driver).arg(format!("-print-file-name={name}")).output();
     let found = asked.map(|answer| String::from_utf8_lossy(&answer.stdout).trim().to_owned());
@@ -125,7 +125,7 @@ fn prefer_archive(plan: &LinkPlan, library: &str, ui: &Ui) -> OsString {
 }
 
 fn run(command: &mut Command, driver: &str) -> Result<Output> {
-    Ok(command.output().map_err(|error| {
+    command.output().map_err(|error| {
         let fault = Fault::new(driver, format_args!("cannot be run: {error}"));
         match error.kind() {
             std::io::ErrorKind::NotFound => fault.hint(
@@ -134,7 +134,7 @@ fn run(command: &mut Command, driver: &str) -> Result<Output> {
             ),
             _ => fault,
         }
-    })?)
+    })
 }
 
 fn linker_failed(plan: &LinkPlan, result: &Output) -> Fault {

@@ -11,8 +11,8 @@ use pyox_blob::layout::{
     self, ALIGNMENT, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, PAGE,
     SECTION_SIZE, Section,
 };
-use pyox_cli::Fault;
 use pyox_schema::Digest;
+use pyox_stage::Fault;
 
 use crate::marshal::Code;
 

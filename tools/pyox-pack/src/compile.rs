@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pyox_cli::{Fault, HintExt};
 use pyox_schema::{Digest, Distribution};
+use pyox_stage::{Fault, HintExt};
 
 use crate::marshal::{self, Code};
 use crate::store::Store;

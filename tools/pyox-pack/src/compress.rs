@@ -9,8 +9,8 @@
 //! record has one. Results are kept: compressing the standard library's sources takes about a second.
 
 use pyox_blob::layout::{Codec, FileKind, is_program};
-use pyox_cli::{Fault, HintExt};
 use pyox_schema::Digest;
+use pyox_stage::{Fault, HintExt};
 use zstd::bulk::Compressor;
 
 use crate::store::Store;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pyox_cli::{Answer, Common, Result, Ui, input, output};
+use pyox_cli::{Answer, Common, Result, input, output};
 use pyox_pack::{Options, pack, parallel};
 use pyox_schema::Manifest;
+use pyox_stage::Reporter;
 
 /// Compile and pack a manifest's resources into a blob
 #[derive(Parser)]
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     pyox_cli::run("pyox-pack", |args: &Args| &args.common, run)
 }
 
-fn run(args: &Args, ui: &Ui) -> Result<Answer> {
+fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
     let output = args.output.as_deref();
     output::refuse_terminal(output, "a blob")?;
     let manifest: Manifest = input::document(args.manifest.as_deref())?;
@@ -48,7 +49,7 @@ fn run(args: &Args, ui: &Ui) -> Result<Answer> {
         compress: !args.no_compress,
         compress_native: args.compress_native,
     };
-    let blob = pack(&manifest, &options, ui)?;
+    let blob = pack(&manifest, &options, reporter)?;
     output::binary(output, "a blob", &blob)?;
     Ok(Answer::Done)
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use pyox_blob::config::{self, Config, Setting};
 use pyox_blob::layout::{FileKind, ModuleKind};
-use pyox_cli::{Fault, HintExt, Result, Ui, cache};
 use pyox_schema::{
     Digest, Distribution, Location, Manifest, Payload, Resource, ResourceKind, Run, Value,
 };
+use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
 
 use crate::blob::{self, Contents};
 use crate::compile::{Compiled, Compiler, Worker};
@@ -44,7 +44,7 @@ struct Packed {
 }
 
 /// Packs a manifest's resources into a blob.
-pub fn pack(manifest: &Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> {
+pub fn pack(manifest: &Manifest, options: &Options, ui: &dyn Reporter) -> Result<Vec<u8>> {
     validate::manifest(manifest)?;
     let distribution = cache::distribution(options.distribution, &manifest.distribution.sha256)?;
     let magic = validate::distribution(manifest, &distribution)?;
@@ -53,14 +53,14 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> 
     let store = if options.compress { Some(Store::open("zstd")?) } else { None };
     let shrinker = Shrinker::new(store, options.compress_native);
 
-    let progress = ui.progress(manifest.resources.len() as u64, "packing");
+    let task = ui.begin(Some(manifest.resources.len() as u64), "packing");
     let each = |worker: &mut Option<Worker>, resource: &Resource| {
         let result = pack_one(resource, manifest.bytecode.sources, &compiler, worker, &shrinker);
-        progress.inc(1);
+        task.advance(1);
         result
     };
     let results = parallel::map(options.jobs, &manifest.resources, || None, each);
-    progress.finish_and_clear();
+    drop(task);
 
     let config = config(manifest, &distribution, magic);
     let projects = manifest.projects.iter().map(|project| blob::Project {
@@ -83,7 +83,7 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &Ui) -> Result<Vec<u8>> 
     for trouble in [compiler.trouble(), shrinker.trouble()].into_iter().flatten() {
         ui.warn(format_args!("{trouble}: what was made is not kept for the next run"));
     }
-    Ok(blob::write(contents)?)
+    blob::write(contents)
 }
 
 fn pack_one(

@@ -10,8 +10,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use pyox_cli::{Result, cache};
 use pyox_schema::Digest;
+use pyox_stage::{Result, cache};
 
 /// Length, then CRC-32, of what follows.
 const HEAD: usize = 12;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pyox_blob::layout::path_problem;
-use pyox_cli::Fault;
 use pyox_schema::{Distribution, Manifest, Resource, ResourceKind, Run};
+use pyox_stage::Fault;
 use unicode_ident::is_xid_continue;
 
 /// The minor versions of CPython 3 whose bytecode [`crate::marshal`] knows.

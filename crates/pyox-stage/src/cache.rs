@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
 
-use crate::{Fault, HintExt, Result, input, output};
+use crate::{Fault, HintExt, Result, files};
 
 /// `$PYOX_CACHE_DIR`, or `pyox` under `$XDG_CACHE_HOME` or `~/.cache`.
 pub fn root() -> Result<PathBuf> {
@@ -20,7 +20,6 @@ pub fn root() -> Result<PathBuf> {
         .ok_or_else(|| {
             Fault::new("cache", "expected a home directory, but HOME is not set")
                 .hint("set PYOX_CACHE_DIR to a folder that pyox may write to")
-                .into()
         })
 }
 
@@ -39,20 +38,20 @@ pub fn remember(distribution: &Distribution) -> Result<Digest> {
     if fs::read(&path).is_ok_and(|there| there == json) {
         return Ok(digest);
     }
-    output::text(Some(&path), &json)?;
+    files::write(&path, &json)?;
     Ok(digest)
 }
 
 /// The distribution of that digest: `document` where one is named, else as it was remembered.
 pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribution> {
     if let Some(path) = document {
-        let distribution: Distribution = input::document(Some(path))?;
+        let distribution: Distribution = files::document(path)?;
         let found = distribution.digest();
         if found == *digest {
             return Ok(distribution);
         }
         let what = format!("expected the distribution {}, got {}", digest.short(), found.short());
-        return Err(Fault::at(path, what).hint("collect and pack again for this one").into());
+        return Err(Fault::at(path, what).hint("collect and pack again for this one"));
     }
     let path = document_path(digest)?;
     if !path.exists() {
@@ -60,10 +59,9 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
             "distribution",
             format_args!("{} is not known here", digest.short()),
         )
-        .hint("name its document with -d, or fetch it again with pyox-fetch")
-        .into());
+        .hint("name its document with -d, or fetch it again with pyox-fetch"));
     }
-    input::document(Some(&path))
+    files::document(&path)
 }
 
 fn document_path(digest: &Digest) -> Result<PathBuf> {

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use pyox_cli::output::{self, EXECUTABLE, PLAIN};
+use pyox_stage::files::{self, EXECUTABLE, PLAIN};
 use rustix::fs::Mode;
 
 fn mode(path: &Path) -> u32 {
@@ -31,9 +31,9 @@ fn files_appear_whole_or_not_at_all() {
     // A new file, with the permissions that open(2) would have given it.
     for (umask, plain, executable) in [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)] {
         rustix::process::umask(Mode::from_raw_mode(umask));
-        output::text(Some(&path), b"one").unwrap();
+        files::write(&path, b"one").unwrap();
         assert_eq!((mode(&path), fs::read(&path).unwrap()), (plain, b"one".to_vec()));
-        output::atomically(&path, EXECUTABLE, |file| file.write_all(b"two")).unwrap();
+        files::atomically(&path, EXECUTABLE, |file| file.write_all(b"two")).unwrap();
         assert_eq!((mode(&path), fs::read(&path).unwrap()), (executable, b"two".to_vec()));
         let left = rustix::process::umask(Mode::from_raw_mode(0o022));
         assert_eq!(left.bits(), umask, "the umask is not what it was");
@@ -41,14 +41,14 @@ fn files_appear_whole_or_not_at_all() {
 
     // Whoever has the old file open, or runs it, keeps it.
     let mut old = File::open(&path).unwrap();
-    output::binary(Some(&path), "an executable", b"three").unwrap();
+    files::write(&path, b"three").unwrap();
     let mut text = String::new();
     old.read_to_string(&mut text).unwrap();
     assert_eq!((text.as_str(), fs::read(&path).unwrap()), ("two", b"three".to_vec()));
     assert_eq!(names(folder.path()), ["app"]);
 
     // A writer that fails in the middle leaves what was there, and nothing else.
-    let error = output::atomically(&path, PLAIN, |file| {
+    let error = files::atomically(&path, PLAIN, |file| {
         file.write_all(&vec![0; 1 << 20])?;
         Err(io::Error::from_raw_os_error(28))
     })
@@ -58,7 +58,7 @@ fn files_appear_whole_or_not_at_all() {
     assert_eq!(names(folder.path()), ["app"]);
 
     // So does one that dies: until it is complete the file has no name.
-    output::atomically(&folder.path().join("new"), PLAIN, |file| {
+    files::atomically(&folder.path().join("new"), PLAIN, |file| {
         file.write_all(&vec![0; 1 << 20])?;
         assert_eq!(names(folder.path()), ["app"]);
         Ok(())
@@ -68,11 +68,11 @@ fn files_appear_whole_or_not_at_all() {
 
     // A folder that is missing, and a folder in the file's place.
     let missing = folder.path().join("missing/app");
-    let error = output::text(Some(&missing), b"").unwrap_err().to_string();
+    let error = files::write(&missing, b"").unwrap_err().to_string();
     assert_eq!(error, format!("{}: no such file or directory", missing.display()));
     let occupied = folder.path().join("folder");
     fs::create_dir(&occupied).unwrap();
-    let error = output::text(Some(&occupied), b"").unwrap_err().to_string();
+    let error = files::write(&occupied, b"").unwrap_err().to_string();
     assert_eq!(error, format!("{}: is a directory", occupied.display()));
     assert_eq!(names(folder.path()), ["app", "folder", "new"]);
 
@@ -82,8 +82,8 @@ fn files_appear_whole_or_not_at_all() {
         symlink(Path::new("/dev").join(device), folder.path().join(device)).unwrap();
     }
     let (null, full) = (folder.path().join("null"), folder.path().join("full"));
-    output::text(Some(&null), b"gone").unwrap();
-    let error = output::text(Some(&full), b"x").unwrap_err();
+    files::write(&null, b"gone").unwrap();
+    let error = files::write(&full, b"x").unwrap_err();
     assert_eq!(error.to_string(), format!("{}: no space left on device", full.display()));
     for device in [null, full] {
         assert!(fs::metadata(device).unwrap().file_type().is_char_device());

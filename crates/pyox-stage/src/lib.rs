@@ -1,0 +1,22 @@
+//! What the stages share as libraries: nothing here knows a command line or a terminal.
+//!
+//! - [`Fault`] is an error that a user can act on: place, what is wrong, and a hint.
+//! - [`Reporter`] is where a stage tells what it does while it works; its caller decides what becomes of that.
+//! - [`files`] appear whole or not at all.
+//! - [`cache`] is the folder under the user's cache directory, with what survives between runs, and [`Partial`] a
+//!   folder in it that is being filled.
+
+#![deny(missing_docs)]
+
+pub mod cache;
+mod fault;
+pub mod files;
+mod partial;
+mod report;
+
+pub use fault::{Fault, HintExt};
+pub use partial::Partial;
+pub use report::{Message, Reporter, Silent, Task};
+
+/// The result of what a stage does.
+pub type Result<T, E = Fault> = std::result::Result<T, E>;

@@ -1,0 +1,261 @@
+//! From an application and its wheels to a manifest.
+//!
+//! The distribution document comes in, the manifest goes out. Everything of the standard library and
+//! of the named projects is taken, except what `exclusions` lists, because what a Python program
+//! imports at run time cannot be told from its sources. Nothing is compiled and nothing is copied:
+//! the manifest refers to files by path, size and digest. What it costs is reading them once.
+
+#![deny(missing_docs)]
+
+mod application;
+mod candidate;
+mod entry;
+mod exclusions;
+mod known;
+mod libraries;
+pub mod locations;
+mod path_order;
+mod payloads;
+mod place;
+mod projects;
+mod record;
+pub mod settings;
+mod stdlib;
+mod suspects;
+mod tree;
+mod wheel;
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use pyox_schema::{
+    Bytecode, Distribution, DistributionRef, Document, Location, Manifest, Payload, Project,
+    Resource, Value,
+};
+use pyox_stage::{Fault, Reporter, Result, cache};
+
+use application::App;
+use candidate::{Candidate, Found};
+use entry::Choice;
+use exclusions::Exclusions;
+use known::Facts;
+use payloads::Reader;
+use projects::Request;
+
+pub use entry::Wanted;
+
+/// What to collect, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Scripts, folders of packages and wheels; the first one runs unless `run` says otherwise. Modules beside a script are
+    /// not taken by themselves.
+    pub apps: Vec<PathBuf>,
+    /// Folders whose modules and packages are taken, as if they were on `sys.path`.
+    pub paths: Vec<PathBuf>,
+    /// Requirements files, as pip reads them.
+    pub requirements: Vec<PathBuf>,
+    /// Projects, by anything that pip understands.
+    pub with: Vec<String>,
+    /// Resolve and install projects again, even where that was done before.
+    pub upgrade: bool,
+    /// What runs.
+    pub run: Wanted,
+    /// Parts of the standard library to take that are left out by default.
+    pub include: Vec<String>,
+    /// Modules and packages to leave out, with all below them.
+    pub exclude: Vec<String>,
+    /// Fields of `PyConfig`.
+    pub config: BTreeMap<String, Value>,
+    /// Fields of `PyPreConfig`.
+    pub preconfig: BTreeMap<String, Value>,
+    /// The level of `python -O`, 0 to 2.
+    pub optimize: u8,
+    /// Whether sources are taken.
+    pub sources: bool,
+    /// Who may use the executable as `python`: whoever asks for it (`true`), nobody (`false`), or the application's own
+    /// children.
+    pub interpreter: Option<bool>,
+    /// Where packages' files are at run time.
+    pub locations: BTreeMap<String, Location>,
+    /// How many files are read at once.
+    pub jobs: NonZero<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            apps: Vec::new(),
+            paths: Vec::new(),
+            requirements: Vec::new(),
+            with: Vec::new(),
+            upgrade: false,
+            run: Wanted::Default,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            config: BTreeMap::new(),
+            preconfig: BTreeMap::new(),
+            optimize: 0,
+            sources: true,
+            interpreter: None,
+            locations: BTreeMap::new(),
+            jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+        }
+    }
+}
+
+/// Collects an application for a distribution.
+///
+/// Costs reading the files once, and pip's time where projects are installed for the first time.
+///
+/// # Errors
+///
+/// What the user can put right: paths that are not there, names that nothing has, projects that cannot be installed, two
+/// modules of one name.
+///
+/// ```no_run
+/// use pyox_collect::{Options, collect};
+/// # fn example(distribution: &pyox_schema::Distribution) -> pyox_stage::Result<()> {
+/// let options = Options { apps: vec!["app.py".into()], with: vec!["rich".into()], ..Options::default() };
+/// let manifest = collect(distribution, &options, &pyox_stage::Silent)?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn collect(
+    distribution: &Distribution,
+    options: &Options,
+    reporter: &dyn Reporter,
+) -> Result<Manifest> {
+    let (apps, main) = apps(options)?;
+    let sha256 = cache::remember(distribution)?;
+    let suffixes = &distribution.python.extension_suffixes;
+
+    let exclusions = Exclusions::new(&options.include, &options.exclude);
+    let mut found = Found::default();
+    for (number, app) in apps.iter().enumerate() {
+        found.append(application::find(app, number, main == Some(number), suffixes)?);
+    }
+    found.append(stdlib::find(distribution, &exclusions)?);
+    let request = Request {
+        with: options.with.clone(),
+        files: options.requirements.clone(),
+        wheels: apps.iter().filter_map(App::wheel).collect(),
+        upgrade: options.upgrade,
+    };
+    let mut installed = Vec::new();
+    let mut key = None;
+    if !request.is_empty() {
+        let folder = request.install(distribution, reporter)?;
+        installed = wheel::installed(&folder)?;
+        key = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let reason = |name: &str| request.reason(name);
+        found.append(wheel::find(&folder, &installed, suffixes, reason, reporter)?);
+    }
+    exclusions.apply(&mut found);
+    path_order::apply(&mut found)?;
+    application::name_main(&mut found);
+    exclusions.check_includes(&found)?;
+    place::apply(&mut found, distribution);
+    // Folders list their files in any order; what follows goes by this one.
+    found.candidates.sort_by(|one, two| {
+        let key = |c: &Candidate| (c.layer, c.resource.kind, c.resource.name.clone());
+        key(one).cmp(&key(two))
+    });
+
+    let reader = Reader::new(&sha256, key.as_deref(), options.jobs.get())?;
+    let mut reads = reader.read(&found.candidates)?;
+    payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
+    libraries::follow(&mut found, &mut reads, &reader, &exclusions, reporter)?;
+    reader.save()?;
+    exclusions.check_excludes()?;
+
+    let wanted = options.run.clone();
+    let choice =
+        Choice { wanted, apps: &apps, candidates: &found.candidates, installed: &installed };
+    let run = choice.decide()?;
+    let spoken: Vec<String> = options.locations.keys().cloned().collect();
+    let locations = locations::decide(options.locations.clone(), &found.candidates, reporter)?;
+    let spoken = |module: &str| {
+        let mut names = spoken.iter().chain(locations.keys());
+        names.any(|name| locations::overlap(name, module))
+    };
+    suspects::report(&found.candidates, &reads, spoken, reporter);
+
+    Ok(Manifest {
+        schema: Manifest::SCHEMA.to_owned(),
+        distribution: DistributionRef {
+            sha256,
+            version: distribution.python.version.clone(),
+            target: distribution.target.clone(),
+        },
+        run,
+        preconfig: options.preconfig.clone(),
+        config: options.config.clone(),
+        interpreter: options.interpreter,
+        bytecode: Bytecode { optimize: options.optimize, sources: options.sources },
+        locations,
+        projects: projects(&mut found),
+        resources: resources(&mut found, reads)?,
+        excluded: {
+            found.excluded.sort();
+            found.excluded.dedup();
+            found.excluded
+        },
+    })
+}
+
+/// The APPs, with the script that is to run among them, and the number of the one that becomes `__main__`.
+fn apps(options: &Options) -> Result<(Vec<App>, Option<usize>)> {
+    let mut apps: Vec<App> = Vec::new();
+    for path in &options.apps {
+        let app = App::from_path(path)?;
+        if !apps.contains(&app) {
+            apps.push(app);
+        }
+    }
+    for path in &options.paths {
+        apps.push(App::folder(path)?);
+    }
+    if let Wanted::Script(path) = &options.run {
+        let script = App::script(path)?;
+        let number = apps.iter().position(|app| *app == script);
+        let number = number.unwrap_or_else(|| {
+            apps.push(script);
+            apps.len() - 1
+        });
+        return Ok((apps, Some(number)));
+    }
+    let says_nothing = matches!(options.run, Wanted::Default);
+    let first_is_script = matches!(apps.first(), Some(App::Script(_)));
+    let main = (says_nothing && first_is_script).then_some(0);
+    Ok((apps, main))
+}
+
+/// The projects of what is taken or left out, each once.
+fn projects(found: &mut Found) -> Vec<Project> {
+    let mut projects = std::mem::take(&mut found.projects);
+    // A project with a version sorts behind itself without one.
+    projects.sort_by(|one, two| one.name.cmp(&two.name).then(two.version.cmp(&one.version)));
+    projects.dedup_by(|one, two| one.name == two.name);
+    projects
+}
+
+/// The resources with their payloads, sorted as a manifest has them.
+fn resources(found: &mut Found, reads: Vec<Option<Facts>>) -> Result<Vec<Resource>> {
+    let mut resources = Vec::with_capacity(reads.len());
+    for (candidate, read) in std::mem::take(&mut found.candidates).into_iter().zip(reads) {
+        if candidate.path.is_some() && read.is_none() {
+            return Err(Fault::new(candidate.place(), "it was not read"));
+        }
+        let mut resource = candidate.resource;
+        resource.payload = candidate.path.zip(read).map(|(path, facts)| Payload {
+            path,
+            size: facts.size,
+            sha256: facts.sha256,
+        });
+        resources.push(resource);
+    }
+    resources.sort_by(|one, two| (one.kind, &one.name).cmp(&(two.kind, &two.name)));
+    Ok(resources)
+}

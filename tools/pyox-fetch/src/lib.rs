@@ -1,0 +1,158 @@
+//! From a SPEC to a distribution.
+//!
+//! Of several SPECs the first that can be had is taken, so that a script can name what it prefers and what it accepts.
+
+#![deny(missing_docs)]
+
+mod archive;
+mod files;
+mod host;
+mod python_json;
+mod source;
+mod spec;
+mod stdlib;
+mod store;
+mod toolchain;
+mod unpack;
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use pyox_distribution::Source;
+use pyox_schema::{Digest, Distribution};
+use pyox_stage::{Fault, Reporter, Result, cache};
+
+pub use spec::Spec;
+
+/// How to fetch.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The SHA-256 of an archive or a tarball, checked before anything in it is looked at.
+    pub sha256: Option<Digest>,
+    /// Build from source with profile-guided and link-time optimisation, which takes ten times as long.
+    pub pgo: bool,
+    /// How many compilers run at once.
+    pub jobs: NonZero<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sha256: None,
+            pgo: false,
+            jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+        }
+    }
+}
+
+/// Obtains the first distribution that can be had, and remembers its document in the cache, where later stages find it by
+/// its digest.
+///
+/// Costs an interpreter's start for `host`, reading an archive, or some minutes for a first build from source.
+///
+/// # Errors
+///
+/// Where none can be had, and for options that would have no effect.
+///
+/// ```no_run
+/// use pyox_fetch::{Options, Spec, fetch};
+/// # fn example() -> pyox_stage::Result<()> {
+/// let specs = [Spec::parse("host")?, Spec::parse("source@3.13")?];
+/// let distribution = fetch(&specs, &Options::default(), &pyox_stage::Silent)?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn fetch(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
+    check_options(specs, options)?;
+    let distribution = first(specs, options, reporter)?;
+    if distribution.root.to_str().is_none() {
+        // JSON is Unicode, and a document that is not exact is worth nothing.
+        return Err(Fault::at(&distribution.root, "expected a path in UTF-8")
+            .hint("set PYOX_CACHE_DIR to a folder with such a path"));
+    }
+    cache::remember(&distribution)?;
+    Ok(distribution)
+}
+
+/// Refuses options that would have no effect: whoever gives a digest relies on its check.
+fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
+    let none = |fits: fn(&Spec) -> bool| !specs.iter().any(fits);
+    if options.sha256.is_some() && none(|s| matches!(s, Spec::Path(_) | Spec::SourceTarball(_))) {
+        let what = "expected the path of an archive or source:TARBALL to check, got neither";
+        return Err(Fault::new("--sha256", what));
+    }
+    if options.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
+        return Err(Fault::new("--pgo", "expected source@3.X or source:TARBALL, got neither"));
+    }
+    Ok(())
+}
+
+/// The first distribution that can be had.
+fn first(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
+    let mut reasons = Vec::new();
+    let mut last = None;
+    for (at, spec) in specs.iter().enumerate() {
+        match obtain(spec, options, reporter) {
+            Ok(distribution) => {
+                if specs.len() > 1 {
+                    let version = &distribution.python.version;
+                    reporter.note(format_args!("{spec}: taken, CPython {version}"));
+                }
+                return Ok(distribution);
+            }
+            Err(error) => {
+                let reason = with_place(spec, &error);
+                // Said at once, because the next one may take minutes.
+                if at + 1 < specs.len() {
+                    reporter.note(format_args!("{reason}; trying the next"));
+                }
+                reasons.push(reason);
+                last = Some(error);
+            }
+        }
+    }
+    match last {
+        Some(error) if specs.len() == 1 => Err(error),
+        last => {
+            let fault = Fault::new("none can be had", reasons.join("; "));
+            Err(match last.as_ref().and_then(Fault::way_out) {
+                Some(hint) => fault.hint(hint),
+                None => fault,
+            })
+        }
+    }
+}
+
+/// An error with its SPEC in front, unless that is its place already.
+fn with_place(spec: &Spec, error: &Fault) -> String {
+    let (spec, error) = (spec.to_string(), error.to_string());
+    if error.starts_with(&spec) { error } else { format!("{spec}: {error}") }
+}
+
+fn obtain(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
+    match spec {
+        Spec::Host(None) => host::find(reporter),
+        Spec::Host(Some(path)) => host::describe(path),
+        Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
+        Spec::SourceVersion(version) => {
+            let source = Source::Version(version.clone());
+            source::build(&spec.to_string(), source, options.pgo, options.jobs.get(), reporter)
+        }
+        Spec::SourceTarball(path) => {
+            source::check(path, options.sha256.as_ref())?;
+            source::build(
+                "source",
+                Source::Tarball(path.clone()),
+                options.pgo,
+                options.jobs.get(),
+                reporter,
+            )
+        }
+        Spec::Release(version) => {
+            Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")
+                .hint(format_args!(
+                    "download a full archive and name its path, or use source@{version} or host"
+                )))
+        }
+    }
+}

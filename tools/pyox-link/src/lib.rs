@@ -1,0 +1,120 @@
+//! From a blob to an executable.
+//!
+//! Linking is split in two. A *runner*, `pyembed` and a distribution's libpython with room for a blob, is
+//! linked once for a distribution and a mode, and kept in the cache. Joining a blob to it is writing a
+//! file: no compiler, no linker, some ten milliseconds.
+//!
+//! [`plan`] decides between static and dynamic and lists what the linker needs, [`runner`] links or finds
+//! the runner, [`join`] puts the blob into its section, [`beside`] writes the folder that some packages
+//! want next to it, and [`artifacts`] writes the parts for another build
+//! system instead.
+
+#![deny(missing_docs)]
+
+mod artifacts;
+mod beside;
+mod join;
+mod plan;
+mod python_api;
+mod runner;
+mod runtime;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use pyox_blob::{Blob, Config};
+use pyox_schema::{Digest, LinkMode, LinkPlan};
+use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+
+/// How to link.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Static or dynamic; by default static where nothing needs a loader.
+    pub mode: Option<LinkMode>,
+    /// The distribution's document, where it is not the one that the cache knows.
+    pub distribution: Option<PathBuf>,
+    /// The folder of the run-time libraries, where it is not one of the usual ones.
+    pub runtime: Option<PathBuf>,
+}
+
+/// A blob that can be linked, and how.
+pub struct Link<'a> {
+    bytes: &'a [u8],
+    blob: Blob<'a>,
+    config: Config,
+    plan: LinkPlan,
+}
+
+impl<'a> Link<'a> {
+    /// Verifies a blob and decides how it is linked. `place` is how messages name it.
+    ///
+    /// Costs a look at each of its records.
+    ///
+    /// # Errors
+    ///
+    /// For a damaged blob, a distribution that is not known here, a mode that cannot be had, and where there is no run-time
+    /// library for the distribution's Python.
+    pub fn new(
+        bytes: &'a [u8],
+        place: &str,
+        options: &Options,
+        reporter: &dyn Reporter,
+    ) -> Result<Self> {
+        if bytes.is_empty() {
+            let what = "expected a blob, got nothing: did the stage before fail?";
+            return Err(Fault::new(place, what));
+        }
+        let blob = Blob::open(bytes).and_then(|blob| blob.verify().map(|()| blob)).fault(place)?;
+        let config = blob.config().fault(place)?;
+        let digest: Digest = config.distribution.parse().fault(place)?;
+        let distribution = cache::distribution(options.distribution.as_deref(), &digest)?;
+        let shared = plan::shared_objects(&blob).fault(place)?;
+        let runtime = runtime::find(options.runtime.as_deref(), &distribution.python.tag)?;
+        let plan = plan::make(&distribution, options.mode, &shared, &runtime)?;
+        if options.mode.is_none() {
+            reporter.note(format_args!("{}: {}", plan.mode.name(), plan.reason));
+        }
+        Ok(Self { bytes, blob, config, plan })
+    }
+
+    /// How it is linked.
+    #[must_use]
+    pub fn plan(&self) -> &LinkPlan {
+        &self.plan
+    }
+
+    /// Makes the executable, and the folder `PATH.files` beside it where packages want one.
+    ///
+    /// Costs some ten milliseconds, and some seconds more for the first blob of a distribution.
+    ///
+    /// # Errors
+    ///
+    /// Where the linker fails, or the file cannot be written.
+    pub fn executable(&self, path: &Path, reporter: &dyn Reporter) -> Result<()> {
+        let runner = runner::cached(&self.plan, reporter)?;
+        // First, so that an executable that is there has its files.
+        beside::write(Some(path), &self.blob, &self.config)?;
+        join::Joined::new(&runner, self.bytes)?.write_to(path)
+    }
+
+    /// Sends the executable somewhere else than to a file.
+    ///
+    /// # Errors
+    ///
+    /// As above, and where packages want a folder beside it; the inner result is that of writing.
+    pub fn send(&self, to: &mut dyn Write, reporter: &dyn Reporter) -> Result<std::io::Result<()>> {
+        let runner = runner::cached(&self.plan, reporter)?;
+        beside::write(None, &self.blob, &self.config)?;
+        Ok(join::Joined::new(&runner, self.bytes)?.send(to))
+    }
+
+    /// Writes what another build system needs into a folder.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn artifacts(&self, folder: &Path) -> Result<()> {
+        artifacts::write(folder, &self.plan, &self.config, self.bytes)?;
+        beside::write(Some(&folder.join("app")), &self.blob, &self.config)
+    }
+}
