@@ -325,8 +325,9 @@ HEAD = """\
 The `test` package of CPython's release is packed with pyox, and each of its methods runs in the
 executable and beside it, under the `python` of the same distribution: `make test-cpython`, which is
 `tests/cpython/run.py`. A row is a method that had different outcomes, twice;
-`tests/cpython/reasons.toml` has the reasons. Methods that need the network, a display or much time
-are skipped on both sides, as `python -m test` skips them.
+`tests/cpython/reasons.toml` has the reasons. The executable is allowed to write bytecode, as `python` is.
+Methods that need the network, a display or much time are skipped on both sides, as `python -m test`
+skips them.
 
 """
 

@@ -51,7 +51,7 @@ unsafe extern "C" {
     /// Public since 3.13; null where the thread is not attached.
     #[cfg_attr(Py_3_13, link_name = "PyThreadState_GetUnchecked")]
     #[cfg_attr(not(Py_3_13), link_name = "_PyThreadState_UncheckedGet")]
-    fn thread_state() -> *mut c::PyThreadState;
+    pub(super) fn thread_state() -> *mut c::PyThreadState;
 }
 
 impl<T: Send + Sync> Own<T> {

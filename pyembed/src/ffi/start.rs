@@ -316,10 +316,31 @@ unsafe extern "C" {
 /// There is none to find: [`crate::PythonConfig`] sets every path before. CPython's own function would
 /// look for `pyvenv.cfg` and the like around the executable all the same. `pyox-link` puts this one in its
 /// place (`--wrap`); in a program that is linked otherwise nobody calls it.
+/// Since 3.13, CPython's also makes truth values of what may have been counted, such as `-qq`.
+///
+/// # Safety
+/// `config` must be an initialised configuration.
 #[unsafe(no_mangle)]
-extern "C" fn __wrap__PyConfig_InitPathConfig(_: *mut c::PyConfig, _: c_int) -> c::PyStatus {
-    // SAFETY: makes a value.
-    unsafe { c::PyStatus_Ok() }
+unsafe extern "C" fn __wrap__PyConfig_InitPathConfig(
+    config: *mut c::PyConfig,
+    _: c_int,
+) -> c::PyStatus {
+    // SAFETY: the caller's word.
+    unsafe {
+        if cfg!(Py_3_13)
+            && let Some(config) = config.as_mut()
+        {
+            for field in [
+                &mut config.parser_debug,
+                &mut config.inspect,
+                &mut config.interactive,
+                &mut config.quiet,
+            ] {
+                *field = c_int::from(*field != 0);
+            }
+        }
+        c::PyStatus_Ok()
+    }
 }
 
 /// What the executable has in place of CPython's end of a thread (`--wrap`, as above).
@@ -386,8 +407,15 @@ impl Interpreter {
     /// Starts it. CPython cannot take back a start that fails half-way: then no other can follow in this process.
     pub(crate) fn start(place: Place, config: &Config) -> Result<Self, Status> {
         // SAFETY: the configuration is initialised, and there is no interpreter.
-        check(unsafe { c::Py_InitializeFromConfig(&raw const config.0) })?;
-        Ok(Self { place: Some(place), thread: PhantomData })
+        let status = unsafe { c::Py_InitializeFromConfig(&raw const config.0) };
+        match check(status) {
+            Ok(()) => Ok(Self { place: Some(place), thread: PhantomData }),
+            Err(Status::Error(why)) => Err(Status::Error(match left_exception() {
+                Some(exception) => format!("{why}: {exception}"),
+                None => why,
+            })),
+            Err(exit) => Err(exit),
+        }
     }
 
     /// The proof that this thread is attached.
@@ -431,6 +459,18 @@ impl Drop for Interpreter {
                 unsafe { c::Py_FinalizeEx() }
             });
         }
+    }
+}
+
+/// The exception that a start has failed with, where it came so far.
+fn left_exception() -> Option<String> {
+    // SAFETY: the first function may be called at any time; where there is a core, this thread may be attached to it.
+    unsafe {
+        if _Py_IsCoreInitialized() == 0 || super::own::thread_state().is_null() {
+            return None;
+        }
+        let attached = Attached::assume();
+        (!c::PyErr_Occurred().is_null()).then(|| attached.take(Raised).describe())
     }
 }
 

@@ -3,13 +3,16 @@
 //!
 //! It may be the moment between `vfork` and `exec`: everything is on the stack.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt::Write;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use libc::{AT_FDCWD, pid_t};
 
 use super::interpose::{interpose, or_packed};
+use super::resolve::{self, Meaning};
 use super::text::Text;
 use super::tree::Node;
 use super::{Place, attributes, descriptors, errno, mounts, set_errno};
@@ -270,4 +273,40 @@ interpose! { fn posix_spawnp(
     } else {
         real(process, name, actions, attributes, arguments, environment)
     }
+} }
+
+/// Descriptors of packed files that new processes are to open, by the mount's place in memory and the file's number. They
+/// stay open, because a list of actions may be used at any time.
+static FOR_SPAWN: Mutex<BTreeMap<(usize, u32), c_int>> = Mutex::new(BTreeMap::new());
+
+/// A descriptor of a packed file for new processes.
+fn for_spawn(place: &Place) -> Result<c_int, c_int> {
+    let Node::File { number, .. } = &place.node else { return Err(libc::EISDIR) };
+    let key = (ptr::from_ref(place.mount).addr(), *number);
+    let mut opened = FOR_SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(descriptor) = opened.get(&key) {
+        return Ok(*descriptor);
+    }
+    let descriptor = descriptors::open(place, libc::O_RDONLY | libc::O_CLOEXEC)?;
+    opened.insert(key, descriptor);
+    Ok(descriptor)
+}
+
+// The new process opens the path in C code that nothing here replaces.
+interpose! { fn posix_spawn_file_actions_addopen(
+    actions: *mut c_void,
+    descriptor: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mode: libc::mode_t,
+) -> c_int {
+    let mut link = Text::new();
+    if resolve::is_spelled_below(path)
+        && let Meaning::Packed(place) = resolve::resolve(AT_FDCWD, CStr::from_ptr(path))
+        && let Ok(opened) = for_spawn(&place)
+        && write!(link, "/proc/self/fd/{opened}").is_ok()
+    {
+        return real(actions, descriptor, link.as_ptr(), flags, mode);
+    }
+    real(actions, descriptor, path, flags, mode)
 } }

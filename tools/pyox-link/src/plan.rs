@@ -16,7 +16,7 @@ const SECTION_ADDRESS: u32 = 0x6000_0000;
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
 
 /// Functions of the C library that pyembed has its own in place of, as `pyembed/src/files/` tells.
-const INTERPOSED: [&str; 79] = [
+const INTERPOSED: [&str; 80] = [
     "__fxstat",
     "__fxstat64",
     "__fxstatat",
@@ -69,6 +69,7 @@ const INTERPOSED: [&str; 79] = [
     "opendir",
     "pathconf",
     "posix_spawn",
+    "posix_spawn_file_actions_addopen",
     "posix_spawnp",
     "readdir",
     "readdir64",
