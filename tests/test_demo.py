@@ -6,8 +6,8 @@ from chain import REPOSITORY, clean_environment, run
 
 
 def test_the_demo_packages_runs_and_measures_an_application(tmp_path):
-    environment = {**os.environ, **clean_environment(), "MAKEFLAGS": ""}
-    done = run("make", "demo", f"B={tmp_path}", cwd=REPOSITORY, env=environment, timeout=900)
+    environment = {**os.environ, **clean_environment(), "MAKEFLAGS": "", "MAKELEVEL": "0"}
+    done = run("make", "--no-print-directory", "demo", f"B={tmp_path}", cwd=REPOSITORY, env=environment, timeout=900)
     assert "│ ✓ │ package an application │" in done.stdout
     assert f"{tmp_path}/todo: executable, " in done.stdout
     # The last thing that it does.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use pep440_rs::{Version, VersionSpecifiers};
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Document};
@@ -163,6 +165,31 @@ pub enum Linkage {
 
 impl Document for Distribution {
     const SCHEMA: &'static str = "pyox.distribution/1";
+}
+
+impl Python {
+    /// Whether it is one of the versions of a `requires-python`, such as `>=3.12`.
+    ///
+    /// # Errors
+    ///
+    /// For text that is none, with what is wrong about it.
+    pub fn meets(&self, requires_python: &str) -> Result<bool, String> {
+        let version = Version::from_str(&self.version).map_err(|error| error.to_string())?;
+        Ok(specifiers(requires_python)?.contains(&version))
+    }
+}
+
+/// The specifiers in a `requires-python`.
+///
+/// # Errors
+///
+/// For text that is none, with what is wrong about it.
+pub fn specifiers(text: &str) -> Result<VersionSpecifiers, String> {
+    VersionSpecifiers::from_str(text).map_err(|error| {
+        let why = error.to_string();
+        let why = why.lines().next().unwrap_or_default();
+        format!("requires-python: expected version specifiers, got `{text}`: {why}")
+    })
 }
 
 impl Distribution {

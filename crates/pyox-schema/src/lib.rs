@@ -13,7 +13,7 @@ mod manifest;
 
 pub use digest::Digest;
 pub use distribution::{
-    Distribution, Extension, FileRef, Library, Link, Linkage, Paths, Python, Stdlib,
+    Distribution, Extension, FileRef, Library, Link, Linkage, Paths, Python, Stdlib, specifiers,
 };
 pub use document::{Document, Error};
 pub use link_plan::{LinkMode, LinkPlan};

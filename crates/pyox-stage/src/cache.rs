@@ -67,3 +67,42 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
 fn document_path(digest: &Digest) -> Result<PathBuf> {
     Ok(folder("documents")?.join(format!("{digest}.json")))
 }
+
+/// The folders of the cache by name, each with the bytes in it.
+///
+/// # Errors
+///
+/// Where there is no cache folder to ask for, or it cannot be read.
+pub fn parts() -> Result<Vec<(String, u64)>> {
+    let root = root()?;
+    if !root.exists() {
+        return Ok(Vec::new());
+    }
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(&root).fault_at(&root)? {
+        let path = entry.fault_at(&root)?.path();
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            parts.push((name.to_owned(), size(&path).fault_at(&path)?));
+        }
+    }
+    parts.sort();
+    Ok(parts)
+}
+
+/// Removes a folder of the cache.
+///
+/// # Errors
+///
+/// Where it cannot be removed.
+pub fn remove(name: &str) -> Result<()> {
+    let path = root()?.join(name);
+    fs::remove_dir_all(&path).fault_at(&path)
+}
+
+fn size(path: &Path) -> std::io::Result<u64> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    fs::read_dir(path)?.map(|entry| size(&entry?.path())).sum()
+}

@@ -84,6 +84,11 @@ impl App {
         Ok(Self::Script(absolute(path).fault_at(path)?))
     }
 
+    /// The path, if it is a script.
+    pub(crate) fn path_of_script(&self) -> Option<&Path> {
+        if let Self::Script(path) = self { Some(path) } else { None }
+    }
+
     /// A folder of modules and packages, for `--path`.
     pub(crate) fn folder(path: &Path) -> Result<Self> {
         if !fs::metadata(path).fault_at(path)?.is_dir() {

@@ -11,6 +11,7 @@ mod application;
 mod candidate;
 mod entry;
 mod exclusions;
+pub mod inline;
 mod known;
 mod libraries;
 pub mod locations;
@@ -27,14 +28,14 @@ mod wheel;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use pyox_schema::{
     Bytecode, Distribution, DistributionRef, Document, Location, Manifest, Payload, Project,
     Resource, Value,
 };
-use pyox_stage::{Fault, Reporter, Result, cache};
+use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
 
 use application::App;
 use candidate::{Candidate, Found};
@@ -45,6 +46,7 @@ use payloads::Reader;
 use projects::Request;
 
 pub use entry::Wanted;
+pub use inline::{Indexes, Metadata};
 
 /// What to collect, and how.
 #[derive(Debug, Clone)]
@@ -58,8 +60,12 @@ pub struct Options {
     pub requirements: Vec<PathBuf>,
     /// Projects, by anything that pip understands.
     pub with: Vec<String>,
+    /// Folders of projects that their own build backends build, without what they depend on.
+    pub projects: Vec<PathBuf>,
     /// Resolve and install projects again, even where that was done before.
     pub upgrade: bool,
+    /// Where projects come from, beside what pip's own configuration says.
+    pub indexes: Indexes,
     /// What runs.
     pub run: Wanted,
     /// Parts of the standard library to take that are left out by default.
@@ -90,7 +96,9 @@ impl Default for Options {
             paths: Vec::new(),
             requirements: Vec::new(),
             with: Vec::new(),
+            projects: Vec::new(),
             upgrade: false,
+            indexes: Indexes::default(),
             run: Wanted::Default,
             include: Vec::new(),
             exclude: Vec::new(),
@@ -105,13 +113,13 @@ impl Default for Options {
     }
 }
 
-/// Collects an application for a distribution.
+/// Collects an application for a distribution. What the script that runs says about itself (PEP 723) counts as well.
 ///
 /// Costs reading the files once, and pip's time where projects are installed for the first time.
 ///
 /// # Errors
 ///
-/// What the user can put right: paths that are not there, names that nothing has, projects that cannot be installed, two
+/// What the user can put right: a script that wants another Python, paths that are not there, names that nothing has, projects that cannot be installed, two
 /// modules of one name.
 ///
 /// ```no_run
@@ -128,6 +136,9 @@ pub fn collect(
     reporter: &dyn Reporter,
 ) -> Result<Manifest> {
     let (apps, main) = apps(options)?;
+    let script = main.and_then(|number| apps[number].path_of_script());
+    let metadata = script.map(Metadata::of_script).transpose()?.flatten().unwrap_or_default();
+    check_python(&metadata, script, distribution)?;
     let sha256 = cache::remember(distribution)?;
     let suffixes = &distribution.python.extension_suffixes;
 
@@ -139,9 +150,13 @@ pub fn collect(
     found.append(stdlib::find(distribution, &exclusions)?);
     let request = Request {
         with: options.with.clone(),
+        script: script.map(Path::to_owned),
+        inline: metadata.dependencies,
+        indexes: options.indexes.clone().or(metadata.indexes),
         files: options.requirements.clone(),
         wheels: apps.iter().filter_map(App::wheel).collect(),
         upgrade: options.upgrade,
+        ..Request::default()
     };
     let mut installed = Vec::new();
     let mut key = None;
@@ -151,6 +166,13 @@ pub fn collect(
         key = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let reason = |name: &str| request.reason(name);
         found.append(wheel::find(&folder, &installed, suffixes, reason, reporter)?);
+    }
+    for folder in &options.projects {
+        let request = request.of_project(folder);
+        let folder = request.install(distribution, reporter)?;
+        let own = wheel::installed(&folder)?;
+        found.append(wheel::find(&folder, &own, suffixes, |_| "application".to_owned(), reporter)?);
+        installed.extend(own);
     }
     exclusions.apply(&mut found);
     path_order::apply(&mut found)?;
@@ -203,6 +225,21 @@ pub fn collect(
             found.excluded
         },
     })
+}
+
+/// Refuses a Python on which the script does not run.
+fn check_python(
+    metadata: &Metadata,
+    script: Option<&Path>,
+    distribution: &Distribution,
+) -> Result<()> {
+    let (Some(script), Some(wanted)) = (script, &metadata.requires_python) else { return Ok(()) };
+    let found = &distribution.python.version;
+    if distribution.python.meets(wanted).fault_at(script)? {
+        return Ok(());
+    }
+    let what = format_args!("requires-python: expected Python {wanted}, got {found}").to_string();
+    Err(Fault::at(script, what).hint("fetch a distribution of such a version"))
 }
 
 /// The APPs, with the script that is to run among them, and the number of the one that becomes `__main__`.

@@ -13,20 +13,28 @@ use std::process::{Command, Output, Stdio};
 use pyox_schema::{Digest, Distribution};
 use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache};
 
+use crate::inline::Indexes;
 use crate::stdlib::has_suffix;
 use crate::wheel;
 
 /// What is to be installed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     /// Values of `--with`.
     pub(crate) with: Vec<String>,
+    /// The script that runs, and the projects that it names itself.
+    pub(crate) script: Option<PathBuf>,
+    pub(crate) inline: Vec<String>,
+    /// Where projects come from.
+    pub(crate) indexes: Indexes,
     /// Values of `-r`.
     pub(crate) files: Vec<PathBuf>,
     /// Wheels among the APPs.
     pub(crate) wheels: Vec<PathBuf>,
     /// Install even where that was done before.
     pub(crate) upgrade: bool,
+    /// Leave out what the projects depend on.
+    pub(crate) no_dependencies: bool,
 }
 
 /// A pip that can be run.
@@ -39,7 +47,20 @@ struct Pip {
 impl Request {
     /// Whether nothing is to be installed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.with.is_empty() && self.files.is_empty() && self.wheels.is_empty()
+        self.with.is_empty()
+            && self.inline.is_empty()
+            && self.files.is_empty()
+            && self.wheels.is_empty()
+    }
+
+    /// A request for the project in a folder alone.
+    pub(crate) fn of_project(&self, folder: &Path) -> Self {
+        Self {
+            with: vec![folder.display().to_string()],
+            indexes: self.indexes.clone(),
+            no_dependencies: true,
+            ..Self::default()
+        }
     }
 
     /// Why a project is there that the user named.
@@ -47,6 +68,11 @@ impl Request {
         let is_it = |requirement: &str| wheel::project_name(requirement) == project;
         if let Some(with) = self.with.iter().find(|with| is_it(with)) {
             return format!("named by --with {with}");
+        }
+        if let Some(script) = self.script.as_ref().and_then(|script| script.file_name())
+            && self.inline.iter().any(|named| is_it(named))
+        {
+            return format!("named in {}", script.display());
         }
         let wheels = self.wheels.iter().filter_map(|path| path.file_name()?.to_str());
         if wheels.filter_map(|name| name.split('-').next()).any(is_it) {
@@ -92,7 +118,13 @@ impl Request {
     fn key(&self, distribution: &Distribution) -> Result<Digest> {
         let python = &distribution.python;
         let mut text = format!("3\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
-        for requirement in &self.with {
+        if self.no_dependencies {
+            text.push_str("no dependencies\n");
+        }
+        for option in self.indexes.options() {
+            let _ = writeln!(text, "option {option}");
+        }
+        for requirement in self.with.iter().chain(&self.inline) {
             let _ = writeln!(text, "with {requirement} {}", stamp_of_path_in(requirement)?);
         }
         for path in &self.wheels {
@@ -128,7 +160,11 @@ impl Request {
         for path in &self.files {
             command.arg("-r").arg(path);
         }
-        command.args(&self.wheels).arg("--").args(&self.with);
+        command.args(self.indexes.options());
+        if self.no_dependencies {
+            command.arg("--no-deps");
+        }
+        command.args(&self.wheels).arg("--").args(&self.with).args(&self.inline);
         ui.detail(format_args!("{command:?}"));
         let task = ui.begin(None, "pip resolves and installs");
         let output = command.output();
@@ -157,6 +193,9 @@ impl Request {
 fn explanation(output: &Output) -> String {
     let (errors, told) =
         (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    if let Some(said) = backends_words(&errors) {
+        return said;
+    }
     let is_noise = |line: &&str| {
         line.is_empty()
             || line.starts_with("WARNING:")
@@ -181,7 +220,19 @@ fn explanation(output: &Output) -> String {
         let last = errors.lines().rev().find(|line| !line.trim().is_empty());
         return format!("{}: {}", output.status, last.unwrap_or("it says nothing").trim());
     }
+    if let Some(last) = lines.last().filter(|_| lines.iter().any(|l| l.starts_with("Traceback"))) {
+        return (*last).to_owned();
+    }
     lines.join("; ")
+}
+
+/// What a build backend that failed has said last, and when that was.
+fn backends_words(errors: &str) -> Option<String> {
+    let (before, _) = errors.split_once("[end of output]")?;
+    let lines = || before.lines().map(str::trim).filter(|line| !line.is_empty());
+    let step = lines().find_map(|line| line.strip_prefix('×')).unwrap_or("its build failed");
+    let last = lines().next_back().filter(|line| !line.ends_with("of output]"))?;
+    Some(format!("{}: {last}", step.trim().trim_end_matches('.')))
 }
 
 /// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
@@ -311,14 +362,24 @@ fn stamp(path: &Path) -> Result<String> {
         return Ok(Digest::of_reader(file).fault_at(path)?.0.to_string());
     }
     let mut lines = Vec::new();
-    let mut pending = vec![path.to_owned()];
+    // A version may come from the repository.
+    let repository = path.join(".git");
+    let mut pending = vec![path.to_owned(), repository.join("refs")];
+    pending.retain(|folder| folder.is_dir());
+    for file in ["HEAD", "packed-refs"] {
+        if let Ok(bytes) = fs::read(repository.join(file)) {
+            lines.push(format!("{file} {}", Digest::of(&bytes)));
+        }
+    }
     while let Some(folder) = pending.pop() {
         for entry in fs::read_dir(&folder).fault_at(&folder)? {
             let entry = entry.fault_at(&folder)?;
             let (path, metadata) = (entry.path(), entry.metadata().fault_at(&entry.path())?);
             // What a build leaves there changes with every build.
-            let built = matches!(name_of(&path), "build" | "__pycache__" | ".git")
-                || name_of(&path).ends_with(".egg-info");
+            let built = matches!(
+                name_of(&path),
+                "build" | "dist" | "__pycache__" | ".git" | ".venv" | ".tox"
+            ) || name_of(&path).ends_with(".egg-info");
             if metadata.is_dir() && !built {
                 pending.push(path);
             } else if metadata.is_file() {

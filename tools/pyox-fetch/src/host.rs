@@ -60,35 +60,45 @@ struct Details {
 ///
 /// All of one name come before the next name: a version manager's shim often stands before the
 /// system's Python and knows nothing of that version.
-pub(crate) fn find(ui: &dyn Reporter) -> Result<Distribution> {
+pub(crate) fn find(requires_python: Option<&str>, ui: &dyn Reporter) -> Result<Distribution> {
     let path = env::var_os("PATH").unwrap_or_default();
     let names = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
     let mut seen = BTreeSet::new();
     let mut passed: Vec<Fault> = Vec::new();
-    for name in names {
-        for candidate in env::split_paths(&path).map(|folder| folder.join(name)) {
-            let Ok(real) = candidate.canonicalize() else { continue };
-            // Shims are one program under many names, so the name counts too.
-            if !seen.insert((real, name)) {
+    let on_path = names.iter().flat_map(|name| {
+        env::split_paths(&path).map(move |folder| (folder.join(name), *name)).collect::<Vec<_>>()
+    });
+    // Whoever wants a certain version may have it beside the one that is in use.
+    let others = if requires_python.is_some() { of_pyenv() } else { Vec::new() };
+    for (candidate, name) in on_path.chain(others.into_iter().map(|path| (path, ""))) {
+        let Ok(real) = candidate.canonicalize() else { continue };
+        // Shims are one program under many names, so the name counts too.
+        if !seen.insert((real, name)) {
+            continue;
+        }
+        let described = describe(&candidate).and_then(|distribution| {
+            crate::check_version(&distribution, requires_python, candidate.display())?;
+            Ok(distribution)
+        });
+        let distribution = match described {
+            Ok(distribution) => distribution,
+            Err(error) => {
+                passed.push(error);
                 continue;
             }
-            match describe(&candidate) {
-                Ok(distribution) => {
-                    for error in &passed {
-                        ui.note(format_args!("passed over {error}"));
-                    }
-                    let version = &distribution.python.version;
-                    let said = format!("host: CPython {version}, {}", candidate.display());
-                    if passed.is_empty() {
-                        ui.detail(said);
-                    } else {
-                        ui.note(said);
-                    }
-                    return Ok(distribution);
-                }
-                Err(error) => passed.push(error),
+        };
+        let version = &distribution.python.version;
+        let said = format!("host: CPython {version}, {}", candidate.display());
+        // Another version than the one in use was asked for: that it is not taken is no news.
+        let is_news = !passed.is_empty() && requires_python.is_none();
+        for said in passed.iter().map(|error| format!("passed over {error}")).chain([said]) {
+            if is_news {
+                ui.note(said);
+            } else {
+                ui.detail(said);
             }
         }
+        return Ok(distribution);
     }
     let mut passed = passed.into_iter();
     let Some(first) = passed.next() else {
@@ -99,6 +109,23 @@ pub(crate) fn find(ui: &dyn Reporter) -> Result<Distribution> {
         ui.note(format_args!("neither {error}"));
     }
     Err(first)
+}
+
+/// pyenv's Pythons, the newest first.
+fn of_pyenv() -> Vec<PathBuf> {
+    let root = env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let usual = || env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv"));
+    let Some(versions) = root.or_else(usual).map(|root| root.join("versions")) else {
+        return Vec::new();
+    };
+    let number = |path: &PathBuf| -> Vec<u32> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.split('.').map_while(|part| part.parse().ok()).collect()
+    };
+    let entries = fs::read_dir(versions).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    folders.sort_by_key(|path| std::cmp::Reverse(number(path)));
+    folders.into_iter().map(|folder| folder.join("bin/python3")).collect()
 }
 
 /// The document of one installed Python.

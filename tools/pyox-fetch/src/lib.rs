@@ -20,7 +20,7 @@ use std::thread::available_parallelism;
 
 use pyox_distribution::Source;
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, Reporter, Result, cache};
+use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
 
 pub use spec::Spec;
 
@@ -33,6 +33,8 @@ pub struct Options {
     pub pgo: bool,
     /// How many compilers run at once.
     pub jobs: NonZero<usize>,
+    /// The versions that will do, as `>=3.12`.
+    pub requires_python: Option<String>,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             sha256: None,
             pgo: false,
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+            requires_python: None,
         }
     }
 }
@@ -129,9 +132,31 @@ fn with_place(spec: &Spec, error: &Fault) -> String {
     if error.starts_with(&spec) { error } else { format!("{spec}: {error}") }
 }
 
+/// A distribution, if its version will do.
 fn obtain(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
+    let wanted = options.requires_python.as_deref();
+    let distribution = obtain_any(spec, options, reporter)?;
+    check_version(&distribution, wanted, spec).map(|()| distribution)
+}
+
+/// Refuses a version that will not do.
+fn check_version(
+    distribution: &Distribution,
+    wanted: Option<&str>,
+    place: impl std::fmt::Display,
+) -> Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    if distribution.python.meets(wanted).fault(&place)? {
+        return Ok(());
+    }
+    let found = &distribution.python.version;
+    let what = format!("requires-python: expected Python {wanted}, got {found}");
+    Err(Fault::new(place, what).hint("name a Python that will do, as pyox-fetch takes it"))
+}
+
+fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
     match spec {
-        Spec::Host(None) => host::find(reporter),
+        Spec::Host(None) => host::find(options.requires_python.as_deref(), reporter),
         Spec::Host(Some(path)) => host::describe(path),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
         Spec::SourceVersion(version) => {

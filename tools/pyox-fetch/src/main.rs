@@ -52,8 +52,12 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
     let specs: Vec<_> =
         args.specs.iter().map(|spec| Spec::parse(spec)).collect::<pyox_stage::Result<_>>()?;
     let defaults = Options::default();
-    let options =
-        Options { sha256: args.sha256, pgo: args.pgo, jobs: args.jobs.unwrap_or(defaults.jobs) };
+    let options = Options {
+        sha256: args.sha256,
+        pgo: args.pgo,
+        jobs: args.jobs.unwrap_or(defaults.jobs),
+        ..defaults
+    };
     let distribution = pyox_fetch::fetch(&specs, &options, reporter)?;
     output::text(args.output.as_deref(), &distribution.to_json())?;
     Ok(Answer::Done)

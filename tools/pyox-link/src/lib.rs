@@ -19,6 +19,8 @@ mod python_api;
 mod runner;
 mod runtime;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +37,21 @@ pub struct Options {
     pub distribution: Option<PathBuf>,
     /// The folder of the run-time libraries, where it is not one of the usual ones.
     pub runtime: Option<PathBuf>,
+}
+
+/// Where the run-time library for an interpreter's tag is, such as `cp313`.
+///
+/// # Errors
+///
+/// Where it is in none of the usual folders.
+pub fn find_runtime(tag: &str) -> Result<PathBuf> {
+    runtime::find(None, tag).map(|found| found.path.into())
+}
+
+/// Whether a file is an executable that pyox has linked.
+#[must_use]
+pub fn is_executable(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| join::is_runner(&bytes))
 }
 
 /// A blob that can be linked, and how.
@@ -81,6 +98,30 @@ impl<'a> Link<'a> {
     #[must_use]
     pub fn plan(&self) -> &LinkPlan {
         &self.plan
+    }
+
+    /// How many bytes of the blob belong to each project, by its name and version; the largest comes first.
+    ///
+    /// # Errors
+    ///
+    /// For a damaged blob.
+    pub fn sizes(&self) -> Result<Vec<(String, u64)>> {
+        let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
+        for module in self.blob.modules() {
+            let module = module.fault("blob")?;
+            *sizes.entry(module.project).or_default() += module.code_len();
+        }
+        for file in self.blob.files() {
+            let file = file.fault("blob")?;
+            *sizes.entry(file.project).or_default() += file.stored_len();
+        }
+        let mut named = Vec::new();
+        for (number, size) in sizes {
+            let project = self.blob.project(number).fault("blob")?;
+            named.push((format!("{} {}", project.name, project.version).trim().to_owned(), size));
+        }
+        named.sort_by_key(|(_, size)| Reverse(*size));
+        Ok(named)
     }
 
     /// Makes the executable, and the folder `PATH.files` beside it where packages want one.

@@ -1,5 +1,7 @@
 //! The link plan: static or dynamic, and what the linker gets.
 
+use std::collections::BTreeSet;
+
 use pyox_blob::Blob;
 use pyox_blob::layout::{ELF_SECTION, FileKind};
 use pyox_schema::{
@@ -150,6 +152,27 @@ pub(crate) fn shared_objects<'a>(blob: &Blob<'a>) -> Result<Vec<&'a str>, pyox_b
     Ok(extensions)
 }
 
+/// Why an executable is dynamic, in terms of what somebody has chosen: packages, and the distribution.
+fn needs_loader(shared: &[&str]) -> String {
+    let mut packages = BTreeSet::new();
+    for path in shared {
+        if let Some((_, inside)) = path.split_once("/site-packages/") {
+            let name = inside.split(['/', '.']).next().unwrap_or(inside);
+            packages.insert(name);
+        }
+    }
+    if packages.is_empty() {
+        let what = "the distribution's extension modules are shared objects";
+        return format!("{what}; those of `source@…` are built in");
+    }
+    let named: Vec<_> = packages.iter().take(SHOWN).copied().collect();
+    let more = match packages.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("native code of {}{more} needs a loader", named.join(", "))
+}
+
 /// The plan for a runner; `runtime` is the run-time library, by an absolute path.
 pub(crate) fn make(
     distribution: &Distribution,
@@ -216,11 +239,11 @@ fn choose(
     let link = &distribution.link;
     let version = &distribution.python.version;
     let why_not = link.reason.as_deref().unwrap_or("the distribution does not allow it");
-    let shared: Vec<&str> =
+    let names: Vec<&str> =
         shared.iter().map(|path| path.rsplit('/').next().unwrap_or(path)).collect();
-    let listed = match shared.len() {
-        0..=SHOWN => shared.join(", "),
-        count => format!("{} and {} more", shared[..SHOWN].join(", "), count - SHOWN),
+    let listed = match names.len() {
+        0..=SHOWN => names.join(", "),
+        count => format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN),
     };
     match wanted {
         Some(LinkMode::Static) if !shared.is_empty() => Err(Fault::new(
@@ -246,7 +269,7 @@ fn choose(
         )
         .hint("leave them out with `pyox-collect --exclude`, or fetch another distribution")),
         None if shared.is_empty() => Ok((LinkMode::Dynamic, why_not.to_owned())),
-        None => Ok((LinkMode::Dynamic, format!("the blob holds shared objects: {listed}"))),
+        None => Ok((LinkMode::Dynamic, needs_loader(shared))),
     }
 }
 

@@ -35,6 +35,17 @@ pub struct Options<'a> {
     pub compress_native: bool,
 }
 
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            distribution: None,
+            jobs: parallel::available(),
+            compress: true,
+            compress_native: false,
+        }
+    }
+}
+
 /// What one resource adds to the blob.
 #[derive(Default)]
 struct Packed {

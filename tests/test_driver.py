@@ -1,0 +1,235 @@
+"""`pyox`, the driver, as a user meets it: from a shell, in a folder of their own."""
+
+import os
+import stat
+
+import pytest
+
+from chain import run, write
+
+BACKENDS = {
+    "setuptools": ('requires = ["setuptools>=75"]\nbuild-backend = "setuptools.build_meta"', ""),
+    "hatchling": ('requires = ["hatchling"]\nbuild-backend = "hatchling.build"', ""),
+    "flit": ('requires = ["flit_core>=3.9"]\nbuild-backend = "flit_core.buildapi"', ""),
+    "poetry-core": ('requires = ["poetry-core>=2"]\nbuild-backend = "poetry.core.masonry.api"', ""),
+    "pdm": ('requires = ["pdm-backend"]\nbuild-backend = "pdm.backend"', ""),
+    "uv": ('requires = ["uv_build>=0.8"]\nbuild-backend = "uv_build"', ""),
+}
+
+
+@pytest.fixture
+def driver(pyox, tmp_path, host):
+    """Runs `pyox` in a folder of its own, with a Python that can be embedded first on PATH."""
+
+    def drive(*arguments, cwd=tmp_path, **options):
+        path = f"{host.python.parent}:{pyox.folder}:{os.environ['PATH']}"
+        return run(pyox.folder / "pyox", *arguments, cwd=cwd, env=pyox.environment | {"PATH": path}, timeout=300, **options)
+
+    return drive
+
+
+def script(folder):
+    write(
+        folder / "app.py",
+        '''
+        #!/usr/bin/env python3
+        # /// script
+        # requires-python = ">=3.11"
+        # dependencies = ["click==8.1.8"]
+        # [tool.pyox]
+        # optimize = 1
+        # ///
+        import sys
+        import click
+        import helper
+        from kit import part
+
+        @click.command()
+        @click.argument("word")
+        def main(word):
+            click.echo(f"{helper.VALUE} {part.VALUE} {word} {__debug__} {click.__name__}")
+
+        main()
+        ''',
+    )
+    write(folder / "helper.py", "import deeper\nVALUE = deeper.VALUE\n")
+    write(folder / "deeper.py", "VALUE = 'deep'\n")
+    write(folder / "unused.py", "VALUE = 'unused'\n")
+    write(folder / "kit/__init__.py", "")
+    write(folder / "kit/part.py", "VALUE = 'part'\n")
+
+
+def test_a_script_with_metadata_and_siblings(driver, tmp_path):
+    script(tmp_path / "src")
+    done = driver("build", "src/app.py")
+    assert "note: taken from beside the script: deeper.py, helper.py, kit" in done.stderr
+    first, largest, how = done.stdout.splitlines()
+    assert first.startswith("dist/app: ") and ", Python 3." in first and "needs glibc 2." in first
+    assert largest.split()[:2] == ["largest", "python"] and how.split() == ["run", "it", "dist/app"]
+    assert run(tmp_path / "dist/app", "word").stdout == "deep part word False click\n"
+    # Nothing is written into the sources.
+    assert sorted(path.name for path in (tmp_path / "src").iterdir()) == ["app.py", "deeper.py", "helper.py", "kit", "unused.py"]
+
+
+def test_the_driver_and_the_chain_make_the_same_bytes(driver, pyox, host, tmp_path):
+    script(tmp_path)
+    driver("build", "app.py", "--python", f"host:{host.python}")
+    parts = ("deeper.py", "helper.py", "kit")
+    chained = pyox.build(tmp_path, host, tmp_path / "app.py", *(tmp_path / part for part in parts), "--optimize", "1", name="chained")
+    assert (tmp_path / "dist/app").read_bytes() == chained.read_bytes()
+
+
+def test_a_new_application_in_three_commands(driver, tmp_path):
+    assert "cd demo && pyox build && ./dist/demo" in driver("init", "demo").stdout
+    demo = tmp_path / "demo"
+    driver("build", cwd=demo)
+    assert run(demo / "dist/demo").stdout.startswith("Hello from demo, Python 3.")
+    source = demo / "src/demo/__init__.py"
+    source.write_text(source.read_text().replace("Hello", "Goodbye"))
+    assert driver("run", "--", "argument", cwd=demo).stdout.startswith("Goodbye from demo")
+    write(demo / "dist/notes", "not ours\n")
+    assert driver("clean", cwd=demo).stdout == f"{demo}/dist/demo: removed\n"
+    assert [path.name for path in (demo / "dist").iterdir()] == ["notes"]
+    done = driver("init", "demo", check=False)
+    assert done.returncode == 2 and "demo: expected a name that is free" in done.stderr
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_projects_are_built_by_their_own_backends(driver, tmp_path, backend):
+    system, more = BACKENDS[backend]
+    write(
+        tmp_path / "pyproject.toml",
+        f"""
+        [project]
+        name = "two-tools"
+        version = "1.5"
+        description = "Two tools"
+        dependencies = ["click==8.1.8"]
+
+        [project.optional-dependencies]
+        pretty = ["rich==14.2.0"]
+
+        [project.scripts]
+        first = "two_tools:first"
+        second = "two_tools.more:second"
+
+        [dependency-groups]
+        base = ["colorama==0.4.6"]
+        all = [{{ include-group = "base" }}]
+
+        [build-system]
+        """,
+    )
+    with (tmp_path / "pyproject.toml").open("a") as file:
+        file.write(f"{system}\n{more}\n")
+    write(
+        tmp_path / "src/two_tools/__init__.py",
+        """
+        import importlib.metadata, importlib.util, click
+
+        def first():
+            there = [name for name in ("rich", "colorama") if importlib.util.find_spec(name)]
+            print("first", importlib.metadata.version("two-tools"), click.__name__, there)
+        """,
+    )
+    write(tmp_path / "src/two_tools/more.py", "def second(): print('second', __name__)\n")
+    driver("build", "--extra", "pretty", "--group", "all")
+    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == ["first", "second"]
+    assert run(tmp_path / "dist/first").stdout == "first 1.5 click ['rich', 'colorama']\n"
+    assert run(tmp_path / "dist/second").stdout == "second two_tools.more\n"
+    driver("build", "--program", "first", "-o", tmp_path / "one")
+    assert run(tmp_path / "one").stdout == "first 1.5 click []\n"
+
+
+def test_a_folder_with_a_pyox_toml(driver, tmp_path):
+    write(tmp_path / "tool/main.py", "import sys, other; print(sys.argv[1:], other.VALUE)\n")
+    write(tmp_path / "tool/other.py", "VALUE = 7\n")
+    write(tmp_path / "kit/__init__.py", "def f(): print('f of kit')\n")
+    write(tmp_path / "pyox.toml", 'apps = ["kit"]\ncompress = false\n[programs]\none = "tool/main.py"\ntwo = "kit:f"\n')
+    driver("build")
+    assert run(tmp_path / "dist/one", "a").stdout == "['a'] 7\n"
+    assert run(tmp_path / "dist/two").stdout == "f of kit\n"
+
+
+def test_the_stages_by_their_short_names(driver, host, tmp_path):
+    write(tmp_path / "app.py", "print('by stages')\n")
+    driver("fetch", f"host:{host.python}", "-o", "dist.json")
+    driver("collect", "-d", "dist.json", "app.py", "-o", "app.json")
+    driver("pack", "app.json", "-o", "app.blob")
+    driver("link", "app.blob", "-o", "app")
+    assert run(tmp_path / "app").stdout == "by stages\n"
+    assert "runs          a script" in driver("inspect", "app").stdout
+
+
+def test_what_is_there(driver):
+    done = driver("doctor")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 4
+    assert "runners" in driver("cache").stdout
+    assert "_pyox" in driver("completions", "bash").stdout
+
+
+PROJECT = '[project]\nname = "app"\nversion = "1"\n'
+BAD = {
+    "broken TOML": ({"pyproject.toml": "[project\nname = 1\n"}, ["build"], "pyproject.toml:1:9: "),
+    "a value of another type": ({"pyproject.toml": '[project]\nname = ["a"]\n'}, ["build"], "pyproject.toml:2:8: "),
+    "an unknown setting": ({"pyproject.toml": PROJECT + "[tool.pyox]\ncompres = true\n"}, ["build"], "expected a setting that is known, got `compres`"),
+    "a setting of another type": ({"pyox.toml": "optimize = 'much'\n"}, ["build"], "pyox.toml: [pyox.toml]: "),
+    "no programs": ({"pyox.toml": "optimize = 1\n"}, ["build"], "expected [programs] with what runs, found none"),
+    "no project table": ({"pyproject.toml": "[tool.other]\n"}, ["build"], "expected a table [project]"),
+    "no project": ({}, ["build"], "expected a pyproject.toml or a pyox.toml in this folder, found neither"),
+    "no script": ({}, ["build", "absent.py"], "absent.py: no such file or directory"),
+    "an unknown extra": ({"pyproject.toml": PROJECT}, ["build", "--extra", "x"], "[project.optional-dependencies]: expected `x`"),
+    "an unknown group": ({"pyproject.toml": PROJECT}, ["build", "--group", "x"], "[dependency-groups]: expected `x`"),
+    "a group in itself": ({"pyproject.toml": PROJECT + '[dependency-groups]\na = [{ include-group = "a" }]\n'}, ["build", "--group", "a"], "`a` includes itself"),
+    "an unknown program": ({"pyproject.toml": PROJECT + '[project.scripts]\none = "app:main"\n'}, ["build", "--program", "on"], "on: expected a program of the project"),
+    "no Python that will do": ({"app.py": '# /// script\n# requires-python = ">=3.99"\n# ///\n'}, ["build", "app.py"], "requires-python: expected Python >=3.99, got 3."),
+    "metadata that does not parse": ({"app.py": "# /// script\n# dependencies = [\n# ///\n"}, ["build", "app.py"], "app.py:2:"),
+    "two blocks of metadata": ({"app.py": "# /// script\n# ///\n\n# /// script\n# ///\n"}, ["build", "app.py"], "app.py:4: expected one block of metadata"),
+    "a backend that fails": (
+        {"pyproject.toml": PROJECT + '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n', "own.py": "raise ImportError('of the backend')\n"},
+        ["build"],
+        "ImportError: of the backend",
+    ),
+    "a name that is none": ({}, ["init", "2nd!"], "expected a project's name"),
+    "an unknown command": ({}, ["bild"], "expected a command that is known, got `bild`"),
+    "one file for two programs": (
+        {"pyproject.toml": PROJECT + '[project.scripts]\none = "app:main"\ntwo = "app:main"\n'},
+        ["build", "-o", "both"],
+        "--output: expected one program for the one file, got 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(driver, tmp_path, case):
+    files, command, said = BAD[case]
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    done = driver(*command, check=False)
+    errors = [line for line in done.stderr.splitlines() if ": error: " in line]
+    assert done.returncode == 2 and len(errors) == 1, done.stderr
+    assert said in errors[0] and len(errors[0]) < 400 and "panicked" not in done.stderr
+    assert not (tmp_path / "dist").exists()
+
+
+def test_collect_honours_a_scripts_metadata_too(pyox, host, tmp_path):
+    script(tmp_path)
+    manifest = pyox.manifest(tmp_path, host, tmp_path / "app.py")
+    assert '"named in app.py"' in manifest.read_text()
+    write(tmp_path / "old.py", '# /// script\n# requires-python = "<3"\n# ///\n')
+    done = pyox("collect", "-d", host.document, tmp_path / "old.py", check=False)
+    assert done.returncode == 2 and "old.py: requires-python: expected Python <3, got 3." in done.stderr
+
+
+def test_an_index_of_the_script_is_asked(driver, tmp_path):
+    write(tmp_path / "app.py", '# /// script\n# dependencies = ["absent-from-here"]\n# [tool.uv]\n# no-index = true\n# find-links = ["wheels"]\n# ///\n')
+    (tmp_path / "wheels").mkdir()
+    done = driver("build", "app.py", check=False)
+    assert done.returncode == 2 and "absent-from-here" in done.stderr
+
+
+def test_executables_are_written_whole(driver, tmp_path):
+    write(tmp_path / "app.py", "print(1)\n")
+    driver("build", "app.py", "-o", "out/deep/app")
+    mode = (tmp_path / "out/deep/app").stat().st_mode
+    assert mode & stat.S_IXUSR and os.listdir(tmp_path / "out/deep") == ["app"]

@@ -1,0 +1,174 @@
+//! From a project to its executables.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+
+use pyox_collect as collect;
+use pyox_fetch::{self as fetch, Spec};
+use pyox_link::{self as link, Link};
+use pyox_pack as pack;
+use pyox_schema::{Distribution, LinkMode};
+use pyox_stage::{Fault, HintExt, Reporter, Result};
+
+use crate::siblings;
+use crate::{Program, Project};
+
+/// What a caller wants otherwise than the project says.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOptions {
+    /// Distributions in place of the project's, the first that can be had.
+    pub python: Vec<String>,
+    /// Static or dynamic.
+    pub mode: Option<LinkMode>,
+    /// Which of its executables; all without a word.
+    pub programs: Vec<String>,
+    /// The folder that they are written to; `dist` in the project's folder without a word.
+    pub folder: Option<PathBuf>,
+    /// The file of the one executable.
+    pub output: Option<PathBuf>,
+    /// Resolve and install projects again.
+    pub upgrade: bool,
+    /// How many jobs run at once; one for each core without a word.
+    pub jobs: Option<NonZero<usize>>,
+}
+
+/// An executable that was made.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How long it is, in bytes.
+    pub size: u64,
+    /// Whether it needs the platform's loader and C library.
+    pub mode: LinkMode,
+    /// The Python in it, such as `3.13.5`.
+    pub python: String,
+    /// The sizes of the projects in it, in bytes, largest first.
+    pub projects: Vec<(String, u64)>,
+}
+
+/// Builds a project's executables.
+///
+/// Costs a second where runner, wheels and bytecode are cached; the first time pip's and the linker's time.
+///
+/// # Errors
+///
+/// What each stage says, and for a program that the project does not have.
+pub fn build(
+    project: &Project,
+    options: &BuildOptions,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Built>> {
+    let programs = chosen(project, options)?;
+    let distribution = distribution(project, options, reporter)?;
+    let folder = options.folder.clone().unwrap_or_else(|| project.root.join("dist"));
+    let mut built = Vec::new();
+    for program in programs {
+        let path = options.output.clone().unwrap_or_else(|| folder.join(&program.name));
+        let made = build_one(project, program, &distribution, options, &path, reporter)?;
+        built.push(made);
+    }
+    Ok(built)
+}
+
+fn chosen<'a>(project: &'a Project, options: &BuildOptions) -> Result<Vec<&'a Program>> {
+    let mut chosen: Vec<&Program> = Vec::new();
+    for name in &options.programs {
+        let found = project.programs.iter().find(|program| program.name == *name);
+        chosen.push(found.ok_or_else(|| {
+            let names: Vec<_> = project.programs.iter().map(|p| p.name.as_str()).collect();
+            Fault::new(name, "expected a program of the project, got another name")
+                .hint(format_args!("there are {}", names.join(", ")))
+        })?);
+    }
+    if chosen.is_empty() {
+        chosen.extend(&project.programs);
+    }
+    if options.output.is_some() && chosen.len() > 1 {
+        let what = format!("expected one program for the one file, got {}", chosen.len());
+        return Err(Fault::new("--output", what).hint("choose one by --program, or use --folder"));
+    }
+    Ok(chosen)
+}
+
+/// The first distribution that can be had and that the project runs on.
+fn distribution(
+    project: &Project,
+    options: &BuildOptions,
+    reporter: &dyn Reporter,
+) -> Result<Distribution> {
+    let given = [&options.python, &project.settings.python];
+    let words = given.into_iter().find(|words| !words.is_empty());
+    let usual = vec!["host".to_owned()];
+    let specs: Vec<_> =
+        words.unwrap_or(&usual).iter().map(|word| Spec::parse(word)).collect::<Result<_>>()?;
+    let fetch = fetch::Options {
+        requires_python: project.requires_python.clone(),
+        ..fetch::Options::default()
+    };
+    fetch::fetch(&specs, &fetch, reporter)
+}
+
+fn build_one(
+    project: &Project,
+    program: &Program,
+    distribution: &Distribution,
+    options: &BuildOptions,
+    path: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Built> {
+    let settings = &project.settings;
+    let within = |paths: &[PathBuf]| paths.iter().map(|path| project.root.join(path)).collect();
+    let defaults = collect::Options::default();
+    let mut collected = collect::Options {
+        apps: within(&settings.apps),
+        paths: within(&settings.paths),
+        requirements: within(&settings.requirements),
+        with: project.dependencies.iter().chain(&settings.with).cloned().collect(),
+        projects: if project.has_backend { vec![project.root.clone()] } else { Vec::new() },
+        upgrade: options.upgrade,
+        indexes: project.indexes.clone(),
+        run: program.run.clone(),
+        include: settings.include.clone(),
+        exclude: settings.exclude.clone(),
+        config: settings.config.clone(),
+        preconfig: settings.preconfig.clone(),
+        optimize: settings.optimize,
+        sources: settings.sources.unwrap_or(true),
+        interpreter: settings.interpreter,
+        locations: settings.location.clone(),
+        jobs: options.jobs.unwrap_or(defaults.jobs),
+    };
+    if let collect::Wanted::Script(script) = &program.run {
+        let found = siblings::find(script, distribution)?;
+        // What the project names itself is there already.
+        let new: Vec<_> = found.into_iter().filter(|path| !collected.apps.contains(path)).collect();
+        if !new.is_empty() {
+            let names = new.iter().filter_map(|path| path.file_name()?.to_str());
+            let names = names.collect::<Vec<_>>().join(", ");
+            reporter.note(format_args!("taken from beside the script: {names}"));
+        }
+        collected.apps.extend(new);
+    }
+    let manifest = collect::collect(distribution, &collected, reporter)?;
+    let packing = pack::Options {
+        jobs: collected.jobs,
+        compress: settings.compress.unwrap_or(true),
+        compress_native: settings.compress_native,
+        ..pack::Options::default()
+    };
+    let blob = pack::pack(&manifest, &packing, reporter)?;
+    let linking = link::Options { mode: options.mode.or(settings.mode), ..Default::default() };
+    let link = Link::new(&blob, &program.name, &linking, reporter)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).fault_at(folder)?;
+    }
+    link.executable(path, reporter)?;
+    Ok(Built {
+        path: path.to_owned(),
+        size: std::fs::metadata(path).fault_at(path)?.len(),
+        mode: link.plan().mode,
+        python: distribution.python.version.clone(),
+        projects: link.sizes()?,
+    })
+}

@@ -1,0 +1,49 @@
+//! pyox as a library: from a project to an executable, in one call or stage by stage.
+//!
+//! ```no_run
+//! use pyox::{BuildOptions, Project, build};
+//! # fn main() -> pyox::stage::Result<()> {
+//! let project = Project::open("app.py".as_ref(), &pyox::stage::Silent)?;
+//! for built in build(&project, &BuildOptions::default(), &pyox::stage::Silent)? {
+//!     println!("{}: {} bytes", built.path.display(), built.size);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each stage is a crate of its own: [`fetch`], [`collect`], [`pack`] and [`link`]. They take typed options and a
+//! [`stage::Reporter`], give what the next one takes, and know no command line:
+//!
+//! ```no_run
+//! use pyox::{collect, fetch, link, pack, stage::Silent};
+//! # fn main() -> pyox::stage::Result<()> {
+//! let distribution = fetch::fetch(&[fetch::Spec::parse("host")?], &fetch::Options::default(), &Silent)?;
+//! let options = collect::Options { apps: vec!["app.py".into()], ..Default::default() };
+//! let manifest = collect::collect(&distribution, &options, &Silent)?;
+//! let blob = pack::pack(&manifest, &pack::Options::default(), &Silent)?;
+//! let link = link::Link::new(&blob, "app.py", &link::Options::default(), &Silent)?;
+//! link.executable("app".as_ref(), &Silent)?;
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
+
+mod build;
+pub mod init;
+mod project;
+mod pyproject;
+pub mod settings;
+mod siblings;
+mod summary;
+
+pub use build::{BuildOptions, Built, build};
+pub use project::{Program, Project};
+pub use settings::Settings;
+pub use summary::summary;
+
+pub use pyox_collect as collect;
+pub use pyox_fetch as fetch;
+pub use pyox_link as link;
+pub use pyox_pack as pack;
+pub use pyox_stage as stage;

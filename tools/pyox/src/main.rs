@@ -1,0 +1,280 @@
+//! `pyox`: the driver that people type.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::num::NonZero;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand};
+use pyox::{BuildOptions, Built, Project, build, init};
+use pyox_cli::{Answer, Common, Result, output};
+use pyox_schema::LinkMode;
+use pyox_stage::{Fault, HintExt, Reporter, cache};
+
+/// Turns a Python application into one executable
+#[derive(Debug, Parser)]
+#[command(name = "pyox", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+    #[command(flatten)]
+    common: Common,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  pyox build app.py          a script, with what it says about itself (PEP 723)
+  pyox build                 the project in this folder
+  pyox run -- --help         builds it and runs it
+  pyox collect --help        a stage of the chain, as pyox-collect";
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Make the executables of a script or a project
+    Build(BuildArgs),
+    /// Make an executable and run it
+    Run {
+        #[command(flatten)]
+        build: BuildArgs,
+        /// Arguments for it, behind `--`
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<OsString>,
+    },
+    /// Begin a new application in a folder of that name
+    Init {
+        /// The folder, and the name of the application
+        name: PathBuf,
+    },
+    /// Remove the executables that `pyox build` has made
+    Clean {
+        /// The project's folder or script
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Tell what is missing here, and how to get it
+    Doctor,
+    /// Tell where the cache is and how large its parts are
+    Cache {
+        /// Remove all that is in it
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// `fetch`, `collect`, `pack`, `link` and `inspect` run that stage
+    #[command(external_subcommand)]
+    Stage(Vec<OsString>),
+}
+
+#[derive(Debug, ClapArgs)]
+struct BuildArgs {
+    /// A script, or a folder with a pyproject.toml or a pyox.toml
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// The Python to embed, as pyox-fetch takes it; of several the first that can be had
+    #[arg(long, value_name = "SPEC")]
+    python: Vec<String>,
+    /// Link libc and all: the executable needs nothing but the kernel
+    #[arg(long = "static", conflicts_with = "dynamic")]
+    static_: bool,
+    /// Use the platform's loader and libc: the executable can load extension modules
+    #[arg(long)]
+    dynamic: bool,
+    /// Make only the program of that name
+    #[arg(long, value_name = "NAME")]
+    program: Vec<String>,
+    /// Take an extra of the project too
+    #[arg(long, value_name = "NAME")]
+    extra: Vec<String>,
+    /// Take a dependency group of the project too
+    #[arg(long, value_name = "NAME")]
+    group: Vec<String>,
+    /// Write the one executable to a file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "folder")]
+    output: Option<PathBuf>,
+    /// Write the executables to a folder [default: dist in the project's folder]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Resolve and install dependencies again
+    #[arg(long)]
+    upgrade: bool,
+    /// How many jobs to run at once; by default one for each core
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+}
+
+fn main() -> ExitCode {
+    pyox_cli::run("pyox", |args: &Args| &args.common, run)
+}
+
+fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
+    match &args.command {
+        Task::Build(build) => {
+            for built in build.build(reporter)? {
+                output::text(None, format!("{}\n", pyox::summary(&built)?).as_bytes())?;
+            }
+        }
+        Task::Run { build, arguments } => {
+            let built = build.build(reporter)?;
+            let [built] = built.as_slice() else {
+                let names: Vec<_> =
+                    built.iter().filter_map(|built| built.path.file_name()).collect();
+                let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
+                let what = format!("expected one program to run, got {}", built.len());
+                return Err(Fault::new("pyox run", what)
+                    .hint(format_args!("choose one by --program: {}", names.join(", ")))
+                    .into());
+            };
+            let error = Command::new(&built.path).args(arguments).exec();
+            return Err(Fault::at(&built.path, error).into());
+        }
+        Task::Init { name } => {
+            let made = init::application(name)?;
+            let name = name.display();
+            let text = format!(
+                "{name}: made {}\nnext: cd {name} && pyox build && ./dist/{}\n",
+                made.join(", "),
+                Path::new(&name.to_string()).file_name().unwrap_or_default().display()
+            );
+            output::text(None, text.as_bytes())?;
+        }
+        Task::Clean { path } => clean(path, reporter)?,
+        Task::Doctor => return doctor(reporter),
+        Task::Cache { clear } => show_cache(*clear)?,
+        Task::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "pyox", &mut text);
+            output::text(None, &text)?;
+        }
+        Task::Stage(words) => return Err(stage(words).into()),
+    }
+    Ok(Answer::Done)
+}
+
+impl BuildArgs {
+    fn build(&self, reporter: &dyn Reporter) -> Result<Vec<Built>> {
+        let project = Project::open_with(&self.path, &self.extra, &self.group, reporter)?;
+        // A script's executable belongs to whoever builds it, and not into the script's folder.
+        let beside = (!self.path.is_dir()).then(|| PathBuf::from("dist"));
+        let options = BuildOptions {
+            python: self.python.clone(),
+            mode: match (self.static_, self.dynamic) {
+                (true, _) => Some(LinkMode::Static),
+                (_, true) => Some(LinkMode::Dynamic),
+                _ => None,
+            },
+            programs: self.program.clone(),
+            folder: self.folder.clone().or(beside),
+            output: self.output.clone(),
+            upgrade: self.upgrade,
+            jobs: self.jobs,
+        };
+        Ok(build(&project, &options, reporter)?)
+    }
+}
+
+/// Becomes the program of a stage; gives what went wrong.
+fn stage(words: &[OsString]) -> Fault {
+    const STAGES: [&str; 5] = ["fetch", "collect", "pack", "link", "inspect"];
+    let (name, arguments) = words
+        .split_first()
+        .map_or((String::new(), words), |(name, rest)| (name.to_string_lossy().into_owned(), rest));
+    if !STAGES.contains(&name.as_str()) {
+        let what = format!("expected a command that is known, got `{name}`");
+        return Fault::new("pyox", what).hint("`pyox --help` shows all of them");
+    }
+    let program = format!("pyox-{name}");
+    let beside = env::current_exe().map(|own| own.with_file_name(&program));
+    let path = beside.ok().filter(|path| path.is_file()).unwrap_or_else(|| program.clone().into());
+    let error = Command::new(path).args(arguments).exec();
+    Fault::new(program, error).hint("it lies beside pyox, or on PATH")
+}
+
+fn clean(path: &Path, reporter: &dyn Reporter) -> Result<()> {
+    let project = Project::open(path, reporter)?;
+    let folder = if path.is_dir() { project.root.join("dist") } else { PathBuf::from("dist") };
+    for program in &project.programs {
+        let file = folder.join(&program.name);
+        // Nothing else that bears the name is touched.
+        if pyox::link::is_executable(&file) {
+            std::fs::remove_file(&file).fault_at(&file)?;
+            output::text(None, format!("{}: removed\n", file.display()).as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn doctor(reporter: &dyn Reporter) -> Result<Answer> {
+    let mut is_well = true;
+    let mut say = |good: bool, what: &str| {
+        is_well &= good;
+        output::text(
+            None,
+            format!("{} {what}\n", if good { "ok     " } else { "missing" }).as_bytes(),
+        )
+    };
+    match pyox::fetch::fetch(
+        &[pyox::fetch::Spec::parse("host")?],
+        &pyox::fetch::Options::default(),
+        reporter,
+    ) {
+        Ok(found) => {
+            let python = &found.python;
+            say(true, &format!("a Python to embed: {} {}", python.version, found.root.display()))?;
+            let runtime = pyox::link::find_runtime(&python.tag);
+            say(
+                runtime.is_ok(),
+                &match &runtime {
+                    Ok(path) => format!("the run-time library: {}", path.display()),
+                    Err(fault) => fault.to_string(),
+                },
+            )?;
+        }
+        Err(fault) => {
+            say(false, &format!("a Python to embed: {fault}"))?;
+            if let Some(hint) = fault.way_out() {
+                say(true, &format!("to get one: {hint}"))?;
+            }
+        }
+    }
+    let compiler = Command::new("cc").arg("--version").output();
+    let compiler = compiler.ok().filter(|done| done.status.success());
+    let said = compiler.as_ref().map(|done| String::from_utf8_lossy(&done.stdout).into_owned());
+    say(
+        compiler.is_some(),
+        &match said.as_deref().and_then(|said| said.lines().next()) {
+            Some(line) => format!("a C compiler, for the first executable of a Python: {line}"),
+            None => {
+                "a C compiler, for the first executable of a Python: on Debian, apt-get install gcc"
+                    .into()
+            }
+        },
+    )?;
+    say(true, &format!("the cache: {}", cache::root()?.display()))?;
+    Ok(if is_well { Answer::Done } else { Answer::No })
+}
+
+fn show_cache(clear: bool) -> Result<()> {
+    let root = cache::root()?;
+    let mut text = format!("{}\n", root.display());
+    for (name, size) in cache::parts()? {
+        if clear {
+            cache::remove(&name)?;
+        }
+        let done = if clear { "removed " } else { "" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<14} {done}{:>9.1} MiB", mib(size));
+    }
+    output::text(None, text.as_bytes())
+}
+
+#[allow(clippy::cast_precision_loss)] // It is rounded to a digit.
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

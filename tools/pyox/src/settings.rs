@@ -1,0 +1,154 @@
+//! What a project says about how it is built: `[tool.pyox]` of a `pyproject.toml` or of a script, or a `pyox.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pyox_schema::{LinkMode, Location, Value};
+use pyox_stage::{Fault, Result};
+use serde::Deserialize;
+
+/// The settings of a project. A key that is not known is an error.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Distributions, the first that can be had: `host`, `source@3.13` and so on.
+    pub python: Vec<String>,
+    /// `static` or `dynamic`; by default static where nothing needs a loader.
+    pub mode: Option<LinkMode>,
+    /// Folders of packages, scripts and wheels to take beside the project.
+    pub apps: Vec<PathBuf>,
+    /// Folders whose modules are taken, as if they were on `sys.path`.
+    pub paths: Vec<PathBuf>,
+    /// Further projects, as pip understands them.
+    pub with: Vec<String>,
+    /// Requirements files.
+    pub requirements: Vec<PathBuf>,
+    /// Parts of the standard library to take that are left out by default.
+    pub include: Vec<String>,
+    /// Modules and packages to leave out.
+    pub exclude: Vec<String>,
+    /// Fields of `PyConfig`.
+    pub config: BTreeMap<String, Value>,
+    /// Fields of `PyPreConfig`.
+    pub preconfig: BTreeMap<String, Value>,
+    /// The level of `python -O`.
+    pub optimize: u8,
+    /// Whether sources are taken (default: true).
+    pub sources: Option<bool>,
+    /// Who may use the executable as `python`, see `pyox-collect --interpreter`.
+    pub interpreter: Option<bool>,
+    /// Where packages' files are at run time.
+    pub location: BTreeMap<String, Location>,
+    /// Whether what is worth it is compressed (default: true).
+    pub compress: Option<bool>,
+    /// Whether native code is compressed as well.
+    pub compress_native: bool,
+    /// Further executables, each with what it runs: a function as `module:function`, a module, or a script's path.
+    pub programs: BTreeMap<String, String>,
+}
+
+/// The keys of [`Settings`].
+const KEYS: [&str; 17] = [
+    "python",
+    "mode",
+    "apps",
+    "paths",
+    "with",
+    "requirements",
+    "include",
+    "exclude",
+    "config",
+    "preconfig",
+    "optimize",
+    "sources",
+    "interpreter",
+    "location",
+    "compress",
+    "compress-native",
+    "programs",
+];
+
+impl Settings {
+    /// The settings in a table of a file; `table` is its name there, for messages.
+    ///
+    /// # Errors
+    ///
+    /// For a key that is not known, with the nearest one, or a value of another type.
+    pub fn from_table(table: toml::Table, name: &str, place: &Path) -> Result<Self> {
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let what = format!("[{name}]: expected a setting that is known, got `{key}`");
+            let hint = match nearest(key, &KEYS) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("settings are {}", KEYS.join(", ")),
+            };
+            return Err(Fault::at(place, what).hint(hint));
+        }
+        let settings: Self = toml::Value::Table(table).try_into().map_err(|error| {
+            let text = toml::de::Error::to_string(&error);
+            let message = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            Fault::at(place, format_args!("[{name}]: {message}"))
+        })?;
+        if settings.optimize > 2 {
+            let what = format!("[{name}]: optimize: expected 0, 1 or 2, got {}", settings.optimize);
+            return Err(Fault::at(place, what));
+        }
+        Ok(settings)
+    }
+}
+
+/// How alike two words are, from 0 to 1, of which one may be meant by the other.
+const ALIKE: f64 = 0.8;
+
+/// The known word that is most like another one, if any is.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let rated = known.iter().map(|known| (strsim::jaro_winkler(word, known), *known));
+    let best = rated.max_by(|one, other| one.0.total_cmp(&other.0));
+    best.filter(|(likeness, _)| *likeness > ALIKE).map(|(_, known)| known)
+}
+
+/// Reads a TOML file; an error names line and column.
+pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+        let before = text.get(..offset).unwrap_or_default();
+        let line = 1 + before.matches('\n').count();
+        let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        Fault::new(format_args!("{}:{line}:{column}", path.display()), message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Result<Settings> {
+        Settings::from_table(text.parse().unwrap(), "tool.pyox", Path::new("f.toml"))
+    }
+
+    #[test]
+    fn all_keys_are_known() {
+        let text = "python = [\"host\"]\nmode = \"static\"\nsources = false\ncompress-native = true\n[location]\ncv2 = \"cache\"\n[config]\nquiet = true\n[programs]\na = \"m:f\"\n";
+        let found = settings(text).unwrap();
+        assert_eq!((found.mode, found.sources), (Some(LinkMode::Static), Some(false)));
+        assert_eq!(found.location["cv2"], Location::Cache);
+        for key in KEYS {
+            let unknown = format!("{key} = 1979-05-27");
+            assert!(!settings(&unknown).unwrap_err().to_string().contains("is known"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_has_a_nearest_one() {
+        let fault = settings("compres = true").unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "f.toml: [tool.pyox]: expected a setting that is known, got `compres`"
+        );
+        assert_eq!(fault.way_out(), Some("did you mean `compress`?"));
+        assert!(
+            settings("zzz = 1").unwrap_err().way_out().unwrap().starts_with("settings are python")
+        );
+        assert!(settings("optimize = 3").is_err() && settings("mode = \"x\"").is_err());
+    }
+}
