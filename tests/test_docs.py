@@ -1,0 +1,57 @@
+"""The commands of the pages in docs/, as they stand there.
+
+A paragraph that is a file's name in backquotes, and perhaps more, and the block behind it are that file. The commands of a
+`console` block run in one shell, with what they print below them; a command without a line below may print anything. What a
+page does in one folder goes on in its next block.
+"""
+
+import os
+import re
+import shlex
+
+import pytest
+
+from chain import REPOSITORY, run
+
+PAGES = ("script", "project", "pipeline", "library")
+BLOCK = re.compile(r"^(?:`([\w./]+)`[^\n]*:\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def steps(text):
+    """The commands of a console block, each with the lines that stand below it."""
+    found = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page(pyox, host, tmp_path, page):
+    path = f"{host.python.parent}:{pyox.folder}:{os.environ['PATH']}"
+    environment = dict(os.environ) | pyox.environment | {"PATH": path, "PYOX_SOURCE": str(REPOSITORY), "MAKEFLAGS": "", "MAKELEVEL": "0"}
+    environment["CARGO_TARGET_DIR"] = str(REPOSITORY / "target/examples")
+    folder, ran = tmp_path, 0
+    for name, kind, text in BLOCK.findall((REPOSITORY / f"docs/{page}.md").read_text()):
+        if name:
+            # A page that begins a project of its own leaves the one before.
+            if name in ("pyproject.toml", "pyox.toml"):
+                folder = tmp_path / f"other-{name}"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        elif kind == "console":
+            for command, expected in steps(text):
+                if command.startswith("cd "):
+                    folder = folder / shlex.split(command)[1]
+                    continue
+                if command.startswith("export "):
+                    name, _, value = command.removeprefix("export ").partition("=")
+                    environment[name] = value.replace("$PYOX_SOURCE", str(REPOSITORY))
+                    continue
+                done = run("bash", "-c", command, cwd=folder, env=environment, timeout=600)
+                ran += 1
+                if expected:
+                    assert done.stdout.splitlines() == expected, command
+    assert ran >= 2
