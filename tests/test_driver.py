@@ -141,6 +141,61 @@ def test_projects_are_built_by_their_own_backends(driver, tmp_path, backend):
     assert run(tmp_path / "one").stdout == "first 1.5 click []\n"
 
 
+def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
+    """A backend of the project's own counts how often it is asked for a wheel, and is flit_core otherwise."""
+    calls = tmp_path / "calls"
+    project = tmp_path / "project"
+    write(
+        project / "own.py",
+        f"""
+        from flit_core.buildapi import *
+        from flit_core import buildapi
+
+        def build_wheel(*arguments, **named):
+            with open({str(calls)!r}, "a") as file:
+                file.write("asked\\n")
+            return buildapi.build_wheel(*arguments, **named)
+        """,
+    )
+    pyproject = """
+        [project]
+        name = "counted"
+        {version}
+        description = "Counts"
+        [project.scripts]
+        counted = "counted:main"
+        [build-system]
+        requires = ["flit_core>=3.12"]
+        build-backend = "own"
+        backend-path = ["."]
+        """
+    write(project / "pyproject.toml", pyproject.format(version='version = "1"'))
+    package = project / "src/counted/__init__.py"
+
+    def build(text):
+        write(package, f'"""Counts."""\n__version__ = "{text}"\nimport importlib.metadata as m\nfrom . import part\ndef main(): print(__version__, part.VALUE, m.version("counted"))\n')
+        driver("build", cwd=project)
+        return run(project / "dist/counted").stdout.strip(), len(calls.read_text().split())
+
+    write(project / "src/counted/part.py", "VALUE = 1\n")
+    assert build("one") == ("one 1 1", 1)
+    assert build("two") == ("two 1 1", 1)
+    write(project / "src/counted/part.py", "VALUE = 2\n")
+    assert build("three") == ("three 2 1", 1)
+    # A file that is not installed, a new one, one that has gone.
+    write(project / "notes.md", "notes\n")
+    assert build("four") == ("four 2 1", 2)
+    write(project / "src/counted/more.py", "")
+    assert build("five") == ("five 2 1", 3)
+    (project / "src/counted/more.py").unlink()
+    assert build("six") == ("six 2 1", 4)
+    assert build("seven") == ("seven 2 1", 4)
+    # The version stands in the module: the backend alone knows that.
+    write(project / "pyproject.toml", pyproject.format(version='dynamic = ["version"]'))
+    assert build("8") == ("8 2 8", 5)
+    assert build("9") == ("9 2 9", 6)
+
+
 def test_a_folder_with_a_pyox_toml(driver, tmp_path):
     write(tmp_path / "tool/main.py", "import sys, other; print(sys.argv[1:], other.VALUE)\n")
     write(tmp_path / "tool/other.py", "VALUE = 7\n")
@@ -210,6 +265,31 @@ def test_bad_input_is_one_line(driver, tmp_path, case):
     assert done.returncode == 2 and len(errors) == 1, done.stderr
     assert said in errors[0] and len(errors[0]) < 400 and "panicked" not in done.stderr
     assert not (tmp_path / "dist").exists()
+
+
+def test_what_has_not_changed_is_not_made_again(driver, tmp_path):
+    write(tmp_path / "app.py", "import part\nprint('one', part.VALUE, __debug__)\n")
+    write(tmp_path / "part.py", "VALUE = 1\n")
+    app = tmp_path / "dist/app"
+
+    def build(*options):
+        """Whether the executable was made, and what it says."""
+        before = app.stat().st_ino if app.exists() else None
+        driver("build", "app.py", *options)
+        return app.stat().st_ino != before, run(app).stdout
+
+    assert build() == (True, "one 1 True\n")
+    assert build() == (False, "one 1 True\n")
+    write(tmp_path / "part.py", "VALUE = 2\n")
+    assert build() == (True, "one 2 True\n")
+    write(tmp_path / "app.py", "# /// script\n# [tool.pyox]\n# optimize = 1\n# ///\nimport part\nprint('one', part.VALUE, __debug__)\n")
+    assert build() == (True, "one 2 False\n")
+    assert build("--dynamic")[0] and not build("--dynamic")[0]
+    # Somebody else's file in its place, and none.
+    app.write_text("#!/bin/sh\necho other\n")
+    assert build() == (True, "one 2 False\n") and build() == (False, "one 2 False\n")
+    app.unlink()
+    assert build() == (True, "one 2 False\n")
 
 
 def test_collect_honours_a_scripts_metadata_too(pyox, host, tmp_path):

@@ -9,6 +9,7 @@
 
 mod application;
 mod candidate;
+mod edits;
 mod entry;
 mod exclusions;
 pub mod inline;

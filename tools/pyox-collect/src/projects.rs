@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 use pyox_schema::{Digest, Distribution};
 use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache};
 
+use crate::edits;
 use crate::inline::Indexes;
 use crate::stdlib::has_suffix;
 use crate::wheel;
@@ -33,8 +34,8 @@ pub(crate) struct Request {
     pub(crate) wheels: Vec<PathBuf>,
     /// Install even where that was done before.
     pub(crate) upgrade: bool,
-    /// Leave out what the projects depend on.
-    pub(crate) no_dependencies: bool,
+    /// The folder of the one project, which is installed without what it depends on.
+    pub(crate) project: Option<PathBuf>,
 }
 
 /// A pip that can be run.
@@ -58,7 +59,7 @@ impl Request {
         Self {
             with: vec![folder.display().to_string()],
             indexes: self.indexes.clone(),
-            no_dependencies: true,
+            project: Some(folder.to_owned()),
             ..Self::default()
         }
     }
@@ -101,28 +102,45 @@ impl Request {
         }
         let temporary = Partial::new(&cache)?;
         let fresh = temporary.path().join("new");
-        self.run_pip(distribution, &fresh, ui)?;
-        wheel::settle(&fresh)?;
+        let kind = self.kind(distribution);
+        let is_renewed = match &self.project {
+            Some(project) if !self.upgrade => edits::renew(project, &kind, &cache, &fresh)?,
+            _ => false,
+        };
+        if !is_renewed {
+            self.run_pip(distribution, &fresh, ui)?;
+            wheel::settle(&fresh)?;
+        }
         if self.upgrade && target.is_dir() {
             // It goes away with the temporary folder.
             fs::rename(&target, temporary.path().join("old")).fault_at(&target)?;
         }
         match fs::rename(&fresh, &target) {
             // Another run was faster, and asked for the same.
-            Err(_) if target.is_dir() => Ok(target),
-            result => Ok(result.map(|()| target.clone()).fault_at(&target)?),
+            Err(_) if target.is_dir() => {}
+            result => result.fault_at(&target)?,
         }
+        if let Some(project) = &self.project {
+            edits::note(project, &kind, name_of(&target), &target)?;
+        }
+        Ok(target)
+    }
+
+    /// What decides how anything gets installed.
+    fn kind(&self, distribution: &Distribution) -> String {
+        let python = &distribution.python;
+        let mut text = format!("3\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
+        for option in self.indexes.options() {
+            let _ = writeln!(text, "option {option}");
+        }
+        text
     }
 
     /// The digest of all that decides what gets installed, apart from what the index offers.
     fn key(&self, distribution: &Distribution) -> Result<Digest> {
-        let python = &distribution.python;
-        let mut text = format!("3\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
-        if self.no_dependencies {
+        let mut text = self.kind(distribution);
+        if self.project.is_some() {
             text.push_str("no dependencies\n");
-        }
-        for option in self.indexes.options() {
-            let _ = writeln!(text, "option {option}");
         }
         for requirement in self.with.iter().chain(&self.inline) {
             let _ = writeln!(text, "with {requirement} {}", stamp_of_path_in(requirement)?);
@@ -161,7 +179,7 @@ impl Request {
             command.arg("-r").arg(path);
         }
         command.args(self.indexes.options());
-        if self.no_dependencies {
+        if self.project.is_some() {
             command.arg("--no-deps");
         }
         command.args(&self.wheels).arg("--").args(&self.with).args(&self.inline);
@@ -354,6 +372,13 @@ fn stamp_of_path_in(requirement: &str) -> Result<String> {
     if looks_like_one && path.exists() { stamp(path) } else { Ok(String::new()) }
 }
 
+/// Whether a folder is what builds and tools leave in a project: it changes with every build.
+pub(crate) fn is_made_by_tools(folder: &Path) -> bool {
+    const NAMES: [&str; 6] = ["build", "dist", "__pycache__", ".git", ".venv", ".tox"];
+    let name = name_of(folder);
+    NAMES.contains(&name) || name.ends_with(".egg-info")
+}
+
 /// Changes when a file changes, or any file below a folder.
 fn stamp(path: &Path) -> Result<String> {
     let metadata = fs::metadata(path).fault_at(path)?;
@@ -375,12 +400,7 @@ fn stamp(path: &Path) -> Result<String> {
         for entry in fs::read_dir(&folder).fault_at(&folder)? {
             let entry = entry.fault_at(&folder)?;
             let (path, metadata) = (entry.path(), entry.metadata().fault_at(&entry.path())?);
-            // What a build leaves there changes with every build.
-            let built = matches!(
-                name_of(&path),
-                "build" | "dist" | "__pycache__" | ".git" | ".venv" | ".tox"
-            ) || name_of(&path).ends_with(".egg-info");
-            if metadata.is_dir() && !built {
+            if metadata.is_dir() && !is_made_by_tools(&path) {
                 pending.push(path);
             } else if metadata.is_file() {
                 let changed = metadata.modified().ok();

@@ -18,7 +18,7 @@ use pyox_stage::{Fault, HintExt, Reporter, Result};
 use serde::Deserialize;
 
 use crate::toolchain::Toolchain;
-use crate::{files, stdlib, toolchain};
+use crate::{files, memo, stdlib, toolchain};
 
 const DESCRIBE: &str = include_str!("describe.py");
 
@@ -130,6 +130,15 @@ fn of_pyenv() -> Vec<PathBuf> {
 
 /// The document of one installed Python.
 pub(crate) fn describe(program: &Path) -> Result<Distribution> {
+    if let Some(distribution) = memo::recall(program) {
+        return Ok(distribution);
+    }
+    let distribution = look_at(program)?;
+    memo::keep(program, &distribution);
+    Ok(distribution)
+}
+
+fn look_at(program: &Path) -> Result<Distribution> {
     let facts = ask(program)?;
     let (major, minor) = facts.version_info;
     if facts.implementation != "cpython" {

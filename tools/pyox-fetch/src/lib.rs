@@ -7,6 +7,7 @@
 mod archive;
 mod files;
 mod host;
+mod memo;
 mod python_json;
 mod source;
 mod spec;

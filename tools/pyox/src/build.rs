@@ -7,11 +7,11 @@ use pyox_collect as collect;
 use pyox_fetch::{self as fetch, Spec};
 use pyox_link::{self as link, Link};
 use pyox_pack as pack;
-use pyox_schema::{Distribution, LinkMode};
+use pyox_schema::{Distribution, LinkMode, Location};
 use pyox_stage::{Fault, HintExt, Reporter, Result};
 
-use crate::siblings;
 use crate::{Program, Project};
+use crate::{siblings, unchanged};
 
 /// What a caller wants otherwise than the project says.
 #[derive(Debug, Clone, Default)]
@@ -157,18 +157,29 @@ fn build_one(
         compress_native: settings.compress_native,
         ..pack::Options::default()
     };
+    let mode = options.mode.or(settings.mode);
+    // Where files lie beside an executable, they are looked at each time.
+    let is_alone = !manifest.locations.values().any(|place| *place == Location::Beside);
+    let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
+    let done = unchanged::Build::new(&manifest, &how, &distribution.python.tag, path)?;
+    if let Some(built) = done.made(path).filter(|_| is_alone) {
+        reporter.detail(format_args!("{}: nothing has changed", path.display()));
+        return Ok(built);
+    }
     let blob = pack::pack(&manifest, &packing, reporter)?;
-    let linking = link::Options { mode: options.mode.or(settings.mode), ..Default::default() };
+    let linking = link::Options { mode, ..Default::default() };
     let link = Link::new(&blob, &program.name, &linking, reporter)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).fault_at(folder)?;
     }
     link.executable(path, reporter)?;
-    Ok(Built {
+    let built = Built {
         path: path.to_owned(),
         size: std::fs::metadata(path).fault_at(path)?.len(),
         mode: link.plan().mode,
         python: distribution.python.version.clone(),
         projects: link.sizes()?,
-    })
+    };
+    done.note(&built);
+    Ok(built)
 }

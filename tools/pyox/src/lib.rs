@@ -36,6 +36,7 @@ mod pyproject;
 pub mod settings;
 mod siblings;
 mod summary;
+mod unchanged;
 
 pub use build::{BuildOptions, Built, build};
 pub use project::{Program, Project};

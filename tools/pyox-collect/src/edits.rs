@@ -1,0 +1,185 @@
+//! Projects that were edited since they were built.
+//!
+//! A build backend takes seconds, most of which go into an environment of its own. Where an installation has each of its
+//! files from the project as it stands there, and nothing but the content of such files has changed since, the backend
+//! would give the same again with these contents: they are replaced, and it is not asked. A project whose metadata its
+//! backend computes (`dynamic`) is always built anew, and one of whose files has come, gone or is not installed as it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use pyox_schema::Digest;
+use pyox_stage::{HintExt, Result, cache, files};
+use serde::{Deserialize, Serialize};
+
+use crate::projects::is_made_by_tools;
+
+/// A project as it was when it was last installed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    /// The folder of the installation, in that of all projects.
+    key: String,
+    /// Its files by their paths in it, as far as a change shows.
+    files: BTreeMap<String, Stamp>,
+    /// Where files are installed as they are.
+    installed: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp(u64, u64, i64, i64);
+
+/// Where the state of the project in a folder is kept, for installations of one kind.
+fn store(project: &Path, kind: &str) -> Result<PathBuf> {
+    let name = Digest::of(format!("{kind}\n{}", project.display()).as_bytes());
+    Ok(cache::folder("digests")?.join(format!("project-{name}.json")))
+}
+
+/// Fills the folder `fresh` with the installation of a project, if it can be had from the one before.
+pub(crate) fn renew(project: &Path, kind: &str, all: &Path, fresh: &Path) -> Result<bool> {
+    let Some(known) = fs::read(store(project, kind)?).ok() else { return Ok(false) };
+    let Ok(known) = serde_json::from_slice::<Known>(&known) else { return Ok(false) };
+    let before = all.join(&known.key);
+    let now = stamps(project)?;
+    let changed: Vec<&String> = now
+        .iter()
+        .filter(|(name, stamp)| known.files.get(*name) != Some(*stamp))
+        .map(|f| f.0)
+        .collect();
+    let is_same_set = now.len() == known.files.len() && now.keys().eq(known.files.keys());
+    if !is_same_set
+        || !before.is_dir()
+        || !changed.iter().all(|name| known.installed.contains_key(*name))
+    {
+        return Ok(false);
+    }
+    link_tree(&before, fresh)?;
+    let mut replaced = Vec::new();
+    for name in changed {
+        let place = &known.installed[name];
+        let target = fresh.join(place);
+        fs::remove_file(&target).fault_at(&target)?;
+        fs::copy(project.join(name), &target).fault_at(&target)?;
+        replaced.push(place.clone());
+    }
+    forget_digests(fresh, &replaced)?;
+    Ok(true)
+}
+
+/// Notes how a project was installed, for the next time.
+pub(crate) fn note(project: &Path, kind: &str, key: &str, installation: &Path) -> Result<()> {
+    let store = store(project, kind)?;
+    let installed =
+        if is_static(project) { installed_as_they_are(project, installation)? } else { None };
+    let Some(installed) = installed else {
+        let _ = fs::remove_file(&store);
+        return Ok(());
+    };
+    let known = Known { key: key.to_owned(), files: stamps(project)?, installed };
+    files::write(&store, &serde_json::to_vec(&known).fault_at(&store)?)
+}
+
+/// Whether all metadata of a project stands in its `pyproject.toml`.
+fn is_static(project: &Path) -> bool {
+    let text = fs::read_to_string(project.join("pyproject.toml")).unwrap_or_default();
+    let Ok(table) = text.parse::<toml::Table>() else { return false };
+    let metadata = table.get("project").and_then(toml::Value::as_table);
+    let is_dynamic = |metadata: &toml::Table| {
+        metadata.get("dynamic").and_then(toml::Value::as_array).is_some_and(|list| !list.is_empty())
+    };
+    metadata.is_some_and(|metadata| !is_dynamic(metadata)) && !project.join("setup.py").exists()
+}
+
+/// The files of a project that are installed as they are, each with its place; none where an installed file is not one.
+fn installed_as_they_are(
+    project: &Path,
+    installation: &Path,
+) -> Result<Option<BTreeMap<String, String>>> {
+    let sources = names(project)?;
+    let mut found = BTreeMap::new();
+    for place in names(installation)? {
+        let is_own = place.split('/').next().is_some_and(|top| top.ends_with(".dist-info"));
+        // Scripts are made by pip, of the metadata.
+        if is_own || place.starts_with("bin/") || place.contains("__pycache__/") {
+            continue;
+        }
+        let path = installation.join(&place);
+        let bytes = fs::read(&path).fault_at(&path)?;
+        let is_it = |name: &&String| {
+            let is_place = name
+                .strip_suffix(&place)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+            is_place && fs::read(project.join(name)).is_ok_and(|source| source == bytes)
+        };
+        let Some(name) = sources.iter().find(is_it) else { return Ok(None) };
+        found.insert(name.clone(), place);
+    }
+    Ok(Some(found))
+}
+
+fn stamps(project: &Path) -> Result<BTreeMap<String, Stamp>> {
+    let stamp = |name: String| {
+        let path = project.join(&name);
+        let metadata = fs::metadata(&path).fault_at(&path)?;
+        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+        Ok((name, Stamp(metadata.ino(), metadata.len(), seconds, nanoseconds)))
+    };
+    names(project)?.into_iter().map(stamp).collect()
+}
+
+/// The paths of all files below a folder, but for those of tools.
+fn names(root: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).fault_at(&folder)? {
+            let path = entry.fault_at(&folder)?.path();
+            if path.is_dir() {
+                if !is_made_by_tools(&path) {
+                    pending.push(path);
+                }
+            } else if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The same tree again, of links to its files, which nobody writes to.
+fn link_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).fault_at(to)?;
+    for entry in fs::read_dir(from).fault_at(from)? {
+        let path = entry.fault_at(from)?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            link_tree(&path, &target)?;
+        } else if fs::hard_link(&path, &target).is_err() {
+            fs::copy(&path, &target).fault_at(&target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes digest and length of files out of RECORD, where both may be missing.
+fn forget_digests(installation: &Path, replaced: &[String]) -> Result<()> {
+    for entry in fs::read_dir(installation).fault_at(installation)? {
+        let record = entry.fault_at(installation)?.path().join("RECORD");
+        let Ok(text) = fs::read_to_string(&record) else { continue };
+        let line = |line: &str| {
+            let is_of = |place: &String| {
+                line.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with(','))
+            };
+            match replaced.iter().find(|place| is_of(place)) {
+                Some(place) => format!("{place},,\n"),
+                None => format!("{line}\n"),
+            }
+        };
+        let text: String = text.lines().map(line).collect();
+        fs::remove_file(&record).fault_at(&record)?;
+        files::write(&record, text.as_bytes())?;
+    }
+    Ok(())
+}

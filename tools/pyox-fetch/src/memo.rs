@@ -1,0 +1,82 @@
+//! Installed Pythons that were described before.
+//!
+//! To describe one costs its start, one of the C compiler for each library, and reading its archives. What the document
+//! tells about is on the disk, so it is the same as long as those files and folders are: by inode, length and times, as git's
+//! index decides. A version manager's shim, which is a script, may mean another Python each time and is always asked.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use pyox_schema::{Digest, Distribution, Document};
+use pyox_stage::{cache, files};
+use serde::{Deserialize, Serialize};
+
+/// Where the linker finds libraries: what is installed there decides whether a static link is possible.
+const LIBRARIES: [&str; 4] =
+    ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib"];
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Memo {
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    document: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp(u64, u64, u64, i64, i64, i64, i64);
+
+/// The document that was made before, if it would be the same now.
+pub(crate) fn recall(program: &Path) -> Option<Distribution> {
+    let memo: Memo = serde_json::from_slice(&fs::read(store(program)?).ok()?).ok()?;
+    let same = memo.stamps.iter().all(|(path, before)| stamp(path) == *before);
+    if !same || compiler().as_ref() != memo.stamps.first().map(|(path, _)| path) {
+        return None;
+    }
+    Distribution::from_json(memo.document.as_bytes()).ok()
+}
+
+/// Keeps a document. Nothing depends on it, so it does not matter where that fails.
+pub(crate) fn keep(program: &Path, distribution: &Distribution) {
+    let Some(store) = store(program) else { return };
+    let Ok(document) = String::from_utf8(distribution.to_json()) else { return };
+    let paths = &distribution.paths;
+    let own = [
+        Some(&paths.executable),
+        Some(&paths.stdlib),
+        paths.dynload.as_ref(),
+        paths.include.as_ref(),
+    ];
+    let own = own.into_iter().flatten().map(|path| distribution.path(path));
+    let named = distribution.files().into_keys().map(|path| distribution.root.join(path));
+    let about = compiler().into_iter().chain([program.to_owned()]).chain(own).chain(named);
+    let stamps = about.chain(LIBRARIES.iter().map(PathBuf::from));
+    let memo = Memo { stamps: stamps.map(|path| (path.clone(), stamp(&path))).collect(), document };
+    if let Ok(json) = serde_json::to_vec(&memo) {
+        let _ = files::write(&store, &json);
+    }
+}
+
+/// Where the memo of a program is; none for what is no program of the machine.
+fn store(program: &Path) -> Option<PathBuf> {
+    let program = std::path::absolute(program).ok()?;
+    let mut magic = [0; 4];
+    std::io::Read::read_exact(&mut fs::File::open(&program).ok()?, &mut magic).ok()?;
+    let name = Digest::of(program.to_str()?.as_bytes());
+    let folder = cache::folder("documents").ok()?;
+    pyox_elf::is_elf(&magic).then(|| folder.join(format!("host-{name}.json")))
+}
+
+/// The C compiler; a path that cannot be where there is none.
+fn compiler() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut candidates = env::split_paths(&path).map(|folder| folder.join("cc"));
+    candidates.find(|path| path.is_file()).or_else(|| Some(PathBuf::from("/nonexistent/cc")))
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    let (changed, modified) =
+        ((found.ctime(), found.ctime_nsec()), (found.mtime(), found.mtime_nsec()));
+    Some(Stamp(found.dev(), found.ino(), found.len(), modified.0, modified.1, changed.0, changed.1))
+}
