@@ -7,6 +7,7 @@
 #                   `make test-cpython MODULES='test_glob test_os'` for some
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make install    the tools and their run-time libraries, below PREFIX
+#   make wheel      the same as a wheel for `pip install`
 #
 # The distribution of the demo, as pyox-fetch takes it: the first that can be had.
 DIST ?= cpython@3.13 host
@@ -21,7 +22,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install system clean
+.PHONY: all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -121,6 +122,10 @@ install: tools runtime
 	    install -D -m 644 target/runtime/$$tag/libpyembed_runner.a \
 	        $(DESTDIR)$(PREFIX)/lib/pyox/runtime/$$tag/libpyembed_runner.a || exit 1; \
 	done
+
+# pyox itself, for `pip install`: the tools and their run-time libraries as a wheel in build/wheel.
+wheel: tools runtime
+	@scripts/wheel $(B)/wheel $(TOOLS:%=$(BIN)/%) -- $(TAGS:%=target/runtime/%/libpyembed_runner.a)
 
 clean:
 	rm -rf $(B) target

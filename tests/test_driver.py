@@ -1,7 +1,10 @@
 """`pyox`, the driver, as a user meets it: from a shell, in a folder of their own."""
 
+import json
 import os
+import re
 import stat
+import sys
 
 import pytest
 
@@ -196,6 +199,72 @@ def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
     assert build("9") == ("9 2 9", 6)
 
 
+LOCKED = """
+    [project]
+    name = "locked"
+    version = "1"
+    description = "Locked"
+    requires-python = ">=3.11"
+    dependencies = ["click<8.2", "requests[socks]; sys_platform == 'linux'", "colorama; sys_platform == 'win32'"]
+    [project.optional-dependencies]
+    pretty = ["rich"]
+    [dependency-groups]
+    dev = ["iniconfig"]
+    [project.scripts]
+    locked = "locked:main"
+    [build-system]
+    requires = ["flit_core>=3.12"]
+    build-backend = "flit_core.buildapi"
+    """
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """A project with a lock file that `uv` has made, of an older version than pip would take."""
+    write(tmp_path / "pyproject.toml", LOCKED)
+    write(tmp_path / "src/locked/__init__.py", '"""Locked."""\nimport importlib.metadata as m\ndef main(): print(*sorted(f"{d.name}=={d.version}" for d in m.distributions()))\n')
+
+    def uv(*arguments):
+        return run(sys.executable, "-m", "uv", *arguments, cwd=tmp_path, env=dict(os.environ), timeout=300).stdout
+
+    uv("lock", "--quiet", "--upgrade-package", "click==8.1.3")
+    return uv
+
+
+def test_locked_versions(driver, locked, tmp_path):
+    driver("build", "--extra", "pretty", "--group", "dev")
+    there = run(tmp_path / "dist/locked").stdout.split()
+    names = [word.split("==")[0] for word in there]
+    assert "click==8.1.3" in there and "locked==1" in there and "colorama" not in names
+    assert {"PySocks", "requests", "rich", "iniconfig"} <= set(names), there
+    driver("build")
+    assert "rich" not in run(tmp_path / "dist/locked").stdout
+    # The same by the standard's own lock file.
+    (tmp_path / "pylock.toml").write_text(locked("export", "--quiet", "--no-emit-project", "--no-dev", "--format", "pylock.toml"))
+    (tmp_path / "uv.lock").unlink()
+    driver("build")
+    assert "click==8.1.3" in run(tmp_path / "dist/locked").stdout
+
+
+def test_lock_files_that_do_not_fit(driver, locked, tmp_path):
+    lock = (tmp_path / "uv.lock").read_text()
+    project = (tmp_path / "pyproject.toml").read_text()
+    start = lock.index('name = "click"')
+    digest = re.compile("sha256:[0-9a-f]{64}")
+    wrong = lock[:start] + digest.sub("sha256:" + "0" * 64, lock[start:], count=2)
+    for lock_text, project_text, said in (
+        (wrong, project, "HASH"),
+        (lock, project.replace('"click<8.2"', '"click<8.2", "attrs"'), "the project has `attrs` and the lock file has not"),
+        (lock.replace("version = 1\n", "version = 9\n", 1), project, "uv.lock: version: expected 1, got 9"),
+        ("version = [\n", project, "uv.lock:"),
+    ):
+        (tmp_path / "uv.lock").write_text(lock_text)
+        (tmp_path / "pyproject.toml").write_text(project_text)
+        done = driver("build", check=False)
+        assert done.returncode == 2 and said in done.stderr, (said, done.stderr)
+        assert not (tmp_path / "dist").exists()
+
+
 def test_a_folder_with_a_pyox_toml(driver, tmp_path):
     write(tmp_path / "tool/main.py", "import sys, other; print(sys.argv[1:], other.VALUE)\n")
     write(tmp_path / "tool/other.py", "VALUE = 7\n")
@@ -290,6 +359,25 @@ def test_what_has_not_changed_is_not_made_again(driver, tmp_path):
     assert build() == (True, "one 2 False\n") and build() == (False, "one 2 False\n")
     app.unlink()
     assert build() == (True, "one 2 False\n")
+
+
+def test_windows_come_where_they_are_wanted(pyox, host, tmp_path):
+    """tkinter, and with it Tcl, Tk and X11."""
+
+    def taken(code, *options):
+        write(tmp_path / "app.py", code)
+        manifest = json.loads(pyox.manifest(tmp_path, host, tmp_path / "app.py", *options).read_text())
+        names = {resource["name"] for resource in manifest["resources"]}
+        return {name for name in names if name.startswith("turtle") or any(part in name for part in ("tkinter", "libtk", "libtcl", "libX11"))}, manifest
+
+    nothing, manifest = taken("print('no window')\n")
+    assert nothing == set()
+    reasons = {entry["name"]: entry["reason"] for entry in manifest["excluded"]}
+    assert reasons["tkinter.*"] == "nothing that is collected imports it; --include tkinter takes it"
+    for code, options in (("import tkinter\n", ()), ("print(1)\n", ("--include", "tkinter")), ("def f():\n    from turtle import forward\n", ())):
+        found, _ = taken(code, *options)
+        assert {"tkinter", "tkinter.ttk", "_tkinter", "turtle"} <= found and any("libtk" in name for name in found), code
+    assert taken("print(1)\n", "--run-code", "import tkinter.ttk")[0]
 
 
 def test_collect_honours_a_scripts_metadata_too(pyox, host, tmp_path):

@@ -54,7 +54,7 @@ SPLIT = {
     "test_multiprocessing_spawn",
 }
 # What tests import and pyox-collect leaves out, as far as the distribution has it.
-INCLUDES = ("ensurepip", "idlelib", "turtledemo")
+INCLUDES = ("ensurepip", "idlelib", "tkinter", "turtle", "turtledemo")
 EXTENSIONS = re.compile(r"_test\w*|_ctypes_test|_xxtestfuzz|xxlimited\w*|xxsubtype")
 ABSENT = "not run"
 # So many methods of a module that differ in the same way have one row of the table.
@@ -96,7 +96,7 @@ class Distribution:
 
     def includes(self):
         """The options by which pyox-collect takes the tests, and what they need."""
-        names = ["test", *(name for name in INCLUDES if (self.stdlib / name).is_dir())]
+        names = ["test", *(name for name in INCLUDES if (self.stdlib / name).is_dir() or (self.stdlib / f"{name}.py").exists())]
         files = sorted(file.name.split(".")[0] for file in self.dynload.glob("*.so"))
         names += [name for name in files if EXTENSIONS.fullmatch(name)]
         return [word for name in names for word in ("--include", name)]

@@ -82,6 +82,31 @@ impl Elf {
     }
 }
 
+/// A shared object without what only linkers and debuggers read: symbols that are not dynamic, debugging information, and the
+/// section headers, which lie behind all that the loader maps. None where nothing would be saved, or the file is no 64-bit
+/// shared object whose parts lie in that order.
+#[must_use]
+pub fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
+    let header = FileHeader64::<Endianness>::parse(bytes).ok()?;
+    let endian = header.endian().ok()?;
+    if header.e_type(endian) != elf::ET_DYN {
+        return None;
+    }
+    let end = |segment: &elf::ProgramHeader64<Endianness>| {
+        segment.p_offset(endian).checked_add(segment.p_filesz(endian))
+    };
+    let segments = header.program_headers(endian, bytes).ok()?;
+    let ends = segments.iter().map(end).collect::<Option<Vec<_>>>()?;
+    let headers = header.e_phoff(endian).checked_add(std::mem::size_of_val(segments) as u64)?;
+    let end = usize::try_from(ends.into_iter().max()?.max(headers)).ok()?;
+    let mut kept = bytes.get(..end)?.to_vec();
+    // `e_shoff`; `e_shentsize`, `e_shnum` and `e_shstrndx`, by the offsets of the ELF specification.
+    for field in [40..48, 58..64] {
+        kept.get_mut(field)?.fill(0);
+    }
+    (kept.len() < bytes.len()).then_some(kept)
+}
+
 /// Whether bytes begin as an ELF file does.
 #[must_use]
 pub fn is_elf(bytes: &[u8]) -> bool {

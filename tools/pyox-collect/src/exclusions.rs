@@ -104,6 +104,11 @@ impl Exclusions {
         if enter { Verdict::Enter(reason) } else { Verdict::Leave(reason) }
     }
 
+    /// Whether `--include` names something, or a part of it.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        self.includes.iter().any(|include| is_at_or_below(&include.text, name))
+    }
+
     /// Takes out what `--exclude` names.
     pub(crate) fn apply(&self, found: &mut Found) {
         let mut left: BTreeMap<&str, Excluded> = BTreeMap::new();

@@ -52,6 +52,9 @@ pub(crate) struct Facts {
     /// For sources that were read as such: the line that [`crate::suspects`] found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outside: Option<u32>,
+    /// For sources that were read as such: whether [`crate::tkinter`] is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tkinter: Option<bool>,
 }
 
 /// What the dynamic loader wants to know of a shared object, as [`Elf`] has it.

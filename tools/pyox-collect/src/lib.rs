@@ -24,6 +24,7 @@ mod record;
 pub mod settings;
 mod stdlib;
 mod suspects;
+mod tkinter;
 mod tree;
 mod wheel;
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub paths: Vec<PathBuf>,
     /// Requirements files, as pip reads them.
     pub requirements: Vec<PathBuf>,
+    /// A requirements file that names all that is needed, each with its digests: nothing else is resolved.
+    pub locked: Option<PathBuf>,
     /// Projects, by anything that pip understands.
     pub with: Vec<String>,
     /// Folders of projects that their own build backends build, without what they depend on.
@@ -96,6 +99,7 @@ impl Default for Options {
             apps: Vec::new(),
             paths: Vec::new(),
             requirements: Vec::new(),
+            locked: None,
             with: Vec::new(),
             projects: Vec::new(),
             upgrade: false,
@@ -161,12 +165,14 @@ pub fn collect(
     };
     let mut installed = Vec::new();
     let mut key = None;
-    if !request.is_empty() {
+    let locked = options.locked.as_deref().map(|file| request.of_locked(file));
+    for request in [Some(request.clone()), locked].into_iter().flatten().filter(|r| !r.is_empty()) {
         let folder = request.install(distribution, reporter)?;
-        installed = wheel::installed(&folder)?;
+        let there = wheel::installed(&folder)?;
         key = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let reason = |name: &str| request.reason(name);
-        found.append(wheel::find(&folder, &installed, suffixes, reason, reporter)?);
+        found.append(wheel::find(&folder, &there, suffixes, reason, reporter)?);
+        installed.extend(there);
     }
     for folder in &options.projects {
         let request = request.of_project(folder);
@@ -188,6 +194,7 @@ pub fn collect(
 
     let reader = Reader::new(&sha256, key.as_deref(), options.jobs.get())?;
     let mut reads = reader.read(&found.candidates)?;
+    tkinter::leave_out(&mut found, &mut reads, &exclusions, &options.run);
     payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
     libraries::follow(&mut found, &mut reads, &reader, &exclusions, reporter)?;
     reader.save()?;

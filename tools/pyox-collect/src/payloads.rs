@@ -15,7 +15,7 @@ use pyox_stage::{Fault, HintExt, Result};
 
 use crate::candidate::{Candidate, Layer};
 use crate::known::{Facts, Known, Native};
-use crate::suspects;
+use crate::{suspects, tkinter};
 
 /// Reads files, or remembers what they were.
 pub(crate) struct Reader {
@@ -109,11 +109,13 @@ impl Reader {
             Layer::Builtin | Layer::Stdlib => &self.stdlib,
             Layer::Projects | Layer::Installation => &self.projects,
         };
-        let facts = if let Some(facts) = known.get(path, native) {
+        let is_read = suspects::concerns(candidate);
+        let remembered = known.get(path, native);
+        let facts = if let Some(facts) = remembered.filter(|f| !is_read || f.tkinter.is_some()) {
             facts
         } else {
             let before = fs::metadata(path).fault_at(path)?;
-            let facts = read_file(path, native, suspects::concerns(candidate))?;
+            let facts = read_file(path, native, is_read)?;
             known.put(path, &before, &facts);
             facts
         };
@@ -154,12 +156,18 @@ fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
     if source {
         let bytes = fs::read(path).fault_at(path)?;
         let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
-        return Ok(Facts { sha256, size, native: None, outside: suspects::scan(&bytes) });
+        return Ok(Facts {
+            sha256,
+            size,
+            native: None,
+            outside: suspects::scan(&bytes),
+            tkinter: Some(tkinter::is_named_in(&bytes)),
+        });
     }
     if !native {
         let file = File::open(path).fault_at(path)?;
         let (sha256, size) = Digest::of_reader(file).fault_at(path)?;
-        return Ok(Facts { sha256, size, native: None, outside: None });
+        return Ok(Facts { sha256, size, native: None, outside: None, tkinter: None });
     }
     let bytes = fs::read(path).fault_at(path)?;
     let elf = Elf::parse(&bytes).map_err(|error| error.to_string()).and_then(|elf| {
@@ -170,5 +178,5 @@ fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
         Fault::at(path, what).hint("it is damaged, or made for another system")
     })?;
     let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
-    Ok(Facts { sha256, size, native: Some(elf.into()), outside: None })
+    Ok(Facts { sha256, size, native: Some(elf.into()), outside: None, tkinter: None })
 }

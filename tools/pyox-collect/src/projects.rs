@@ -34,6 +34,8 @@ pub(crate) struct Request {
     pub(crate) wheels: Vec<PathBuf>,
     /// Install even where that was done before.
     pub(crate) upgrade: bool,
+    /// Whether its files name all that is needed.
+    pub(crate) is_locked: bool,
     /// The folder of the one project, which is installed without what it depends on.
     pub(crate) project: Option<PathBuf>,
 }
@@ -64,6 +66,17 @@ impl Request {
         }
     }
 
+    /// A request for what a lock file amounts to, and nothing that it does not name.
+    pub(crate) fn of_locked(&self, file: &Path) -> Self {
+        Self {
+            files: vec![file.to_owned()],
+            indexes: self.indexes.clone(),
+            upgrade: self.upgrade,
+            is_locked: true,
+            ..Self::default()
+        }
+    }
+
     /// Why a project is there that the user named.
     pub(crate) fn reason(&self, project: &str) -> String {
         let is_it = |requirement: &str| wheel::project_name(requirement) == project;
@@ -78,6 +91,9 @@ impl Request {
         let wheels = self.wheels.iter().filter_map(|path| path.file_name()?.to_str());
         if wheels.filter_map(|name| name.split('-').next()).any(is_it) {
             return "application".to_owned();
+        }
+        if self.is_locked {
+            return "named in the lock file".to_owned();
         }
         // Where a file came from is no part of a manifest, its name is.
         let files: Vec<_> = self.files.iter().filter_map(|path| path.file_name()).collect();
@@ -139,7 +155,7 @@ impl Request {
     /// The digest of all that decides what gets installed, apart from what the index offers.
     fn key(&self, distribution: &Distribution) -> Result<Digest> {
         let mut text = self.kind(distribution);
-        if self.project.is_some() {
+        if self.project.is_some() || self.is_locked {
             text.push_str("no dependencies\n");
         }
         for requirement in self.with.iter().chain(&self.inline) {
@@ -179,8 +195,11 @@ impl Request {
             command.arg("-r").arg(path);
         }
         command.args(self.indexes.options());
-        if self.project.is_some() {
+        if self.project.is_some() || self.is_locked {
             command.arg("--no-deps");
+        }
+        if self.is_locked {
+            command.arg("--require-hashes");
         }
         command.args(&self.wheels).arg("--").args(&self.with).args(&self.inline);
         ui.detail(format_args!("{command:?}"));

@@ -92,6 +92,8 @@ pub(crate) fn report<'a>(
         let name = &candidate.resource.name;
         let is_test = |part: &str| matches!(part, "test" | "tests" | "testing" | "conftest");
         if !concerns(candidate)
+            // The script itself is in no package.
+            || name == "__main__"
             || is_script(candidate)
             || spoken(name)
             || name.split('.').any(is_test)
@@ -118,8 +120,6 @@ pub(crate) fn report<'a>(
 pub(crate) fn concerns(candidate: &Candidate) -> bool {
     matches!(candidate.layer, Layer::Application(_) | Layer::Projects)
         && matches!(candidate.resource.kind, ResourceKind::Module | ResourceKind::Package)
-        // The script itself is in no package.
-        && candidate.resource.name != "__main__"
 }
 
 /// A line without its comment, as long as no quote is before that.

@@ -22,6 +22,13 @@ use crate::{parallel, validate};
 /// The `reason` of what the user wrote: where it does not compile, that is an error.
 const APPLICATION: &str = "application";
 
+/// The project of the standard library, and of the system's libraries for it.
+const PYTHON: &str = "python";
+
+fn is_native(kind: ResourceKind) -> bool {
+    matches!(kind, ResourceKind::ExtensionModule | ResourceKind::SharedLibrary)
+}
+
 /// How to pack.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
@@ -123,10 +130,17 @@ fn pack_one(
             ..Packed::default()
         });
     };
-    let bytes = verified(location, payload)?;
+    let mut bytes = verified(location, payload)?;
+    let mut content = payload.sha256;
+    if resource.project == PYTHON && is_native(resource.kind) {
+        // Wheels have been stripped by those who made them, or not for a reason.
+        if let Some(stripped) = pyox_elf::stripped(&bytes) {
+            (content, bytes) = (Digest::of(&stripped), stripped);
+        }
+    }
     let file = |kind, bytes: Vec<u8>| -> Result<_, Fault> {
         let len = bytes.len() as u64;
-        let (codec, stored) = shrinker.stored(kind, bytes, &payload.sha256)?;
+        let (codec, stored) = shrinker.stored(kind, bytes, &content)?;
         Ok(Some(blob::File {
             path: location.clone(),
             kind,

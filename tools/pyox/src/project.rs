@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf, absolute};
 use pyox_collect::{Indexes, Metadata, Wanted};
 use pyox_stage::{Fault, HintExt, Reporter, Result};
 
+use crate::lock;
 use crate::pyproject::PyProject;
 use crate::settings::{Settings, read_toml};
 
@@ -26,8 +27,10 @@ pub struct Project {
     pub dependencies: Vec<String>,
     /// Where that comes from.
     pub indexes: Indexes,
-    /// Whether it is installed by its own build backend.
-    pub(crate) has_backend: bool,
+    /// The requirements file that its lock file amounts to, in place of `dependencies`.
+    pub(crate) locked: Option<PathBuf>,
+    /// The folders that build backends install: its own, and those of projects that a lock file names.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// An executable of a project.
@@ -98,7 +101,8 @@ impl Project {
             // pyox-collect reads them itself.
             dependencies: Vec::new(),
             indexes: Indexes::default(),
-            has_backend: false,
+            locked: None,
+            folders: Vec::new(),
         })
     }
 
@@ -132,6 +136,13 @@ impl Project {
             dependencies = vec![format!("{}{extras}", root.display())];
         }
         dependencies.extend(grouped);
+        let (mut locked, mut folders) = (None, vec![root.clone()]);
+        if let Some(lock) = lock::of_project(&root, &metadata, extras, groups)? {
+            reporter.detail("the lock file decides on versions");
+            dependencies.clear();
+            locked = Some(lock.requirements);
+            folders.extend(lock.projects);
+        }
         let mut programs = programs(&settings, &root)?;
         for (name, function) in metadata.scripts.iter().chain(&metadata.gui_scripts) {
             programs
@@ -156,7 +167,8 @@ impl Project {
             programs,
             dependencies,
             indexes: Indexes::default(),
-            has_backend: true,
+            locked,
+            folders,
         })
     }
 
@@ -177,7 +189,8 @@ impl Project {
             programs,
             dependencies: Vec::new(),
             indexes: Indexes::default(),
-            has_backend: false,
+            locked: None,
+            folders: Vec::new(),
         })
     }
 }

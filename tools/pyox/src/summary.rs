@@ -27,8 +27,8 @@ pub fn summary(built: &Built) -> Result<String> {
         },
     };
     let mut text = format!("{path}: {}, Python {}, {needs}\n", size(built.size), built.python);
-    let largest: Vec<_> = built.projects.iter().take(NAMED).collect();
-    let largest = largest.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes)));
+    let largest = built.projects.iter().take(NAMED).filter(|(_, bytes)| *bytes >= 1024);
+    let largest = largest.map(|(name, bytes)| format!("{name} {}", size(*bytes)));
     // Writing to a string cannot fail.
     let _ = writeln!(text, "  largest  {}", largest.collect::<Vec<_>>().join(", "));
     let _ =
