@@ -22,7 +22,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install wheel system clean
+.PHONY: lint-abi check all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -103,6 +103,16 @@ lint: | system
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 
+# The run-time crate as each minor version has it.
+lint-abi: | system
+	for tag in $(TAGS); do \
+	    PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$$tag.txt $(CARGO) clippy --package pyembed --all-targets -- --deny warnings || exit 1; \
+	done
+
+# Whether all of it compiles, such as with the oldest Rust that it is for: `make check CARGO='cargo +1.88'`.
+check: | system
+	$(CARGO) check --workspace --all-targets --locked
+
 bench-quick: tools runtime
 	$(PYTHON) benches/run.py --quick
 
@@ -118,6 +128,7 @@ system:
 install: tools runtime
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(TOOLS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
+	@scripts/pages $(DESTDIR)$(PREFIX)/share $(TOOLS:%=$(BIN)/%)
 	for tag in $(TAGS); do \
 	    install -D -m 644 target/runtime/$$tag/libpyembed_runner.a \
 	        $(DESTDIR)$(PREFIX)/lib/pyox/runtime/$$tag/libpyembed_runner.a || exit 1; \

@@ -289,7 +289,6 @@ def test_what_is_there(driver):
     done = driver("doctor")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 4
     assert "runners" in driver("cache").stdout
-    assert "_pyox" in driver("completions", "bash").stdout
 
 
 PROJECT = '[project]\nname = "app"\nversion = "1"\n'

@@ -103,7 +103,9 @@ def test_installed_tools_need_no_source_tree(source, host, tmp_path):
     prefix = tmp_path / "installed here"
     shutil.copytree(tmp_path / "staged/prefix", prefix)
     shutil.rmtree(tmp_path / "staged")
-    assert {path.name for path in (prefix / "bin").iterdir()} >= {f"pyox-{s}" for s in ("fetch", "collect", "pack", "link", "inspect")}
+    assert {path.name for path in (prefix / "bin").iterdir()} >= {"pyox", *(f"pyox-{s}" for s in ("fetch", "collect", "pack", "link", "inspect"))}
+    for path in ("man/man1/pyox-link.1", "bash-completion/completions/pyox", "zsh/site-functions/_pyox", "fish/vendor_completions.d/pyox.fish"):
+        assert "pyox" in (prefix / "share" / path).read_text()
 
     script = write(tmp_path / "app.py", "import sys; print('installed', *sys.version_info[:2])")
     lines = " && ".join(

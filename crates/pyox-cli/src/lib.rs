@@ -7,6 +7,7 @@
 
 pub mod input;
 pub mod output;
+mod pages;
 mod ui;
 
 pub use ui::{Answer, Color, Common, Ui, run};

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use pyox_stage::{Fault, Message, Reporter, Task};
 
-use crate::Result;
+use crate::{Result, pages};
 
 /// The options that every tool has.
 #[derive(Debug, Clone, Default, Args)]
@@ -64,9 +64,15 @@ pub fn run<A: Parser>(
     common: fn(&A) -> &Common,
     body: impl FnOnce(&A, &dyn Reporter) -> Result<Answer>,
 ) -> ExitCode {
-    let args = A::parse();
-    let ui = Ui::new(tool, common(&args));
-    match body(&args, &ui) {
+    let (result, ui) = if let Some(what) = pages::asked() {
+        let done = pages::print(A::command(), &what).map(|()| Answer::Done);
+        (done, Ui::new(tool, &Common::default()))
+    } else {
+        let args = A::parse();
+        let ui = Ui::new(tool, common(&args));
+        (body(&args, &ui), ui)
+    };
+    match result {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         // The reader of a pipe has seen enough (`pyox-inspect list | head`): not an error.

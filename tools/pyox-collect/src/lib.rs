@@ -194,7 +194,9 @@ pub fn collect(
 
     let reader = Reader::new(&sha256, key.as_deref(), options.jobs.get())?;
     let mut reads = reader.read(&found.candidates)?;
-    tkinter::leave_out(&mut found, &mut reads, &exclusions, &options.run);
+    if options.interpreter != Some(true) {
+        tkinter::leave_out(&mut found, &mut reads, &exclusions, &options.run);
+    }
     payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
     libraries::follow(&mut found, &mut reads, &reader, &exclusions, reporter)?;
     reader.save()?;

@@ -37,7 +37,15 @@ pub(crate) fn leave_out(
         Wanted::Code(text) | Wanted::Module(text) | Wanted::EntryPoint(text) => {
             is_named_in(text.as_bytes()) || text.starts_with("turtle")
         }
-        Wanted::Default | Wanted::Repl | Wanted::Script(_) => false,
+        // Whoever types may import anything.
+        Wanted::Repl => true,
+        Wanted::Default => {
+            let is_own = |candidate: &Candidate| {
+                matches!(candidate.layer, Layer::Application(_) | Layer::Projects)
+            };
+            !found.candidates.iter().any(is_own)
+        }
+        Wanted::Script(_) => false,
     };
     // IDLE and the demonstrations stand on it as well.
     let is_included =

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use pyox::{BuildOptions, Built, Project, build, init};
 use pyox_cli::{Answer, Common, Result, output};
 use pyox_schema::LinkMode;
@@ -61,11 +61,6 @@ enum Task {
         /// Remove all that is in it
         #[arg(long)]
         clear: bool,
-    },
-    /// Print completions for a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
     },
     /// `fetch`, `collect`, `pack`, `link` and `inspect` run that stage
     #[command(external_subcommand)]
@@ -147,11 +142,6 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
         Task::Clean { path } => clean(path, reporter)?,
         Task::Doctor => return doctor(reporter),
         Task::Cache { clear } => show_cache(*clear)?,
-        Task::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut Args::command(), "pyox", &mut text);
-            output::text(None, &text)?;
-        }
         Task::Stage(words) => return Err(stage(words).into()),
     }
     Ok(Answer::Done)
