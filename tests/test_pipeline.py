@@ -138,7 +138,8 @@ def test_artifacts_link_by_their_plan(pyox, source, tmp_path):
     assert "cargo:rustc-link-lib=" in (out / "cargo.txt").read_text()
 
     archives = [archive["path"] for archive in plan["archives"]]
-    line = [plan["driver"], *plan["arguments"], *archives[:2], "-Wl,--start-group", *archives[2:]]
+    named = [plan[part]["path"] for part in ("runtime", "libpython")]
+    line = [plan["driver"], *plan["arguments"], *named, "-Wl,--start-group", *archives]
     line += [f"-l{library}" for library in plan["libraries"]] + ["-Wl,--end-group", "-o", "runner"]
     run(*line, cwd=out)
     # It starts, and says that no blob has joined it yet.

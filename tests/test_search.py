@@ -148,7 +148,7 @@ def test_a_source_that_does_not_compile(pyox, source, tmp_path):
     def of_a_wheel(manifest):
         for resource in manifest["resources"]:
             if resource["name"].startswith("kit."):
-                resource["reason"] = "a wheel's"
+                resource["origin"] = "project"
 
     blob = pyox.blob(tmp_path, source, tmp_path / "app.py", tmp_path / "kit", edit=of_a_wheel)
     executable = tmp_path / "app"

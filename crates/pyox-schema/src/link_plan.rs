@@ -22,7 +22,11 @@ pub struct LinkPlan {
     pub root: PathBuf,
     /// The linker driver.
     pub driver: String,
-    /// Objects and archives, in link order.
+    /// pyembed with a `main`.
+    pub runtime: FileRef,
+    /// libpython, all of which a dynamic executable offers to extension modules.
+    pub libpython: FileRef,
+    /// Objects and archives that these need, in link order.
     pub archives: Vec<FileRef>,
     /// System libraries, as `-l` takes them, in link order.
     pub libraries: Vec<String>,
@@ -46,6 +50,24 @@ pub enum LinkMode {
 
 impl Document for LinkPlan {
     const SCHEMA: &'static str = "pyox.link-plan/1";
+}
+
+impl LinkPlan {
+    /// All objects and archives, in link order.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        [&self.runtime, &self.libpython].into_iter().chain(&self.archives)
+    }
+
+    /// The same plan with other references to the same files.
+    #[must_use]
+    pub fn with_files(&self, other: impl Fn(&FileRef) -> FileRef) -> Self {
+        Self {
+            runtime: other(&self.runtime),
+            libpython: other(&self.libpython),
+            archives: self.archives.iter().map(&other).collect(),
+            ..self.clone()
+        }
+    }
 }
 
 impl LinkMode {

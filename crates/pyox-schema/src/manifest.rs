@@ -154,8 +154,34 @@ pub struct Resource {
     pub needs: Vec<String>,
     /// The name of the project that it comes from.
     pub project: String,
-    /// Why it was taken.
+    /// Where it comes from.
+    #[serde(default, skip_serializing_if = "Origin::is_project")]
+    pub origin: Origin,
+    /// Why it was taken, for people.
     pub reason: String,
+}
+
+/// Where a resource comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Its author has written it for this application: a source of it that does not compile is an error.
+    Application,
+    /// The distribution.
+    StandardLibrary,
+    /// A project that was installed.
+    #[default]
+    Project,
+    /// The system, for something else that needs it.
+    System,
+}
+
+impl Origin {
+    // By reference, as serde calls it.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_project(&self) -> bool {
+        *self == Self::Project
+    }
 }
 
 impl Resource {

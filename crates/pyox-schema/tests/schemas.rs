@@ -113,6 +113,7 @@ fn resource(kind: ResourceKind, name: &str, location: Option<&str>) -> Resource 
         package: false,
         needs: vec![],
         project: "app".to_owned(),
+        origin: pyox_schema::Origin::Application,
         reason: "the application".to_owned(),
     }
 }
@@ -170,7 +171,9 @@ fn link_plan() -> LinkPlan {
         reason: text("asked for"),
         root: "/opt/python".into(),
         driver: text("cc"),
-        archives: vec![file("lib/libpython3.14.a")],
+        runtime: file("libpyembed_runner.a"),
+        libpython: file("lib/libpython3.14.a"),
+        archives: vec![file("lib/libz.a")],
         libraries: vec![text("m"), text(":libffi.a")],
         arguments: vec![text("-rdynamic")],
         inittab: vec![text("_abc")],

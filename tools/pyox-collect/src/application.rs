@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use pyox_schema::{Project, ResourceKind};
+use pyox_schema::{Origin, Project, ResourceKind};
 use pyox_stage::{Fault, HintExt, Result};
 
 use crate::candidate::{Candidate, Found, Layer, Owner, is_identifier, normalise};
@@ -122,7 +122,11 @@ impl App {
 
 /// Finds the resources of one APP. A script that is `main` becomes the module `__main__`.
 pub(crate) fn find(app: &App, number: usize, main: bool, suffixes: &[String]) -> Result<Found> {
-    let owner = Arc::new(Owner { project: app.project(), reason: "application".to_owned() });
+    let owner = Arc::new(Owner {
+        project: app.project(),
+        origin: Origin::Application,
+        reason: "application".to_owned(),
+    });
     let layer = Layer::Application(number);
     let mut found = Found::default();
     match app {

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pyox_schema::{Digest, Excluded, Project, Resource, ResourceKind};
+use pyox_schema::{Digest, Excluded, Origin, Project, Resource, ResourceKind};
 
 /// A resource without its payload.
 #[derive(Debug, Clone)]
@@ -51,7 +51,9 @@ pub(crate) struct Expected {
 pub(crate) struct Owner {
     /// The project's normalised name.
     pub(crate) project: String,
-    /// Why, for people.
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+    /// Why it is taken, for people.
     pub(crate) reason: String,
 }
 
@@ -84,6 +86,7 @@ impl Candidate {
             package: false,
             needs: Vec::new(),
             project: owner.project.clone(),
+            origin: owner.origin,
             reason: owner.reason.clone(),
         };
         Self { resource, path, layer, expected: None }

@@ -178,7 +178,7 @@ pub fn collect(
         let request = request.of_project(folder);
         let folder = request.install(distribution, reporter)?;
         let own = wheel::installed(&folder)?;
-        found.append(wheel::find(&folder, &own, suffixes, |_| "application".to_owned(), reporter)?);
+        found.append(wheel::find(&folder, &own, suffixes, |name| request.reason(name), reporter)?);
         installed.extend(own);
     }
     exclusions.apply(&mut found);

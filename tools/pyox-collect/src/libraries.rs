@@ -12,7 +12,7 @@ use std::process::Command;
 
 use pyox_blob::tree::LIBRARIES;
 use pyox_elf::is_libc;
-use pyox_schema::ResourceKind;
+use pyox_schema::{Origin, ResourceKind};
 use pyox_stage::{Reporter, Result};
 
 use crate::candidate::{Candidate, Found, Layer, Owner};
@@ -230,6 +230,7 @@ fn system_library(user: &Candidate, name: &str, path: &Path) -> Candidate {
             Layer::Stdlib => stdlib::PROJECT.to_owned(),
             _ => user.resource.project.clone(),
         },
+        origin: Origin::System,
         reason: format!("needed by `{}`", user.resource.name),
     };
     let location = format!("{LIBRARIES}/{name}");

@@ -157,12 +157,13 @@ fn refuse_two_of_one_name(first: &Candidate, second: &Candidate) -> Result<()> {
 mod tests {
     use super::*;
     use crate::candidate::Owner;
+    use pyox_schema::Origin;
 
     fn found(resources: &[(Layer, ResourceKind, &str, &str)]) -> Found {
         let mut found = Found::default();
         for &(layer, kind, name, location) in resources {
             let project = format!("{layer:?}");
-            let owner = Owner { project, reason: String::new() };
+            let owner = Owner { project, origin: Origin::default(), reason: String::new() };
             let file = (!location.is_empty()).then(|| (location.to_owned(), location.into()));
             found.candidates.push(Candidate::new(&owner, layer, kind, name.to_owned(), file));
         }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Output, Stdio};
 
-use pyox_schema::{Digest, Distribution};
+use pyox_schema::{Digest, Distribution, Origin};
 use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache};
 
 use crate::edits;
@@ -77,9 +77,17 @@ impl Request {
         }
     }
 
-    /// Why a project is there that the user named.
-    pub(crate) fn reason(&self, project: &str) -> String {
+    /// Where a project comes from that the user named, and why it is there.
+    pub(crate) fn reason(&self, project: &str) -> (Origin, String) {
         let is_it = |requirement: &str| wheel::project_name(requirement) == project;
+        let wheels = self.wheels.iter().filter_map(|path| path.file_name()?.to_str());
+        if self.project.is_some() || wheels.filter_map(|name| name.split('-').next()).any(is_it) {
+            return (Origin::Application, "application".to_owned());
+        }
+        (Origin::Project, self.named_by(is_it))
+    }
+
+    fn named_by(&self, is_it: impl Fn(&str) -> bool) -> String {
         if let Some(with) = self.with.iter().find(|with| is_it(with)) {
             return format!("named by --with {with}");
         }
@@ -87,10 +95,6 @@ impl Request {
             && self.inline.iter().any(|named| is_it(named))
         {
             return format!("named in {}", script.display());
-        }
-        let wheels = self.wheels.iter().filter_map(|path| path.file_name()?.to_str());
-        if wheels.filter_map(|name| name.split('-').next()).any(is_it) {
-            return "application".to_owned();
         }
         if self.is_locked {
             return "named in the lock file".to_owned();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pyox_schema::{Distribution, Linkage, Project, ResourceKind};
+use pyox_schema::{Distribution, Linkage, Origin, Project, ResourceKind};
 use pyox_stage::{Fault, HintExt, Result};
 
 use crate::candidate::{Candidate, Expected, Found, Layer, Owner};
@@ -37,6 +37,7 @@ pub(crate) fn find(distribution: &Distribution, exclusions: &Exclusions) -> Resu
         exclusions,
         owner: Arc::new(Owner {
             project: PROJECT.to_owned(),
+            origin: Origin::StandardLibrary,
             reason: "standard library".to_owned(),
         }),
         stdlib: distribution.path(&distribution.paths.stdlib),

@@ -232,7 +232,11 @@ mod tests {
     use super::*;
 
     fn kinds(files: &[&str]) -> Vec<(ResourceKind, String)> {
-        let owner = Arc::new(Owner { project: "p".to_owned(), reason: "r".to_owned() });
+        let owner = Arc::new(Owner {
+            project: "p".to_owned(),
+            origin: pyox_schema::Origin::default(),
+            reason: "r".to_owned(),
+        });
         let suffixes = [".cpython-313-x86_64-linux-gnu.so".to_owned(), ".abi3.so".to_owned()];
         let files = files.iter().map(|location| File {
             location: (*location).to_owned(),

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use pyox_schema::{Digest, Project, ResourceKind};
+use pyox_schema::{Digest, Origin, Project, ResourceKind};
 use pyox_stage::{Fault, HintExt, Reporter, Result, files};
 
 use crate::candidate::{Expected, Found, Layer, Owner, normalise};
@@ -117,7 +117,11 @@ pub(crate) fn project_name(requirement: &str) -> String {
 pub(crate) fn settle(folder: &Path) -> Result<()> {
     let projects = installed(folder)?;
     let mut found = Found::default();
-    let owner = Arc::new(Owner { project: String::new(), reason: String::new() });
+    let owner = Arc::new(Owner {
+        project: String::new(),
+        origin: Origin::default(),
+        reason: String::new(),
+    });
     for ((layer, location), expected) in expectations(&projects) {
         let path = folder.join(location);
         if layer == Layer::Installation && !path.is_file() {
@@ -206,12 +210,13 @@ fn expectations(projects: &[Installed]) -> BTreeMap<Place<'_>, Option<Arc<Expect
         .collect()
 }
 
-/// The resources of the installed projects. `reason` says why the user wants a project that he named.
+/// The resources of the installed projects. `reason` says where a project comes from that the user named, and why it is
+/// wanted.
 pub(crate) fn find(
     folder: &Path,
     projects: &[Installed],
     suffixes: &[String],
-    reason: impl Fn(&str) -> String,
+    reason: impl Fn(&str) -> (Origin, String),
     ui: &dyn Reporter,
 ) -> Result<Found> {
     let mut found = Found::default();
@@ -221,17 +226,14 @@ pub(crate) fn find(
     // A file of two wheels is taken once, for the later of them.
     let mut owners: BTreeMap<Place<'_>, Arc<Owner>> = BTreeMap::new();
     for project in projects {
-        let owner = Arc::new(Owner {
-            project: project.name.clone(),
-            reason: if project.requested {
-                reason(&project.name)
-            } else {
-                match projects.iter().find(|other| other.requires.contains(&project.name)) {
-                    Some(other) => format!("required by `{}`", other.name),
-                    None => "installed by pip".to_owned(),
-                }
-            },
-        });
+        let (origin, reason) = if project.requested {
+            reason(&project.name)
+        } else {
+            let by = projects.iter().find(|other| other.requires.contains(&project.name));
+            let reason = by.map(|other| format!("required by `{}`", other.name));
+            (Origin::Project, reason.unwrap_or_else(|| "installed by pip".to_owned()))
+        };
+        let owner = Arc::new(Owner { project: project.name.clone(), origin, reason });
         found
             .projects
             .push(Project { name: project.name.clone(), version: Some(project.version.clone()) });

@@ -347,7 +347,7 @@ fn of_distribution(distribution: &Distribution) -> Parts {
 }
 
 fn of_link_plan(plan: &LinkPlan) -> Parts {
-    let archives = plan.archives.iter();
+    let archives = plan.files();
     let mut resources: Vec<_> =
         archives.map(|file| linked(&plan.root, Kind::Archive, &file.path, file)).collect();
     let named = |kind, names: &[String]| -> Vec<_> {

@@ -526,6 +526,7 @@ fn manifest(place: &Place) -> Manifest {
         package: name == "app.fast",
         needs: vec![],
         project: draft.projects[project as usize].0.to_owned(),
+        origin: pyox_schema::Origin::default(),
         reason: "the test".to_owned(),
     };
     let mut resources: Vec<_> = draft
@@ -700,8 +701,8 @@ fn distributions_and_link_plans_are_looked_into() {
             "sha256": Digest::of(b""), "version": "3.13.5", "target": "x86_64-unknown-linux-gnu",
         },
         "mode": "static", "reason": "all is built in", "root": root, "driver": "cc",
-        "archives": [archive], "libraries": ["m"], "arguments": [], "inittab": ["_abc"],
-        "section": ".pyox_blob",
+        "runtime": archive, "libpython": archive, "archives": [], "libraries": ["m"],
+        "arguments": [], "inittab": ["_abc"], "section": ".pyox_blob",
     });
     place.put("dist.json", distribution.to_string());
     place.put("plan.json", plan.to_string());

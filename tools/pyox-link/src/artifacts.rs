@@ -24,17 +24,19 @@ use serde_json::{Map, json};
 /// Writes the artifacts into a folder, which is made where it is missing.
 pub(crate) fn write(folder: &Path, plan: &LinkPlan, config: &Config, blob: &[u8]) -> Result<()> {
     fs::create_dir_all(folder).fault_at(folder)?;
-    let mut archives = Vec::new();
-    for archive in &plan.archives {
+    let name_of = |archive: &FileRef| {
+        let name = Path::new(&archive.path).file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    for archive in plan.files() {
         let source = Path::new(&archive.path);
-        let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut file = fs::File::open(source).fault_at(source)?;
-        files::atomically(&folder.join(&name), files::PLAIN, |to| {
+        files::atomically(&folder.join(name_of(archive)), files::PLAIN, |to| {
             std::io::copy(&mut file, to).map(|_| ())
         })?;
-        archives.push(FileRef { path: name, ..archive.clone() });
     }
-    let plan = LinkPlan { archives, root: ".".into(), ..plan.clone() };
+    let named = |archive: &FileRef| FileRef { path: name_of(archive), ..archive.clone() };
+    let plan = LinkPlan { root: ".".into(), ..plan.with_files(named) };
     let text = |name: &str, bytes: &[u8]| files::write(&folder.join(name), bytes);
     text("app.blob", blob)?;
     text("link-plan.json", &plan.to_json())?;
@@ -118,15 +120,15 @@ fn rust_config(config: &Config) -> String {
 /// Lines that a Cargo build script prints.
 fn cargo_lines(plan: &LinkPlan) -> String {
     let mut text = String::from("cargo:rustc-link-search=native=.\n");
-    // The first archive is pyembed, which Cargo builds itself.
-    for archive in plan.archives.iter().skip(1) {
-        let name = archive.path.trim_start_matches("lib").trim_end_matches(".a");
-        let _ = match plan.mode {
-            LinkMode::Dynamic if name.starts_with("python") => {
-                writeln!(text, "cargo:rustc-link-lib=static:+whole-archive={name}")
-            }
-            _ => writeln!(text, "cargo:rustc-link-lib=static={name}"),
-        };
+    // pyembed is what Cargo builds itself.
+    let name = |archive: &FileRef| {
+        let name = archive.path.trim_end_matches(".a");
+        name.strip_prefix("lib").unwrap_or(name).to_owned()
+    };
+    let whole = if plan.mode == LinkMode::Dynamic { ":+whole-archive" } else { "" };
+    let _ = writeln!(text, "cargo:rustc-link-lib=static{whole}={}", name(&plan.libpython));
+    for archive in &plan.archives {
+        let _ = writeln!(text, "cargo:rustc-link-lib=static={}", name(archive));
     }
     for library in &plan.libraries {
         let _ = writeln!(text, "cargo:rustc-link-lib={library}");

@@ -188,9 +188,6 @@ pub(crate) fn make(
         ..file.clone()
     };
     let brought = link.libraries.iter().filter_map(|library| library.archive.as_ref());
-    let archives = std::iter::once(runtime.clone())
-        .chain(std::iter::once(&link.libpython).chain(&link.archives).chain(brought).map(absolute))
-        .collect();
     let of_system = |library: &&Library| library.archive.is_none();
     Ok(LinkPlan {
         schema: LinkPlan::SCHEMA.to_owned(),
@@ -203,7 +200,9 @@ pub(crate) fn make(
         reason,
         root: "/".into(),
         driver: link.driver.clone(),
-        archives,
+        runtime: runtime.clone(),
+        libpython: absolute(&link.libpython),
+        archives: link.archives.iter().chain(brought).map(absolute).collect(),
         libraries: link.libraries.iter().filter(of_system).map(|l| l.name.clone()).collect(),
         arguments: arguments(mode, &distribution.python.version, &link.arguments),
         inittab: distribution

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pyox_schema::{Digest, Document, LinkMode, LinkPlan};
+use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
 use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache, files};
 
 use crate::plan::is_libc;
@@ -35,23 +35,18 @@ pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
 
 /// What a runner depends on. Archives count by their digests, so that it does not matter where they lie.
 fn key(plan: &LinkPlan) -> Digest {
-    let archives = plan.archives.iter().map(|archive| {
+    let by_name = |archive: &FileRef| {
         let name = Path::new(&archive.path).file_name().unwrap_or_default();
-        pyox_schema::FileRef { path: name.to_string_lossy().into_owned(), ..archive.clone() }
-    });
-    let plan = LinkPlan {
-        reason: String::new(),
-        root: PathBuf::new(),
-        archives: archives.collect(),
-        ..plan.clone()
+        FileRef { path: name.to_string_lossy().into_owned(), ..archive.clone() }
     };
+    let plan = LinkPlan { reason: String::new(), root: PathBuf::new(), ..plan.with_files(by_name) };
     let mut bytes = plan.to_json();
     bytes.extend(RECIPE.to_le_bytes());
     Digest::of(&bytes)
 }
 
 fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
-    for archive in &plan.archives {
+    for archive in plan.files() {
         let path = Path::new(&archive.path);
         let (found, _) = fs::File::open(path).and_then(Digest::of_reader).fault_at(path)?;
         if found != archive.sha256 {
@@ -66,7 +61,7 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
     if plan.mode == LinkMode::Static {
         let path = folder.path().join(python_api::FILE);
-        fs::write(&path, python_api::table(Path::new(&plan.archives[1].path))?).fault_at(&path)?;
+        fs::write(&path, python_api::table(Path::new(&plan.libpython.path))?).fault_at(&path)?;
         command.arg(python_api::FILE);
     }
     ui.detail(format_args!("{command:?}"));
@@ -88,17 +83,15 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
 pub(crate) fn command_line(plan: &LinkPlan, ui: &dyn Reporter, output: &str) -> Vec<OsString> {
     let mut line: Vec<OsString> = vec!["-o".into(), output.into()];
     line.extend(plan.arguments.iter().map(OsString::from));
-    let (first, rest) = plan.archives.split_at(2.min(plan.archives.len()));
-    for (number, archive) in first.iter().enumerate() {
-        // The second is libpython: a dynamic executable offers all of it to extension modules.
-        let whole = number == 1 && plan.mode == LinkMode::Dynamic;
-        line.extend(whole.then(|| "-Wl,--whole-archive".into()));
-        line.push(archive.path.as_str().into());
-        line.extend(whole.then(|| "-Wl,--no-whole-archive".into()));
-    }
+    line.push(plan.runtime.path.as_str().into());
+    // A dynamic executable offers all of libpython to extension modules.
+    let whole = plan.mode == LinkMode::Dynamic;
+    line.extend(whole.then(|| "-Wl,--whole-archive".into()));
+    line.push(plan.libpython.path.as_str().into());
+    line.extend(whole.then(|| "-Wl,--no-whole-archive".into()));
     // Libraries need each other in any order.
     line.push("-Wl,--start-group".into());
-    line.extend(rest.iter().map(|archive| archive.path.as_str().into()));
+    line.extend(plan.archives.iter().map(|archive| archive.path.as_str().into()));
     for library in &plan.libraries {
         line.push(match plan.mode {
             LinkMode::Dynamic if !is_libc(library) => prefer_archive(plan, library, ui),

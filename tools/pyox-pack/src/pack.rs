@@ -8,7 +8,7 @@ use std::path::Path;
 use pyox_blob::config::{self, Config, Setting};
 use pyox_blob::layout::{FileKind, ModuleKind};
 use pyox_schema::{
-    Digest, Distribution, Location, Manifest, Payload, Resource, ResourceKind, Run, Value,
+    Digest, Distribution, Location, Manifest, Origin, Payload, Resource, ResourceKind, Run, Value,
 };
 use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
 
@@ -18,9 +18,6 @@ use crate::compress::Shrinker;
 use crate::marshal::Code;
 use crate::store::Store;
 use crate::{parallel, validate};
-
-/// The `reason` of what the user wrote: where it does not compile, that is an error.
-const APPLICATION: &str = "application";
 
 /// The project of the standard library, and of the system's libraries for it.
 const PYTHON: &str = "python";
@@ -177,7 +174,7 @@ fn pack_one(
         }),
         Compiled::Rejected { line, reason } => {
             let place = if line > 0 { format!("{location}:{line}") } else { location.clone() };
-            if resource.reason == APPLICATION {
+            if resource.origin == Origin::Application {
                 return Err(Fault::new(place, reason));
             }
             // Wheels and the standard library hold templates and sources for other versions.

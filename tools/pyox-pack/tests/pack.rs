@@ -200,8 +200,8 @@ fn a_damaged_cache_is_made_again() {
 fn what_does_not_compile_in_a_wheel_becomes_data() {
     let mut fixture = Fixture::new();
     let template = "{% if x %}\n";
-    fixture.source("module", "app.template", "app/template.py", template)["reason"] =
-        json!("wheel");
+    fixture.source("module", "app.template", "app/template.py", template)["origin"] =
+        json!("project");
     for _ in 0..2 {
         let output = fixture.pack(&["-v"]);
         let text = stderr(&output);

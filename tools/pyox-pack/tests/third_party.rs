@@ -23,7 +23,7 @@ fn a_third_partys_blob_is_a_blob() {
     fixture.resource("shared-library", "l.so", "l.so", b"ELF");
     fixture.resource("package-data", "app/empty", "app/empty", b"");
     fixture.resource("package-data", "app/big", "app/big", &b"text ".repeat(40_000));
-    fixture.source("module", "app.kaputt", "app/kaputt.py", "def")["reason"] = json!("wheel");
+    fixture.source("module", "app.kaputt", "app/kaputt.py", "def")["origin"] = json!("project");
 
     let ours = fixture.blob(&[]);
     let packer = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/packer/packer.py");

@@ -121,6 +121,7 @@ impl Fixture {
             "location": location,
             "payload": { "path": path, "size": bytes.len(), "sha256": Digest::of(bytes) },
             "project": project,
+            "origin": "application",
             "reason": "application",
         }))
     }
