@@ -201,7 +201,7 @@ def test_multiprocessing(pyox, each_minor, tmp_path, shape):
 
 WORK = r"""
 import multiprocessing, os, signal, sys, time, traceback
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import shared_memory
 from multiprocessing.connection import Client, Listener
@@ -262,8 +262,11 @@ def main(method):
     context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(2, mp_context=context, initializer=initialise, initargs=("set",)) as pool:
         print(list(pool.map(work, range(4), chunksize=2)))
+        # Where it is done before it is asked, the traceback goes by another line.
+        late = pool.submit(work, 13)
+        wait([late])
         try:
-            pool.submit(work, 13).result()
+            late.result()
         except ValueError:
             print(traceback.format_exc())
         print(len([future.result() for future in as_completed([pool.submit(pow, 2, n) for n in range(20)])]))
