@@ -297,10 +297,10 @@ fn wrong_manifests_are_refused() {
     assert_required("manifest", &valid, "/distribution", &[]);
     assert_required("manifest", &valid, "/run", &[]);
     assert_required("manifest", &valid, "/bytecode", &["optimize", "sources"]);
-    assert_required("manifest", &valid, "/resources/0", &[]);
+    assert_required("manifest", &valid, "/resources/0", &["origin"]);
     assert_required("manifest", &valid, "/resources/0/payload", &[]);
     // The kinds that only have both or neither.
-    assert_required("manifest", &valid, "/resources/4", &["package", "needs"]);
+    assert_required("manifest", &valid, "/resources/4", &["package", "needs", "origin"]);
     assert_required("manifest", &valid, "/excluded/0", &[]);
     let edits = [
         ("/schema", json!("pyox.manifest/2")),

@@ -63,6 +63,14 @@ impl<T, E: fmt::Display> HintExt<T> for Result<T, E> {
     }
 }
 
+/// The line and the column of a place in a text, from its offset in bytes, as editors count them.
+#[must_use]
+pub fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset.min(text.len())).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (1 + before.matches('\n').count(), 1 + line.chars().count())
+}
+
 /// The system's messages begin with a capital and end with their number; a line of ours does not.
 struct Lower<'a>(&'a dyn fmt::Display);
 

@@ -2,7 +2,7 @@
 //!
 //! - [`Fault`] is an error that a user can act on: place, what is wrong, and a hint.
 //! - [`Reporter`] is where a stage tells what it does while it works; its caller decides what becomes of that.
-//! - [`files`] appear whole or not at all.
+//! - [`files`] appear whole or not at all, and a [`Stamp`] tells whether one is as it was.
 //! - [`cache`] is the folder under the user's cache directory, with what survives between runs, and [`Partial`] a
 //!   folder in it that is being filled.
 
@@ -13,10 +13,12 @@ mod fault;
 pub mod files;
 mod partial;
 mod report;
+mod stamp;
 
-pub use fault::{Fault, HintExt};
+pub use fault::{Fault, HintExt, position};
 pub use partial::Partial;
 pub use report::{Message, Reporter, Silent, Task};
+pub use stamp::Stamp;
 
 /// The result of what a stage does.
 pub type Result<T, E = Fault> = std::result::Result<T, E>;

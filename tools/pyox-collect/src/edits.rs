@@ -7,11 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::Digest;
-use pyox_stage::{HintExt, Result, cache, files};
+use pyox_stage::{HintExt, Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 use crate::projects::is_made_by_tools;
@@ -26,9 +25,6 @@ struct Known {
     /// Where files are installed as they are.
     installed: BTreeMap<String, String>,
 }
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp(u64, u64, i64, i64);
 
 /// Where the state of the project in a folder is kept, for installations of one kind.
 fn store(project: &Path, kind: &str) -> Result<PathBuf> {
@@ -121,9 +117,7 @@ fn installed_as_they_are(
 fn stamps(project: &Path) -> Result<BTreeMap<String, Stamp>> {
     let stamp = |name: String| {
         let path = project.join(&name);
-        let metadata = fs::metadata(&path).fault_at(&path)?;
-        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-        Ok((name, Stamp(metadata.ino(), metadata.len(), seconds, nanoseconds)))
+        Ok((name, Stamp::of(&path).fault_at(&path)?))
     };
     names(project)?.into_iter().map(stamp).collect()
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use pyox_schema::specifiers;
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, HintExt, Result, position};
 use serde::Deserialize;
 
 /// What a script says about itself.
@@ -154,11 +154,9 @@ fn place(path: &Path, line: usize) -> String {
 
 /// An error in the block, by its place in the script.
 fn at_line(path: &Path, first: usize, text: &str, error: &toml::de::Error) -> Fault {
-    let offset = error.span().map_or(0, |span| span.start.min(text.len()));
-    let before = text.get(..offset).unwrap_or_default();
-    let line = first + before.matches('\n').count();
+    let (line, column) = position(text, error.span().map_or(0, |span| span.start));
     // Two letters stand before each line.
-    let column = 3 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let (line, column) = (first + line - 1, column + 2);
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     Fault::new(format_args!("{}:{column}", place(path, line)), message)
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use pyox_elf::Elf;
 use pyox_schema::Digest;
-use pyox_stage::{HintExt, Result, cache, files};
+use pyox_stage::{HintExt, Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 /// A file changed later than that before it was read may have been changed again since, with the
@@ -34,10 +34,6 @@ struct Entry {
     stamp: Stamp,
     facts: Facts,
 }
-
-/// What changes when a file does: inode, length, modification and change time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp(u64, u64, (i64, i64), (i64, i64));
 
 /// What reading a file tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +83,7 @@ impl Known {
     /// The facts of a file that has not changed; `native` asks for those of a shared object too.
     pub(crate) fn get(&self, path: &Path, native: bool) -> Option<Facts> {
         let entry = self.there.get(path.to_str()?)?;
-        let same = entry.stamp == Stamp::of(&fs::metadata(path).ok()?);
+        let same = entry.stamp == Stamp::of(path).ok()?;
         (same && (!native || entry.facts.native.is_some())).then(|| entry.facts.clone())
     }
 
@@ -100,7 +96,7 @@ impl Known {
         if let (true, Some(path), Ok(mut fresh)) = (settled, path.to_str(), self.fresh.lock())
             && self.store.is_some()
         {
-            let entry = Entry { stamp: Stamp::of(before), facts: facts.clone() };
+            let entry = Entry { stamp: Stamp::from(before), facts: facts.clone() };
             fresh.insert(path.to_owned(), entry);
         }
     }
@@ -112,17 +108,6 @@ impl Known {
         let mut all = self.there;
         all.extend(fresh);
         files::write(&store, &serde_json::to_vec(&all).fault_at(&store)?)
-    }
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self(
-            metadata.ino(),
-            metadata.len(),
-            (metadata.mtime(), metadata.mtime_nsec()),
-            (metadata.ctime(), metadata.ctime_nsec()),
-        )
     }
 }
 

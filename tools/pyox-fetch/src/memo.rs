@@ -6,11 +6,10 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
-use pyox_stage::{cache, files};
+use pyox_stage::{Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 /// Where the linker finds libraries: what is installed there decides whether a static link is possible.
@@ -23,13 +22,10 @@ struct Memo {
     document: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp(u64, u64, u64, i64, i64, i64, i64);
-
 /// The document that was made before, if it would be the same now.
 pub(crate) fn recall(program: &Path) -> Option<Distribution> {
     let memo: Memo = serde_json::from_slice(&fs::read(store(program)?).ok()?).ok()?;
-    let same = memo.stamps.iter().all(|(path, before)| stamp(path) == *before);
+    let same = memo.stamps.iter().all(|(path, before)| Stamp::of(path).ok() == *before);
     if !same || compiler().as_ref() != memo.stamps.first().map(|(path, _)| path) {
         return None;
     }
@@ -51,7 +47,10 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     let named = distribution.files().into_keys().map(|path| distribution.root.join(path));
     let about = compiler().into_iter().chain([program.to_owned()]).chain(own).chain(named);
     let stamps = about.chain(LIBRARIES.iter().map(PathBuf::from));
-    let memo = Memo { stamps: stamps.map(|path| (path.clone(), stamp(&path))).collect(), document };
+    let memo = Memo {
+        stamps: stamps.map(|path| (path.clone(), Stamp::of(&path).ok())).collect(),
+        document,
+    };
     if let Ok(json) = serde_json::to_vec(&memo) {
         let _ = files::write(&store, &json);
     }
@@ -72,11 +71,4 @@ fn compiler() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut candidates = env::split_paths(&path).map(|folder| folder.join("cc"));
     candidates.find(|path| path.is_file()).or_else(|| Some(PathBuf::from("/nonexistent/cc")))
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = fs::metadata(path).ok()?;
-    let (changed, modified) =
-        ((found.ctime(), found.ctime_nsec()), (found.mtime(), found.mtime_nsec()));
-    Some(Stamp(found.dev(), found.ino(), found.len(), modified.0, modified.1, changed.0, changed.1))
 }

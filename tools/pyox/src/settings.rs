@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::{LinkMode, Location, Value};
-use pyox_stage::{Fault, Result};
+use pyox_stage::{Fault, Result, position};
 use serde::Deserialize;
 
 /// The settings of a project. A key that is not known is an error.
@@ -109,10 +109,7 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 /// Reads a TOML file; an error names line and column.
 pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
-        let before = text.get(..offset).unwrap_or_default();
-        let line = 1 + before.matches('\n').count();
-        let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         Fault::new(format_args!("{}:{line}:{column}", path.display()), message)
     })

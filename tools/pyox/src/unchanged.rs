@@ -2,11 +2,10 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 
 use pyox_schema::{Digest, Document, LinkMode, Manifest};
-use pyox_stage::{Result, cache, files};
+use pyox_stage::{Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 use crate::Built;
@@ -21,9 +20,6 @@ struct Record {
     projects: Vec<(String, u64)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp(u64, u64, i64, i64, i64, i64);
-
 /// A build that may have been done before.
 pub(crate) struct Build {
     from: Digest,
@@ -35,8 +31,9 @@ impl Build {
     /// `how` is all that counts beside the manifest; the run-time library and this program count by themselves.
     pub(crate) fn new(manifest: &Manifest, how: &str, tag: &str, path: &Path) -> Result<Self> {
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
-        let runtime = pyox_link::find_runtime(tag).ok().and_then(|library| stamp(&library));
-        let own = env::current_exe().ok().and_then(|own| stamp(&own));
+        let runtime =
+            pyox_link::find_runtime(tag).ok().and_then(|library| Stamp::of(&library).ok());
+        let own = env::current_exe().ok().and_then(|own| Stamp::of(&own).ok());
         let mut text = manifest.to_json();
         text.extend(format!("{how} {runtime:?} {own:?}").into_bytes());
         let name = Digest::of(path.as_os_str().as_encoded_bytes());
@@ -47,10 +44,10 @@ impl Build {
     /// What it has made, if that is there as it was made.
     pub(crate) fn made(&self, shown: &Path) -> Option<Built> {
         let record: Record = serde_json::from_slice(&fs::read(&self.store).ok()?).ok()?;
-        let is_there = record.from == self.from && stamp(&self.path)? == record.executable;
+        let is_there = record.from == self.from && Stamp::of(&self.path).ok()? == record.executable;
         is_there.then(|| Built {
             path: shown.to_owned(),
-            size: record.executable.1,
+            size: record.executable.len(),
             mode: record.mode,
             python: record.python,
             projects: record.projects,
@@ -59,7 +56,7 @@ impl Build {
 
     /// Notes what it has made. Nothing depends on it, so it does not matter where that fails.
     pub(crate) fn note(&self, built: &Built) {
-        let Some(executable) = stamp(&self.path) else { return };
+        let Ok(executable) = Stamp::of(&self.path) else { return };
         let record = Record {
             from: self.from,
             executable,
@@ -71,11 +68,4 @@ impl Build {
             let _ = files::write(&self.store, &json);
         }
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let found = fs::metadata(path).ok()?;
-    let (modified, changed) =
-        ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
-    Some(Stamp(found.ino(), found.len(), modified.0, modified.1, changed.0, changed.1))
 }
