@@ -185,6 +185,9 @@ def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
     assert build("two") == ("two 1 1", 1)
     write(project / "src/counted/part.py", "VALUE = 2\n")
     assert build("three") == ("three 2 1", 1)
+    # Links that lead round, and nowhere.
+    (project / "round").symlink_to(project)
+    (project / "nowhere").symlink_to("absent")
     # A file that is not installed, a new one, one that has gone.
     write(project / "notes.md", "notes\n")
     assert build("four") == ("four 2 1", 2)

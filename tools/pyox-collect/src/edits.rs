@@ -128,12 +128,16 @@ fn names(root: &Path) -> Result<Vec<String>> {
     let mut pending = vec![root.to_owned()];
     while let Some(folder) = pending.pop() {
         for entry in fs::read_dir(&folder).fault_at(&folder)? {
-            let path = entry.fault_at(&folder)?.path();
-            if path.is_dir() {
+            let entry = entry.fault_at(&folder)?;
+            let path = entry.path();
+            // Links to folders are not followed: they may lead round in a circle.
+            if entry.file_type().fault_at(&path)?.is_dir() {
                 if !is_made_by_tools(&path) {
                     pending.push(path);
                 }
-            } else if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
+            } else if path.exists()
+                && let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str)
+            {
                 names.push(name.to_owned());
             }
         }
