@@ -9,6 +9,7 @@
 
 mod application;
 mod candidate;
+mod depfile;
 mod edits;
 mod entry;
 mod exclusions;
@@ -47,6 +48,7 @@ use known::Facts;
 use payloads::Reader;
 use projects::Request;
 
+pub use depfile::depfile;
 pub use entry::Wanted;
 pub use inline::{Indexes, Metadata};
 

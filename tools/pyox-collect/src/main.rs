@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser};
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_collect::{Options, Wanted, locations, settings};
+use pyox_collect::{Options, Wanted, depfile, locations, settings};
 use pyox_schema::{Distribution, Document};
 use pyox_stage::Reporter;
 
@@ -69,6 +69,9 @@ struct Args {
     /// Write the manifest to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the application's files as dependencies of the manifest to a file, for Make
+    #[arg(long, value_name = "FILE", requires = "output")]
+    depfile: Option<PathBuf>,
     /// How many files to read at once (default: the number of cores)
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
@@ -106,6 +109,11 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
     let distribution: Distribution = input::document(args.distribution.as_deref())?;
     let manifest = pyox_collect::collect(&distribution, &options, reporter)?;
     output::text(args.output.as_deref(), &manifest.to_json())?;
+    if let (Some(path), Some(output)) = (&args.depfile, &args.output) {
+        let others = args.requirements.iter().chain(&args.distribution);
+        let others: Vec<_> = others.map(PathBuf::as_path).collect();
+        output::text(Some(path), depfile(&manifest, output, &others).as_bytes())?;
+    }
     Ok(Answer::Done)
 }
 

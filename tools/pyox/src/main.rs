@@ -12,7 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use pyox::{BuildOptions, Built, Project, build, init};
 use pyox_cli::{Answer, Common, Result, output};
 use pyox_schema::LinkMode;
-use pyox_stage::{Fault, HintExt, Reporter, cache};
+use pyox_stage::{Fault, HintExt, Reporter, cache, files};
 
 /// Turns a Python application into one executable
 #[derive(Debug, Parser)]
@@ -62,6 +62,8 @@ enum Task {
         #[arg(long)]
         clear: bool,
     },
+    /// Print the path of rules for Make: `include $(shell pyox makefile)`
+    Makefile,
     /// `fetch`, `collect`, `pack`, `link` and `inspect` run that stage
     #[command(external_subcommand)]
     Stage(Vec<OsString>),
@@ -142,6 +144,12 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
         Task::Clean { path } => clean(path, reporter)?,
         Task::Doctor => return doctor(reporter),
         Task::Cache { clear } => show_cache(*clear)?,
+        Task::Makefile => {
+            // Make includes files.
+            let path = cache::folder("documents")?.join("pyox.mk");
+            files::write(&path, include_bytes!("pyox.mk"))?;
+            output::text(None, format!("{}\n", path.display()).as_bytes())?;
+        }
         Task::Stage(words) => return Err(stage(words).into()),
     }
     Ok(Answer::Done)
