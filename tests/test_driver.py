@@ -146,18 +146,23 @@ def test_projects_are_built_by_their_own_backends(driver, tmp_path, backend):
 
 def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
     """A backend of the project's own counts how often it is asked for a wheel, and is flit_core otherwise."""
-    calls = tmp_path / "calls"
+    calls, late = tmp_path / "calls", tmp_path / "late"
     project = tmp_path / "project"
     write(
         project / "own.py",
         f"""
+        import os
         from flit_core.buildapi import *
         from flit_core import buildapi
 
         def build_wheel(*arguments, **named):
             with open({str(calls)!r}, "a") as file:
                 file.write("asked\\n")
-            return buildapi.build_wheel(*arguments, **named)
+            made = buildapi.build_wheel(*arguments, **named)
+            if os.path.exists({str(late)!r}):
+                # Somebody edits while the backend builds.
+                os.replace({str(late)!r}, "src/counted/part.py")
+            return made
         """,
     )
     pyproject = """
@@ -196,10 +201,17 @@ def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
     (project / "src/counted/more.py").unlink()
     assert build("six") == ("six 2 1", 4)
     assert build("seven") == ("seven 2 1", 4)
+    # What is edited while the backend builds comes the next time.
+    write(late, "VALUE = 3\n")
+    write(project / "notes.md", "more notes\n")
+    assert build("seven") == ("seven 2 1", 5)
+    assert build("seven")[0] == "seven 3 1"
+    write(project / "src/counted/part.py", "VALUE = 2\n")
+    before = len(calls.read_text().split())
     # The version stands in the module: the backend alone knows that.
     write(project / "pyproject.toml", pyproject.format(version='dynamic = ["version"]'))
-    assert build("8") == ("8 2 8", 5)
-    assert build("9") == ("9 2 9", 6)
+    assert build("8") == ("8 2 8", before + 1)
+    assert build("9") == ("9 2 9", before + 2)
 
 
 LOCKED = """

@@ -3,14 +3,13 @@
 //! Every program answers `--generate man`, `--generate bash` and so on, and does nothing else then. It is for those who
 //! install it, so `--help` does not show it.
 
-use std::io::{self, Write};
 use std::str::FromStr;
 
 use clap::Command;
 use clap_complete::Shell;
 use pyox_stage::Fault;
 
-use crate::Result;
+use crate::{Result, output};
 
 /// What is asked for by the command line, if it is that.
 pub(crate) fn asked() -> Option<String> {
@@ -30,5 +29,5 @@ pub(crate) fn print(mut command: Command, what: &str) -> Result<()> {
         })?;
         clap_complete::generate(shell, &mut command, name, &mut text);
     }
-    Ok(io::stdout().write_all(&text)?)
+    output::text(None, &text)
 }

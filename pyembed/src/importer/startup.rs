@@ -103,21 +103,14 @@ pub(super) fn freeze_startup(config: &PythonConfig, install: Install) -> Result<
             modules.push(frozen(blob, &module, &root)?);
         }
     }
-    if config.is_interpreter() {
-        // Its command line or its environment may turn off what is frozen into libpython.
-        for name in IN_LIBPYTHON {
-            if let Some(module) = blob.module(name)? {
-                modules.push(frozen(blob, &module, &root)?);
-            }
-        }
-    }
-    let warns = WARNING_SETTINGS.iter().any(|setting| config.sets(setting));
-    if warns || config.is_interpreter() {
-        for name in FOR_WARNINGS {
-            // Not every version has all.
-            if let Some(module) = blob.module(name)? {
-                modules.push(frozen(blob, &module, &root)?);
-            }
+    let is_interpreter = config.is_interpreter();
+    let warns = WARNING_SETTINGS.iter().any(|setting| config.sets(setting)) || is_interpreter;
+    // Its command line or its environment may turn off what is frozen into libpython.
+    let in_libpython = IN_LIBPYTHON.iter().filter(|_| is_interpreter);
+    for name in in_libpython.chain(FOR_WARNINGS.iter().filter(|_| warns)) {
+        // Not every version has all.
+        if let Some(module) = blob.module(name)? {
+            modules.push(frozen(blob, &module, &root)?);
         }
     }
     ffi::freeze(modules.into_iter());

@@ -21,7 +21,7 @@ struct Known {
     /// The folder of the installation, in that of all projects.
     key: String,
     /// Its files by their paths in it, as far as a change shows.
-    files: BTreeMap<String, Stamp>,
+    files: Files,
     /// Where files are installed as they are.
     installed: BTreeMap<String, String>,
 }
@@ -32,12 +32,21 @@ fn store(project: &Path, kind: &str) -> Result<PathBuf> {
     Ok(cache::folder("digests")?.join(format!("project-{name}.json")))
 }
 
+/// A project's files as they are now, by their paths in it. It is asked for before anything is built: what is edited
+/// meanwhile is then seen the next time.
+pub(crate) type Files = BTreeMap<String, Stamp>;
+
 /// Fills the folder `fresh` with the installation of a project, if it can be had from the one before.
-pub(crate) fn renew(project: &Path, kind: &str, all: &Path, fresh: &Path) -> Result<bool> {
+pub(crate) fn renew(
+    project: &Path,
+    now: &Files,
+    kind: &str,
+    all: &Path,
+    fresh: &Path,
+) -> Result<bool> {
     let Some(known) = fs::read(store(project, kind)?).ok() else { return Ok(false) };
     let Ok(known) = serde_json::from_slice::<Known>(&known) else { return Ok(false) };
     let before = all.join(&known.key);
-    let now = stamps(project)?;
     let changed: Vec<&String> = now
         .iter()
         .filter(|(name, stamp)| known.files.get(*name) != Some(*stamp))
@@ -64,7 +73,13 @@ pub(crate) fn renew(project: &Path, kind: &str, all: &Path, fresh: &Path) -> Res
 }
 
 /// Notes how a project was installed, for the next time.
-pub(crate) fn note(project: &Path, kind: &str, key: &str, installation: &Path) -> Result<()> {
+pub(crate) fn note(
+    project: &Path,
+    before: Files,
+    kind: &str,
+    key: &str,
+    installation: &Path,
+) -> Result<()> {
     let store = store(project, kind)?;
     let installed =
         if is_static(project) { installed_as_they_are(project, installation)? } else { None };
@@ -72,7 +87,7 @@ pub(crate) fn note(project: &Path, kind: &str, key: &str, installation: &Path) -
         let _ = fs::remove_file(&store);
         return Ok(());
     };
-    let known = Known { key: key.to_owned(), files: stamps(project)?, installed };
+    let known = Known { key: key.to_owned(), files: before, installed };
     files::write(&store, &serde_json::to_vec(&known).fault_at(&store)?)
 }
 
@@ -114,7 +129,8 @@ fn installed_as_they_are(
     Ok(Some(found))
 }
 
-fn stamps(project: &Path) -> Result<BTreeMap<String, Stamp>> {
+/// The files of a project.
+pub(crate) fn files_of(project: &Path) -> Result<Files> {
     let stamp = |name: String| {
         let path = project.join(&name);
         Ok((name, Stamp::of(&path).fault_at(&path)?))

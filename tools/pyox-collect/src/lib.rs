@@ -51,6 +51,7 @@ use projects::Request;
 pub use depfile::depfile;
 pub use entry::Wanted;
 pub use inline::{Indexes, Metadata};
+pub use wheel::project_name;
 
 /// What to collect, and how.
 #[derive(Debug, Clone)]

@@ -61,6 +61,7 @@ impl Request {
         Self {
             with: vec![folder.display().to_string()],
             indexes: self.indexes.clone(),
+            upgrade: self.upgrade,
             project: Some(folder.to_owned()),
             ..Self::default()
         }
@@ -116,6 +117,8 @@ impl Request {
     ) -> Result<PathBuf> {
         let cache = cache::folder("projects")?;
         let cache = absolute(&cache).fault_at(&cache)?;
+        let project = self.project.as_deref();
+        let files = project.map(edits::files_of).transpose()?;
         let target = cache.join(self.key(distribution)?.to_string());
         if target.is_dir() && !self.upgrade {
             return Ok(target);
@@ -123,8 +126,10 @@ impl Request {
         let temporary = Partial::new(&cache)?;
         let fresh = temporary.path().join("new");
         let kind = self.kind(distribution);
-        let is_renewed = match &self.project {
-            Some(project) if !self.upgrade => edits::renew(project, &kind, &cache, &fresh)?,
+        let is_renewed = match project.zip(files.as_ref()) {
+            Some((project, now)) if !self.upgrade => {
+                edits::renew(project, now, &kind, &cache, &fresh)?
+            }
             _ => false,
         };
         if !is_renewed {
@@ -140,8 +145,8 @@ impl Request {
             Err(_) if target.is_dir() => {}
             result => result.fault_at(&target)?,
         }
-        if let Some(project) = &self.project {
-            edits::note(project, &kind, name_of(&target), &target)?;
+        if let Some((project, before)) = project.zip(files) {
+            edits::note(project, before, &kind, name_of(&target), &target)?;
         }
         Ok(target)
     }

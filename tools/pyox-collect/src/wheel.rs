@@ -104,7 +104,8 @@ fn read(dist_info: &Path, folder: String) -> Result<Installed> {
 }
 
 /// The project that a requirement is for: `black[d]>=24; python_version < "4"` is for `black`.
-pub(crate) fn project_name(requirement: &str) -> String {
+#[must_use]
+pub fn project_name(requirement: &str) -> String {
     let end = requirement
         .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
         .unwrap_or(requirement.len());

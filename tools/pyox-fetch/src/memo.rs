@@ -18,6 +18,8 @@ const LIBRARIES: [&str; 4] =
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
+    /// The C compiler, where there is one.
+    compiler: Option<PathBuf>,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     document: String,
 }
@@ -25,8 +27,9 @@ struct Memo {
 /// The document that was made before, if it would be the same now.
 pub(crate) fn recall(program: &Path) -> Option<Distribution> {
     let memo: Memo = serde_json::from_slice(&fs::read(store(program)?).ok()?).ok()?;
-    let same = memo.stamps.iter().all(|(path, before)| Stamp::of(path).ok() == *before);
-    if !same || compiler().as_ref() != memo.stamps.first().map(|(path, _)| path) {
+    let mut stamps = memo.stamps.iter();
+    let is_same = stamps.all(|(path, before)| Stamp::of(path).ok() == *before);
+    if !is_same || compiler() != memo.compiler {
         return None;
     }
     Distribution::from_json(memo.document.as_bytes()).ok()
@@ -45,9 +48,11 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     ];
     let own = own.into_iter().flatten().map(|path| distribution.path(path));
     let named = distribution.files().into_keys().map(|path| distribution.root.join(path));
-    let about = compiler().into_iter().chain([program.to_owned()]).chain(own).chain(named);
+    let compiler = compiler();
+    let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(own).chain(named);
     let stamps = about.chain(LIBRARIES.iter().map(PathBuf::from));
     let memo = Memo {
+        compiler,
         stamps: stamps.map(|path| (path.clone(), Stamp::of(&path).ok())).collect(),
         document,
     };
@@ -66,9 +71,9 @@ fn store(program: &Path) -> Option<PathBuf> {
     pyox_elf::is_elf(&magic).then(|| folder.join(format!("host-{name}.json")))
 }
 
-/// The C compiler; a path that cannot be where there is none.
+/// The C compiler on PATH.
 fn compiler() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut candidates = env::split_paths(&path).map(|folder| folder.join("cc"));
-    candidates.find(|path| path.is_file()).or_else(|| Some(PathBuf::from("/nonexistent/cc")))
+    candidates.find(|path| path.is_file())
 }

@@ -94,7 +94,9 @@ impl PyLock {
                 .filter_map(|file| file.hashes.get("sha256").map(|hex| format!("sha256:{hex}")))
                 .collect();
             let version = package.version.as_deref();
-            let marker = package.marker.clone().map_or_else(Markers::always, Markers::one);
+            let always = Markers::always();
+            let marker =
+                package.marker.as_ref().map_or(always.clone(), |marker| always.and(marker));
             lines += &line(path, &package.name, version, &marker, &digests)?;
         }
         Ok(lines)
@@ -196,7 +198,7 @@ impl UvLock {
             wanted.extend(own.dev_dependencies.get(group).into_iter().flatten());
         }
         // What is reached, and under which markers; a package is looked at again when there are more of them.
-        let mut reached: BTreeMap<usize, Markers> = BTreeMap::new();
+        let mut reached: BTreeMap<usize, (Markers, BTreeSet<&str>)> = BTreeMap::new();
         let mut pending: Vec<(&UvDependency, Markers)> =
             wanted.into_iter().map(|dependency| (dependency, Markers::always())).collect();
         while let Some((dependency, around)) = pending.pop() {
@@ -206,19 +208,19 @@ impl UvLock {
             };
             let number = self.find(path, dependency)?;
             let package = &self.package[number];
-            let known = reached.entry(number).or_default();
-            let extras = dependency.extra.iter();
-            let more =
-                extras.filter_map(|extra| package.optional_dependencies.get(extra)).flatten();
-            if known.add(&markers)
-                || !dependency.extra.is_empty() && !known.has_seen(&dependency.extra)
-            {
+            let (known, extras) = reached.entry(number).or_default();
+            let before = extras.len();
+            extras.extend(dependency.extra.iter().map(String::as_str));
+            if known.add(&markers) || extras.len() > before {
+                let asked = dependency.extra.iter();
+                let more =
+                    asked.filter_map(|extra| package.optional_dependencies.get(extra)).flatten();
                 let below = package.dependencies.iter().chain(more);
                 pending.extend(below.map(|dependency| (dependency, markers.clone())));
             }
         }
         let (mut lines, mut projects) = (String::new(), Vec::new());
-        for (number, markers) in reached {
+        for (number, (markers, _)) in reached {
             let package = &self.package[number];
             if let Some(folder) = package.source.folder() {
                 if package.source.virtual_.is_none() {
@@ -260,13 +262,9 @@ impl UvLock {
 
 /// Refuses a lock file that was made for other dependencies than the project has now.
 fn agrees(path: &Path, own: &UvPackage, metadata: &Metadata) -> Result<()> {
-    let name_of = |requirement: &str| {
-        let end = requirement
-            .find(|letter: char| !letter.is_ascii_alphanumeric() && !"-_.".contains(letter));
-        requirement[..end.unwrap_or(requirement.len())].to_lowercase().replace(['_', '.'], "-")
-    };
+    let names = metadata.dependencies.iter();
     let now: BTreeSet<String> =
-        metadata.dependencies.iter().map(|text| name_of(text.trim())).collect();
+        names.map(|requirement| pyox_collect::project_name(requirement)).collect();
     let is_of_extra = |required: &&UvRequired| {
         required.marker.as_ref().is_some_and(|marker| marker.contains("extra =="))
     };
@@ -293,51 +291,44 @@ fn agrees(path: &Path, own: &UvPackage, metadata: &Metadata) -> Result<()> {
     }
 }
 
-/// The markers under which a package is wanted: each of the alternatives will do.
+/// The markers under which a package is wanted: one of the alternatives has to hold, with all of its markers. The one
+/// without any always holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Markers {
-    alternatives: BTreeSet<String>,
-    is_always: bool,
-    extras: BTreeSet<String>,
-}
+struct Markers(BTreeSet<BTreeSet<String>>);
 
 impl Markers {
     fn always() -> Self {
-        Self { is_always: true, ..Self::default() }
+        Self([BTreeSet::new()].into())
     }
 
-    fn one(marker: String) -> Self {
-        Self { alternatives: [marker].into(), ..Self::default() }
-    }
-
-    /// All of them, where another one holds as well.
+    /// Those under which a marker holds as well.
     fn and(&self, marker: &str) -> Self {
-        if self.is_always {
-            return Self::one(marker.to_owned());
-        }
-        let joined = self.alternatives.iter().map(|other| {
-            if other == marker { other.clone() } else { format!("({other}) and ({marker})") }
-        });
-        Self { alternatives: joined.collect(), ..Self::default() }
+        let with =
+            |one: &BTreeSet<String>| one.iter().cloned().chain([marker.to_owned()]).collect();
+        Self(self.0.iter().map(with).collect())
     }
 
-    /// Adds alternatives; whether that has changed anything.
+    /// Adds alternatives; whether any of them says something new. One that asks for more than another says nothing, so
+    /// that packages which need each other come to an end.
     fn add(&mut self, others: &Self) -> bool {
-        let before = (self.is_always, self.alternatives.len());
-        self.is_always |= others.is_always;
-        if self.is_always {
-            self.alternatives.clear();
-        } else {
-            self.alternatives.extend(others.alternatives.iter().cloned());
-        }
-        before != (self.is_always, self.alternatives.len()) || before == (false, 0)
+        let is_new = |one: &&BTreeSet<String>| !self.0.iter().any(|known| known.is_subset(one));
+        let new: Vec<_> = others.0.iter().filter(is_new).cloned().collect();
+        self.0.retain(|known| !new.iter().any(|one| one.is_subset(known)));
+        self.0.extend(new.iter().cloned());
+        !new.is_empty()
     }
 
-    /// Notes extras; whether all were noted before.
-    fn has_seen(&mut self, extras: &[String]) -> bool {
-        let before = self.extras.len();
-        self.extras.extend(extras.iter().cloned());
-        before == self.extras.len()
+    /// What stands behind a requirement; nothing where it always holds.
+    fn text(&self) -> String {
+        if *self == Self::always() {
+            return String::new();
+        }
+        let all = |one: &BTreeSet<String>| {
+            let each: Vec<_> = one.iter().map(|marker| format!("({marker})")).collect();
+            format!("({})", each.join(" and "))
+        };
+        let alternatives: Vec<_> = self.0.iter().map(all).collect();
+        format!(" ; {}", alternatives.join(" or "))
     }
 }
 
@@ -354,16 +345,52 @@ fn line(
             format!("{name}: expected a version and a sha256 of each of its files, found none");
         return Err(Fault::at(path, what));
     };
-    let mut line = format!("{name}=={version}");
-    // Writing to a string cannot fail.
-    if !markers.is_always {
-        let alternatives: Vec<_> =
-            markers.alternatives.iter().map(|one| format!("({one})")).collect();
-        let _ = write!(line, " ; {}", alternatives.join(" or "));
-    }
+    let mut line = format!("{name}=={version}{}", markers.text());
     for digest in digests {
+        // Writing to a string cannot fail.
         let _ = write!(line, " --hash={digest}");
     }
     line.push('\n');
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(packages: &str) -> String {
+        let text = format!("version = 1\n{packages}");
+        let lock: UvLock = toml::from_str(&text).unwrap();
+        let metadata: Metadata = toml::from_str("name = 'own'\ndependencies = ['a']").unwrap();
+        lock.lines(Path::new("uv.lock"), Path::new("/own"), &metadata, &[], &[]).unwrap().0
+    }
+
+    fn package(name: &str, dependencies: &str) -> String {
+        format!(
+            "[[package]]\nname = '{name}'\nversion = '1'\nsource = {{ registry = 'r' }}\n\
+             dependencies = [{dependencies}]\nwheels = [{{ hash = 'sha256:0' }}]\n"
+        )
+    }
+
+    const OWN: &str = "[[package]]\nname = 'own'\nsource = { editable = '.' }\n\
+        dependencies = [{ name = 'a', marker = 'x' }]\nmetadata = { requires-dist = [{ name = 'a' }] }\n";
+
+    #[test]
+    fn packages_that_need_each_other_under_markers_come_to_an_end() {
+        let a = package("a", "{ name = 'b', marker = 'y' }");
+        let b = package("b", "{ name = 'a', marker = 'z' }, { name = 'b', marker = 'x' }");
+        let expected = "a==1 ; ((x)) --hash=sha256:0\nb==1 ; ((x) and (y)) --hash=sha256:0\n";
+        assert_eq!(lock(&format!("{OWN}{a}{b}")), expected);
+    }
+
+    #[test]
+    fn an_alternative_that_asks_for_more_says_nothing() {
+        let always = Markers::always();
+        let (x, y) = (always.and("x"), always.and("y"));
+        let mut markers = Markers::default();
+        assert!(markers.add(&x) && !markers.add(&x.and("y")) && markers.add(&y));
+        assert_eq!(markers.text(), " ; ((x)) or ((y))");
+        assert!(markers.add(&always) && !markers.add(&x));
+        assert_eq!(markers.text(), "");
+    }
 }

@@ -1,8 +1,10 @@
 //! What is said at the end of a build.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::Path;
 
+use object::read::ReadCache;
 use object::read::elf::{ElfFile64, FileHeader as _, SectionHeader as _};
 use pyox_schema::LinkMode;
 use pyox_stage::{HintExt, Result};
@@ -50,17 +52,18 @@ fn size(bytes: u64) -> String {
 
 /// The newest version of glibc's symbols that an executable needs.
 fn glibc(path: &Path) -> Result<Option<String>> {
-    let bytes = std::fs::read(path).fault_at(path)?;
+    // A few pages of it are read.
+    let bytes = ReadCache::new(File::open(path).fault_at(path)?);
     let newest = || -> Option<(u32, u32)> {
-        let file = ElfFile64::<object::Endianness>::parse(&*bytes).ok()?;
+        let file = ElfFile64::<object::Endianness, _>::parse(&bytes).ok()?;
         let endian = file.endian();
-        let sections = file.elf_header().sections(endian, &*bytes).ok()?;
+        let sections = file.elf_header().sections(endian, &bytes).ok()?;
         let (mut needed, strings) = sections
             .iter()
-            .find_map(|section| section.gnu_verneed(endian, &*bytes).transpose())?
+            .find_map(|section| section.gnu_verneed(endian, &bytes).transpose())?
             .ok()
             .and_then(|(needed, link)| {
-                Some((needed, sections.strings(endian, &*bytes, link).ok()?))
+                Some((needed, sections.strings(endian, &bytes, link).ok()?))
             })?;
         let mut newest = None;
         while let Ok(Some((_, mut versions))) = needed.next() {
