@@ -81,7 +81,7 @@ demo: tools runtime $(B)/todo
 test: lint test-rust test-python
 
 test-rust: tools
-	$(CARGO) test --workspace --exclude pyembed --exclude pyembed-runner
+	$(CARGO) test --workspace --exclude pyembed --exclude pyembed-c --exclude pyembed-runner
 
 VENV := $(B)/venv
 

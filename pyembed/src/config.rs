@@ -5,9 +5,9 @@
 //! CPython's `PyPreConfig` and `PyConfig` can be set by the name that CPython documents it under
 //! (<https://docs.python.org/3/c-api/init_config.html>).
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pyox_blob::config::{Run, Setting, Value};
 use pyox_blob::tree::Tree;
@@ -16,24 +16,64 @@ use pyox_blob::{Blob, Config};
 use crate::role::Role;
 use crate::{Error, ffi};
 
+/// The function that makes a built-in module, as C's `PyInit_NAME`.
+pub type BuiltinInit = unsafe extern "C" fn() -> *mut pyo3_ffi::PyObject;
+
 /// What an interpreter starts with: a blob, a configuration, and a command line.
+///
+/// ```no_run
+/// use pyembed::{MainPythonInterpreter, PythonConfig, Run, Value};
+///
+/// # fn main() -> Result<(), pyembed::Error> {
+/// let config = PythonConfig::embedded()?
+///     .config("bytes_warning", Value::Integer(1))
+///     .search_path("/usr/lib/my-application/plugins")
+///     .run(Run::Module("application.check".into()));
+/// std::process::exit(MainPythonInterpreter::new(config)?.run());
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct PythonConfig {
     pub(crate) blob: Blob<'static>,
     pub(crate) record: Config,
     pub(crate) argv: Vec<OsString>,
     pub(crate) executable: PathBuf,
+    /// Folders that follow the packed ones in `sys.path`.
+    pub(crate) search_path: Vec<PathBuf>,
+    /// Modules that are part of the program.
+    pub(crate) builtin: Vec<(&'static CStr, BuiltinInit)>,
     /// What this process is; settled when it starts.
     pub(crate) role: Role,
 }
 
 impl PythonConfig {
-    /// The configuration in the blob of this executable, with the command line of this process.
+    /// The configuration in the blob that is linked in, with the command line of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBlob`] in a program without one, and [`Error::Blob`] for one that is damaged.
     pub fn embedded() -> Result<Self, Error> {
         Self::from_blob(ffi::embedded().ok_or(Error::NoBlob)?)
     }
 
-    /// The configuration in a blob that the caller has in memory, perhaps mapped from a file.
+    /// The configuration in the blob of a file, which is mapped into memory and stays so.
+    ///
+    /// The file must stay as it is: pages of it are read when they are needed. To exchange it, rename another over it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] where it cannot be mapped, and [`Error::Blob`] where it holds no blob.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = ffi::map(path).map_err(|error| Error::File { path: path.into(), error })?;
+        Self::from_blob(bytes)
+    }
+
+    /// The configuration in a blob that the caller has in memory, at a multiple of eight bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Blob`] where there is no blob, or a damaged one.
     pub fn from_blob(bytes: &'static [u8]) -> Result<Self, Error> {
         let blob = match Blob::open(bytes) {
             // A runner that no blob has joined is full of zeroes.
@@ -47,6 +87,8 @@ impl PythonConfig {
             record: blob.config()?,
             argv: std::env::args_os().collect(),
             executable: ffi::executable(),
+            search_path: Vec::new(),
+            builtin: Vec::new(),
             role: Role::Application,
         })
     }
@@ -69,6 +111,21 @@ impl PythonConfig {
     #[must_use]
     pub fn executable(mut self, path: impl Into<PathBuf>) -> Self {
         self.executable = path.into();
+        self
+    }
+
+    /// Appends a folder of the file system to `sys.path`, behind those of the blob.
+    #[must_use]
+    pub fn search_path(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.search_path.push(folder.into());
+        self
+    }
+
+    /// Adds a module that is part of this program, such as one of `PyO3`. It is found before all packed ones, and `name` has
+    /// no dot.
+    #[must_use]
+    pub fn builtin_module(mut self, name: &'static CStr, init: BuiltinInit) -> Self {
+        self.builtin.push((name, init));
         self
     }
 

@@ -1,8 +1,9 @@
-//! Why an interpreter does not start.
+//! Why an interpreter does not start, and what it has raised.
 
 use std::fmt;
+use std::path::PathBuf;
 
-/// Why an interpreter does not start.
+/// Why an interpreter does not start, or what ran in it does not end well.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,9 +24,41 @@ pub enum Error {
     Occupied,
     /// CPython refused to start.
     Start(String),
-    /// CPython wants the process to end with this exit status; it has said why.
+    /// A blob's file cannot be read.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// What ran has raised an exception.
+    Raised(PythonError),
+    /// The process is to end with this exit status: `sys.exit` was called, or CPython refused to start and has said why.
     Exit(i32),
 }
+
+/// A Python exception that nobody has caught, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PythonError {
+    /// The name of its class, such as `ValueError`.
+    pub class: String,
+    /// What `str()` says of it.
+    pub message: String,
+    /// What `python` prints of it, over several lines; the last one ends with a line feed.
+    pub traceback: String,
+}
+
+impl fmt::Display for PythonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message.as_str() {
+            "" => f.write_str(&self.class),
+            message => write!(f, "{}: {message}", self.class),
+        }
+    }
+}
+
+impl std::error::Error for PythonError {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +75,8 @@ impl fmt::Display for Error {
                 "python: expected a process without an interpreter, found one that runs or has failed to start",
             ),
             Self::Setting(what) => write!(f, "configuration: {what}"),
+            Self::File { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Raised(error) => error.fmt(f),
             Self::Start(why) => write!(f, "python: {why}"),
             Self::Exit(status) => write!(f, "python: exit status {status}"),
         }
@@ -52,6 +87,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Blob(error) => Some(error),
+            Self::File { error, .. } => Some(error),
+            Self::Raised(error) => Some(error),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! The running interpreter: from a configuration to `__main__`, and to its end.
 
+use std::path::Path;
+
 use crate::{Error, PythonConfig, ffi, files, importer, role, run};
 
 /// The main interpreter of this process: started by [`new`](Self::new), ended by [`run`](Self::run) or when it is dropped.
@@ -26,7 +28,13 @@ impl MainPythonInterpreter {
         let place = ffi::Place::take().ok_or(Error::Occupied)?;
         check_version(&config)?;
         files::mount(config.blob, &config.executable);
+        ffi::offer_python();
         config.role = role::settle(&mut config);
+        for (name, init) in &config.builtin {
+            if !ffi::add_builtin(name, *init) {
+                return Err(Error::Start("no memory for the table of built-in modules".into()));
+            }
+        }
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
         ffi::use_large_pages();
         importer::before_start(&config)?;
@@ -49,6 +57,77 @@ impl MainPythonInterpreter {
     #[must_use]
     pub fn run(self) -> i32 {
         run::main(self.interpreter, &self.config)
+    }
+
+    /// Runs Python source in the namespace of `__main__`, as `python -c` does. What it defines stays there.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), pyembed::Error> {
+    /// let interpreter = pyembed::MainPythonInterpreter::new(pyembed::PythonConfig::embedded()?)?;
+    /// interpreter.run_code("import application\nengine = application.Engine()")?;
+    /// if let Err(pyembed::Error::Raised(error)) = interpreter.run_code("engine.start()") {
+    ///     eprint!("{}", error.traceback);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Raised`] for an exception, [`Error::Exit`] for a `SystemExit`. The interpreter goes on.
+    pub fn run_code(&self, source: &str) -> Result<(), Error> {
+        let attached = self.interpreter.attached();
+        run::outcome(attached, run::code(attached, source.as_bytes()))
+    }
+
+    /// Runs a module, or a package's `__main__`, as `python -m` does: from the blob, or as `sys.path` has it.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn run_module(&self, name: &str) -> Result<(), Error> {
+        let attached = self.interpreter.attached();
+        run::outcome(attached, run::any_module(attached, name))
+    }
+
+    /// Runs a script of the file system, as `python FILE` does.
+    ///
+    /// # Errors
+    ///
+    /// As above; a file that is not there raises `FileNotFoundError`.
+    pub fn run_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let attached = self.interpreter.attached();
+        run::outcome(attached, run::file(attached, path.as_ref()))
+    }
+
+    /// Reads statements from stdin and runs them in the namespace of `__main__`, as an interactive `python` does, until it
+    /// ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exit`] where the user called `exit()`. Exceptions are printed, and the session goes on.
+    pub fn repl(&self) -> Result<(), Error> {
+        let attached = self.interpreter.attached();
+        run::outcome(attached, run::repl(attached))
+    }
+
+    /// Hands out `PyO3`'s proof that this thread is attached, for all that a program does with Python's objects. Other
+    /// threads attach by `pyo3::Python::attach`, while this one is detached (`Python::detach`).
+    ///
+    /// ```no_run
+    /// use pyo3::prelude::*;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let interpreter = pyembed::MainPythonInterpreter::new(pyembed::PythonConfig::embedded()?)?;
+    /// let area: f64 = interpreter.attach(|py| {
+    ///     py.import("geometry")?.call_method1("area", (2.0,))?.extract::<f64>()
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "pyo3")]
+    pub fn attach<T>(&self, body: impl for<'py> FnOnce(pyo3::Python<'py>) -> T) -> T {
+        pyo3::Python::attach(body)
     }
 }
 

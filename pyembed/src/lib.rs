@@ -23,6 +23,8 @@
 //! `BuiltinImporter`, and offers all that `importlib.resources`, `importlib.metadata`, `pkgutil`,
 //! `runpy`, `inspect` and `linecache` ask of a loader.
 
+#![deny(missing_docs)]
+
 mod child;
 mod config;
 mod error;
@@ -33,7 +35,20 @@ mod interpreter;
 mod role;
 mod run;
 
-pub use config::PythonConfig;
-pub use error::Error;
+/// The Python that this crate was compiled for: major and minor version.
+pub const PYTHON: (u8, u8) = (3, MINOR);
+
+const MINOR: u8 = if cfg!(Py_3_14) {
+    14
+} else if cfg!(Py_3_13) {
+    13
+} else if cfg!(Py_3_12) {
+    12
+} else {
+    11
+};
+
+pub use config::{BuiltinInit, PythonConfig};
+pub use error::{Error, PythonError};
 pub use interpreter::MainPythonInterpreter;
 pub use pyox_blob::config::{Run, Value};

@@ -1,13 +1,13 @@
 //! What runs as `__main__`, and how the process ends.
 
 use std::ffi::CString;
+use std::path::Path;
 
 use pyox_blob::config::Run;
 
-use crate::PythonConfig;
 use crate::ffi::{self, Attached, Exception, Interpreter, Object, Result};
-use crate::importer;
 use crate::role::Role;
+use crate::{Error, PythonConfig, PythonError, importer};
 
 /// The exit status when the streams cannot be flushed at the end, as in `python`.
 const FLUSH_FAILED: i32 = 120;
@@ -40,8 +40,8 @@ pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
         Role::Application => {}
     }
     let outcome = execute(attached, &config.record.run);
-    let (status, interrupted) = if let Ok(status) = outcome {
-        (status, false)
+    let (status, interrupted) = if outcome.is_ok() {
+        (0, false)
     } else {
         let interrupted = attached.raised(Exception::KeyboardInterrupt);
         ffi::print_exception(attached);
@@ -55,22 +55,22 @@ pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
     if flushed { status } else { FLUSH_FAILED }
 }
 
-fn execute(attached: Attached<'_>, run: &Run) -> Result<i32> {
+fn execute(attached: Attached<'_>, run: &Run) -> Result<()> {
     match run {
         // `main` has left that to CPython.
-        Run::Repl => Ok(0),
-        Run::Code(code) => run_code(attached, code.as_bytes()),
-        Run::Script => run_module(attached, "__main__", false),
+        Run::Repl => Ok(()),
+        Run::Code(source) => code(attached, source.as_bytes()),
+        Run::Script => module(attached, "__main__", false),
         Run::Module(name) => {
             let package = importer::is_package(attached, name)?;
             if package {
                 attached.import(&c_string(attached, name.as_bytes())?)?;
-                run_module(attached, &format!("{name}.__main__"), true)
+                module(attached, &format!("{name}.__main__"), true)
             } else {
                 if let Some((parent, _)) = name.rsplit_once('.') {
                     attached.import(&c_string(attached, parent.as_bytes())?)?;
                 }
-                run_module(attached, name, true)
+                module(attached, name, true)
             }
         }
         Run::EntryPoint { module, function } => {
@@ -83,27 +83,91 @@ fn execute(attached: Attached<'_>, run: &Run) -> Result<i32> {
             if !value.is_none() {
                 attached.sys(c"exit").and_then(|exit| exit.call([&value]))?;
             }
-            Ok(0)
+            Ok(())
         }
     }
 }
 
+/// What has become of something that ran: the exception that it raised as a value.
+pub(crate) fn outcome(attached: Attached<'_>, done: Result<()>) -> Result<(), Error> {
+    let Err(raised) = done else { return Ok(()) };
+    let exits = attached.raised(Exception::SystemExit);
+    let exception = attached.take(raised);
+    let exception = exception.object();
+    let error = if exits { exit_status(exception) } else { describe(exception).map(Error::Raised) };
+    Err(error.unwrap_or_else(|raised| Error::Start(attached.take(raised).describe())))
+}
+
+/// As CPython ends a process: a status as it is, none for 0, and everything else is a message.
+fn exit_status(exit: &Object<'_>) -> Result<Error> {
+    let code = exit.attribute(c"code")?;
+    if code.is_none() {
+        return Ok(Error::Exit(0));
+    }
+    let status = code.as_integer().map_err(|raised| drop(exit.attached().take(raised)));
+    if status.is_err() {
+        eprintln!("{}", code.to_display()?);
+    }
+    // The kernel keeps the last byte.
+    Ok(Error::Exit(status.map_or(1, |status| i32::try_from(status & 0xff).unwrap_or(1))))
+}
+
+fn describe(exception: &Object<'_>) -> Result<PythonError> {
+    let traceback = exception.attached().import(c"traceback")?;
+    let lines = traceback.call_method(c"format_exception", [exception])?;
+    let lines: Vec<String> =
+        lines.iterate()?.iter().map(Object::to_display).collect::<Result<_>>()?;
+    Ok(PythonError {
+        class: exception.class_name(),
+        message: exception.to_display()?,
+        traceback: lines.concat(),
+    })
+}
+
+/// Runs a module as `__main__`, wherever it comes from.
+pub(crate) fn any_module(attached: Attached<'_>, name: &str) -> Result<()> {
+    let runpy = attached.import(c"runpy")?;
+    let (name, alter) = (attached.string(name)?, attached.bool(false));
+    runpy.call_method(c"_run_module_as_main", [&name, &alter]).map(drop)
+}
+
+/// Runs a script of the file system as `__main__`.
+pub(crate) fn file(attached: Attached<'_>, path: &Path) -> Result<()> {
+    let main = attached.add_module(c"__main__")?;
+    let path = attached.path(path.as_os_str())?;
+    let source = attached.import(c"io")?.call_method(c"open_code", [&path])?;
+    let (bytes, mode) = (source.call_method(c"read", [])?, attached.string("exec")?);
+    source.call_method(c"close", [])?;
+    let code = attached.import(c"builtins")?.call_method(c"compile", [&bytes, &path, &mode])?;
+    main.set_attribute(c"__file__", &path)?;
+    run_in(&main, &code)
+}
+
+/// A session on stdin, with history where there is `readline`.
+pub(crate) fn repl(attached: Attached<'_>) -> Result<()> {
+    attached.quietly(|| site_builtins(attached));
+    attached.quietly(|| attached.import(c"readline").map(drop));
+    let names = attached.add_module(c"__main__")?.namespace()?;
+    let console = attached.import(c"code")?.call_method(c"InteractiveConsole", [&names])?;
+    console.call_method(c"interact", [&attached.string("")?, &attached.string("")?]).map(drop)
+}
+
 /// Runs a module's code as `__main__`.
-fn run_module(attached: Attached<'_>, name: &str, by_name: bool) -> Result<i32> {
+fn module(attached: Attached<'_>, name: &str, by_name: bool) -> Result<()> {
     let main = attached.add_module(c"__main__")?;
     let code = importer::prepare_main(attached, name, &main, by_name)?;
     run_in(&main, &code)
 }
 
-/// Runs Python source as `__main__`, as `python -c` does.
-fn run_code(attached: Attached<'_>, source: &[u8]) -> Result<i32> {
+/// Runs Python source in `__main__`, as `python -c` does.
+pub(crate) fn code(attached: Attached<'_>, source: &[u8]) -> Result<()> {
     let main = attached.add_module(c"__main__")?;
     let code = attached.compile(&c_string(attached, source)?, c"<string>")?;
     run_in(&main, &code)
 }
 
-fn run_in(main: &Object<'_>, code: &Object<'_>) -> Result<i32> {
-    code.execute(&main.namespace()?).map(|_| 0)
+fn run_in(main: &Object<'_>, code: &Object<'_>) -> Result<()> {
+    code.execute(&main.namespace()?).map(drop)
 }
 
 fn c_string(attached: Attached<'_>, bytes: &[u8]) -> Result<CString> {

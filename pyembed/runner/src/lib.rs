@@ -1,13 +1,25 @@
-//! The `main` of an executable that pyox links: start what the blob says, and leave with its status.
+//! The `main` of an executable that pyox links, and the room for its blob.
 //!
-//! It is a static library of its own so that `pyembed` can be linked into programs that have a `main`.
+//! It is linked into `libpyembed_runner.a` with `pyembed-c`. A program that has a `main` of its own, and a blob, can link
+//! the same library: then this stays out.
 
 // The one thing here that the compiler cannot check is that nobody else defines these symbols.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int};
+use std::ptr;
 
-use pyembed::{Error, MainPythonInterpreter, PythonConfig};
+// What the blob replaces; `pyox-link` finds it by its section. It is written for the assembler because the
+// compiler would take the zeroes of a Rust constant at their word.
+std::arch::global_asm!(
+    r#".section .pyox_blob, "a", @progbits"#,
+    ".balign 4096",
+    ".globl pyox_blob",
+    ".hidden pyox_blob",
+    "pyox_blob:",
+    ".zero 4096",
+    ".previous",
+);
 
 /// Where C's start-up code enters.
 ///
@@ -15,14 +27,6 @@ use pyembed::{Error, MainPythonInterpreter, PythonConfig};
 /// `std::env::args_os` knows it although Rust's own `main` is not there.
 #[unsafe(no_mangle)]
 pub extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
-    match PythonConfig::embedded().and_then(MainPythonInterpreter::new) {
-        Ok(interpreter) => interpreter.run(),
-        Err(Error::Exit(status)) => status,
-        Err(error) => {
-            let program = std::env::args_os().next().unwrap_or_default();
-            let name = std::path::Path::new(&program).file_name().unwrap_or(&program);
-            eprintln!("{}: error: {error}", name.display());
-            2
-        }
-    }
+    // SAFETY: no arguments.
+    unsafe { pyembed_c::pyembed_main(0, ptr::null()) }
 }

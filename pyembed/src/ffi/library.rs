@@ -75,15 +75,14 @@ impl LoadedLibrary {
         }
     }
 
-    /// Puts pages of the executable in the place of those that were copied from it, and gives the memory of
+    /// Puts pages of the blob's file in the place of those that were copied from it, and gives the memory of
     /// the copy back. What the loader has written to stays.
     ///
-    /// `bytes` are those of the library in the executable, and `copy` the anonymous file that it was loaded
+    /// `bytes` are those of the library in the blob, and `copy` the anonymous file that it was loaded
     /// from. Where this is not possible everything stays as it is.
     pub(crate) fn share(&self, bytes: &'static [u8], copy: &File) {
-        let Some(offset) = section::offset_of(bytes) else { return };
         let Some(segments) = segments(bytes) else { return };
-        let Ok(executable) = File::open("/proc/self/exe") else { return };
+        let Some((file, offset)) = section::file_of(bytes) else { return };
         if !offset.is_multiple_of(PAGE as u64) || has_text_relocations(bytes, &segments) {
             return;
         }
@@ -95,7 +94,7 @@ impl LoadedLibrary {
             let pages = Pages::of(segment);
             let as_in_the_file = segment.p_flags & libc::PF_W == 0
                 && loaded().filter(|other| meet(segment, other)).count() == 1;
-            if !as_in_the_file || !pages.replace(base, &executable, offset) {
+            if !as_in_the_file || !pages.replace(base, &file, offset) {
                 written.push(pages);
             }
         }
@@ -106,6 +105,17 @@ impl LoadedLibrary {
             unused = pages.offset + pages.len as u64;
         }
         punch(copy, unused, bytes.len().next_multiple_of(PAGE) as u64);
+    }
+}
+
+/// Has extension modules find Python's functions where those are in a shared library that somebody has loaded for
+/// itself alone.
+pub(crate) fn offer_python() {
+    if let Some(library) = section::own_library() {
+        // SAFETY: a C string. The library is there, and becomes visible for all; it is never unloaded.
+        unsafe {
+            libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL)
+        };
     }
 }
 
@@ -138,8 +148,8 @@ impl Pages {
         }
     }
 
-    /// Maps pages of the executable, in which the library begins at `library`, over these.
-    fn replace(&self, base: usize, executable: &File, library: u64) -> bool {
+    /// Maps pages of the blob's file, in which the library begins at `library`, over these.
+    fn replace(&self, base: usize, file: &File, library: u64) -> bool {
         let Ok(offset) = i64::try_from(library + self.offset) else { return false };
         // SAFETY: the loader has mapped exactly these pages of the library here; nobody has written to them,
         // so that the same bytes come back. The exchange is atomic for other threads.
@@ -149,7 +159,7 @@ impl Pages {
                 self.len,
                 self.protection,
                 libc::MAP_PRIVATE | libc::MAP_FIXED,
-                executable.as_raw_fd(),
+                file.as_raw_fd(),
                 offset,
             )
         };

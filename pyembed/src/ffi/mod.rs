@@ -26,13 +26,13 @@ pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, VARIABLE, claim, is_secure};
 pub(crate) use collections::{before_end, resume, start_without_collections};
 pub(crate) use function::{Arguments, Function};
-pub(crate) use library::{LoadedLibrary, resolve_paths_by};
+pub(crate) use library::{LoadedLibrary, offer_python, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use own::Own;
-pub(crate) use section::{embedded, executable, let_go};
+pub(crate) use section::{embedded, executable, let_go, map};
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};
 pub(crate) use start::{
-    bytecode_magic, decoded, die_of_interrupt, freeze, locale_encoding, pre_initialize,
-    print_exception, python_version, unfreeze, watch_imports,
+    add_builtin, bytecode_magic, decoded, die_of_interrupt, freeze, locale_encoding,
+    pre_initialize, print_exception, python_version, unfreeze, watch_imports,
 };
 pub(crate) use subinterpreters::prepare_by;

@@ -57,6 +57,7 @@ pub(crate) enum Exception {
     KeyboardInterrupt,
     RuntimeError,
     SystemError,
+    SystemExit,
     TypeError,
 }
 
@@ -69,6 +70,7 @@ impl Exception {
                 Self::KeyboardInterrupt => c::PyExc_KeyboardInterrupt,
                 Self::RuntimeError => c::PyExc_RuntimeError,
                 Self::SystemError => c::PyExc_SystemError,
+                Self::SystemExit => c::PyExc_SystemExit,
                 Self::TypeError => c::PyExc_TypeError,
             }
         }
@@ -304,7 +306,12 @@ impl<'py> Attached<'py> {
     }
 }
 
-impl Unset<'_> {
+impl<'py> Unset<'py> {
+    /// The exception itself.
+    pub(crate) fn object(&self) -> &Object<'py> {
+        &self.0
+    }
+
     /// What `str()` says of it, for a message of our own.
     pub(crate) fn describe(&self) -> String {
         let class = self.0.class_name();
@@ -515,7 +522,8 @@ impl<'py> Object<'py> {
         self.to_str()?.as_str().map(str::to_owned)
     }
 
-    fn class_name(&self) -> String {
+    /// The name of its type, with the module for those that are written in C.
+    pub(crate) fn class_name(&self) -> String {
         // SAFETY: every object has a type, and that a name.
         unsafe {
             let class = c::Py_TYPE(self.as_ptr());

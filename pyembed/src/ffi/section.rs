@@ -1,69 +1,117 @@
 //! What the process knows of its own executable: its path, and the section that holds the blob.
 //!
-//! A runner is linked with a page of zeroes in a section and loadable segment of its own. Joining a blob
-//! replaces that page and lets section and segment grow, so the segment's length, which the kernel put
-//! into memory with the program headers, says where the bytes end. No file is opened to find them.
+//! Whoever links pyembed defines the symbol `pyox_blob` where the blob begins: the runner a page of zeroes, which
+//! `pyox-link` replaces and lets grow, other programs the object file of `pyox-link --emit artifacts`. The segment's
+//! length, which the kernel put into memory with the program headers, says how far it can go; no file is opened to find
+//! that. In a program without the symbol there is no blob.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
+use memmap2::MmapOptions;
 use pyox_blob::layout::PAGE;
 
-// What the blob replaces; `pyox-link` finds it by its section. It is written for the assembler because the
-// compiler would take the zeroes of a Rust constant at their word.
+// The address of the blob, or null. The compiler has no weak symbols.
 std::arch::global_asm!(
-    r#".section .pyox_blob, "a", @progbits"#,
-    ".balign {page}",
-    ".globl pyox_blob",
+    r#".section .data.rel.ro.pyembed_blob, "aw", @progbits"#,
+    ".balign 8",
+    ".weak pyox_blob",
     ".hidden pyox_blob",
-    "pyox_blob:",
-    ".zero {page}",
+    ".globl pyembed_blob",
+    ".hidden pyembed_blob",
+    "pyembed_blob:",
+    ".quad pyox_blob",
     ".previous",
-    page = const PAGE,
 );
 
 unsafe extern "C" {
-    safe static pyox_blob: [u8; 0];
+    safe static pyembed_blob: usize;
 }
 
-/// The section, once it was asked for.
-static EMBEDDED: OnceLock<Embedded> = OnceLock::new();
-
-struct Embedded {
+/// Bytes that are mapped from a file.
+struct Region {
     bytes: &'static [u8],
-    /// Where they lie in the executable.
+    /// Where they lie in the file.
     offset: u64,
+    file: Backing,
+    next: Option<&'static Region>,
 }
+
+/// The file of a region.
+enum Backing {
+    Executable,
+    /// A shared library that has the blob in it.
+    Library,
+    File(File),
+}
+
+/// The last region that was noted; each knows the one before. They stay as long as the process, and are found without a
+/// lock, which a forked child could find taken.
+static LAST: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 
 /// The bytes of the section; none where they cannot be read.
 pub(crate) fn embedded() -> Option<&'static [u8]> {
-    let found = find()?;
-    Some(EMBEDDED.get_or_init(|| found).bytes)
+    let start = pyembed_blob;
+    let found = Segment::of(start)?;
+    // The last byte can be read, so the file is not shorter than the segment.
+    is_readable(start.checked_add(found.len.checked_sub(1)?)?).then_some(())?;
+    // SAFETY: the kernel or the loader has mapped the segment, read-only, for as long as the process lives: a library
+    // with an interpreter in it is never unloaded.
+    let bytes =
+        unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(start), found.len) };
+    let file = if found.library.is_none() { Backing::Executable } else { Backing::Library };
+    note(bytes, found.offset, file);
+    Some(bytes)
 }
 
-/// Where bytes of the section lie in the executable; none for bytes from elsewhere.
-pub(super) fn offset_of(bytes: &'static [u8]) -> Option<u64> {
-    let section = EMBEDDED.get()?;
-    let (range, bytes) = (section.bytes.as_ptr_range(), bytes.as_ptr_range());
-    let is_inside = range.start <= bytes.start && bytes.end <= range.end;
-    is_inside.then(|| section.offset + (bytes.start.addr() - range.start.addr()) as u64)
+/// The bytes of a file, mapped for as long as the process lives.
+pub(crate) fn map(path: &Path) -> io::Result<&'static [u8]> {
+    let file = File::open(path)?;
+    // SAFETY: whoever names the file keeps it as it is, which `PythonConfig::from_file` asks for.
+    let bytes: &'static [u8] =
+        Box::leak(Box::new(unsafe { MmapOptions::new().map_copy_read_only(&file)? }));
+    note(bytes, 0, Backing::File(file));
+    Ok(bytes)
 }
 
-fn find() -> Option<Embedded> {
-    let start = (&raw const pyox_blob).addr();
-    let mut search = Search { start, len: 0, offset: 0 };
-    // SAFETY: the callback gets the pointer to `search`, which outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    let last = start.checked_add(search.len.checked_sub(1)?)?;
-    // SAFETY: the kernel has mapped the segment, read-only, for as long as the process lives. The last
-    // byte can be read, so the file is not shorter than the segment.
-    is_readable(last).then(|| unsafe {
-        let bytes = std::slice::from_raw_parts(ptr::with_exposed_provenance(start), search.len);
-        Embedded { bytes, offset: search.offset }
+fn note(bytes: &'static [u8], offset: u64, file: Backing) {
+    if regions().any(|region| region.bytes.as_ptr_range() == bytes.as_ptr_range()) {
+        return;
+    }
+    let region = Box::leak(Box::new(Region { bytes, offset, file, next: regions().next() }));
+    LAST.store(region, Ordering::Release);
+}
+
+fn regions() -> impl Iterator<Item = &'static Region> {
+    // SAFETY: the pointer is null, or one to a region that was leaked once it was complete.
+    let last = unsafe { LAST.load(Ordering::Acquire).as_ref() };
+    std::iter::successors(last, |region| region.next)
+}
+
+fn region_of(bytes: &'static [u8]) -> Option<&'static Region> {
+    let range = bytes.as_ptr_range();
+    regions().find(|region| {
+        let whole = region.bytes.as_ptr_range();
+        whole.start <= range.start && range.end <= whole.end
     })
+}
+
+/// The file that bytes are mapped from, and where they lie in it; none for bytes from elsewhere.
+pub(super) fn file_of(bytes: &'static [u8]) -> Option<(File, u64)> {
+    let region = region_of(bytes)?;
+    let file = match &region.file {
+        Backing::Executable => File::open("/proc/self/exe").ok()?,
+        // Its path may lead to a newer one by now.
+        Backing::Library => return None,
+        Backing::File(file) => file.try_clone().ok()?,
+    };
+    let inside = bytes.as_ptr().addr() - region.bytes.as_ptr().addr();
+    Some((file, region.offset + inside as u64))
 }
 
 /// The absolute path of this executable, as it was started; links are not resolved.
@@ -81,10 +129,32 @@ pub(crate) fn executable() -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
+/// The path of the shared library that pyembed and Python are in; none where they are in the executable.
+pub(super) fn own_library() -> Option<CString> {
+    Segment::of((&raw const pyembed_blob).addr())?.library
+}
+
+/// The rest of a loadable segment, from an address on.
+struct Segment {
+    len: usize,
+    /// In the file.
+    offset: u64,
+    /// The path of the shared library that it is part of.
+    library: Option<CString>,
+}
+
+impl Segment {
+    fn of(start: usize) -> Option<Self> {
+        let mut search = Search { start, segment: None };
+        // SAFETY: the callback gets the pointer to `search`, which outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+        search.segment
+    }
+}
+
 struct Search {
     start: usize,
-    len: usize,
-    offset: u64,
+    segment: Option<Segment>,
 }
 
 unsafe extern "C" fn visit(
@@ -93,35 +163,37 @@ unsafe extern "C" fn visit(
     search: *mut libc::c_void,
 ) -> libc::c_int {
     // SAFETY: the loader passes its own record, with `dlpi_phnum` headers, and our pointer.
-    let (search, headers, base) = unsafe {
+    let (search, headers, base, name) = unsafe {
         let info = &*info;
         let headers = std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into());
-        (&mut *search.cast::<Search>(), headers, info.dlpi_addr)
+        (&mut *search.cast::<Search>(), headers, info.dlpi_addr, info.dlpi_name)
     };
-    // Both are addresses of this process.
-    #[allow(clippy::cast_possible_truncation)]
-    let segment = headers
-        .iter()
-        .find(|h| h.p_type == libc::PT_LOAD && (base + h.p_vaddr) as usize == search.start);
-    match segment {
-        Some(segment) => {
-            search.len = usize::try_from(segment.p_filesz).unwrap_or(0);
-            search.offset = segment.p_offset;
-            1
+    let start = search.start as u64;
+    let range = |h: &libc::Elf64_Phdr| (base + h.p_vaddr)..(base + h.p_vaddr + h.p_filesz);
+    let found = headers.iter().find(|h| h.p_type == libc::PT_LOAD && range(h).contains(&start));
+    search.segment = found.map(|segment| {
+        let range = range(segment);
+        Segment {
+            len: usize::try_from(range.end - start).unwrap_or(0),
+            offset: segment.p_offset + (start - range.start),
+            // SAFETY: null or a C string; the executable's is empty.
+            library: unsafe {
+                (!name.is_null() && *name != 0).then(|| CStr::from_ptr(name).to_owned())
+            },
         }
-        None => 0,
-    }
+    });
+    libc::c_int::from(search.segment.is_some())
 }
 
-/// Lets go of the pages that bytes of the section lie in; they come back from the executable when they are
-/// read again. Bytes from elsewhere are left alone.
+/// Lets go of the pages that bytes of a file lie in; they come back from it when they are read again. Bytes from
+/// elsewhere are left alone.
 pub(crate) fn let_go(bytes: &'static [u8]) {
     let range = bytes.as_ptr_range();
     let start = range.start.addr().next_multiple_of(PAGE);
     let end = range.end.addr() / PAGE * PAGE;
-    if offset_of(bytes).is_some() && start < end {
-        // SAFETY: whole pages of the section, a private mapping of a file that is not written to while it
-        // runs: the same bytes come back.
+    if region_of(bytes).is_some() && start < end {
+        // SAFETY: whole pages of a private mapping of a file that is not written to while it is in use: the same
+        // bytes come back.
         unsafe {
             libc::madvise(
                 ptr::with_exposed_provenance_mut(start),

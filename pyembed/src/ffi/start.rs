@@ -186,6 +186,13 @@ impl Drop for Config {
     }
 }
 
+/// Adds a module to those that are linked in, for the next start; false where there is no memory.
+pub(crate) fn add_builtin(name: &'static CStr, init: crate::config::BuiltinInit) -> bool {
+    // SAFETY: no interpreter runs yet. The name lives as long as the process, and the function makes a module: who gave it
+    // has said so by its type.
+    unsafe { c::PyImport_AppendInittab(name.as_ptr(), Some(init)) == 0 }
+}
+
 /// Settles locale, encoding and memory allocators: everything that decodes strings needs them.
 pub(crate) fn pre_initialize(config: &PreConfig, argv: &[CString]) -> Result<(), Status> {
     let mut pointers: Vec<*mut c_char> = argv.iter().map(|a| a.as_ptr().cast_mut()).collect();

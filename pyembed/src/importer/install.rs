@@ -88,6 +88,10 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
             path.call_method(c"append", [&state.path_of(attached, folder)?])?;
         }
     }
+    let path = attached.sys(c"path")?;
+    for folder in &config.search_path {
+        path.call_method(c"append", [&attached.path(folder.as_os_str())?])?;
+    }
     native::install();
     collector::install(attached)
 }
