@@ -5,19 +5,20 @@
 //! file: no compiler, no linker, some ten milliseconds.
 //!
 //! [`plan`] decides between static and dynamic and lists what the linker needs, [`runner`] links or finds
-//! the runner, [`join`] puts the blob into its section, [`beside`] writes the folder that some packages
-//! want next to it, and [`artifacts`] writes the parts for another build
-//! system instead.
+//! the runner, [`join`] puts the blob into its section, and [`beside`] writes the folder that some packages
+//! want next to it. [`emit`] writes what other programs are linked with instead.
 
 #![deny(missing_docs)]
 
-mod artifacts;
 mod beside;
+mod emit;
 mod join;
 mod plan;
 mod python_api;
 mod runner;
 mod runtime;
+
+pub use emit::Emit;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -149,13 +150,24 @@ impl<'a> Link<'a> {
         Ok(join::Joined::new(&runner, self.bytes)?.send(to))
     }
 
-    /// Writes what another build system needs into a folder.
+    /// Writes what other programs are linked with into a folder. `name` is that of a library.
     ///
     /// # Errors
     ///
-    /// Where it cannot be written.
-    pub fn artifacts(&self, folder: &Path) -> Result<()> {
-        artifacts::write(folder, &self.plan, &self.config, self.bytes)?;
-        beside::write(Some(&folder.join("app")), &self.blob, &self.config)
+    /// Where the linker fails or a file cannot be written; for a library also where the link is static, or packages want
+    /// a folder beside the executable.
+    pub fn emit(
+        &self,
+        kind: Emit,
+        folder: &Path,
+        name: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        if kind == Emit::Artifacts {
+            emit::artifacts::write(folder, &self.plan, &self.config, self.bytes, reporter)?;
+            return beside::write(Some(&folder.join("app")), &self.blob, &self.config);
+        }
+        beside::write(None, &self.blob, &self.config)?;
+        emit::library::write(folder, name, kind, &self.plan, self.bytes, reporter)
     }
 }

@@ -1,13 +1,13 @@
 //! `pyox-link`: blob in, executable out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_link::{Link, Options};
+use pyox_link::{Emit, Link, Options};
 use pyox_schema::LinkMode;
-use pyox_stage::{Fault, Reporter};
+use pyox_stage::Reporter;
 
 /// Joins a blob and a distribution's interpreter into one executable.
 #[derive(Debug, Parser)]
@@ -18,7 +18,8 @@ use pyox_stage::{Fault, Reporter};
 Examples:
   pyox-link app.blob -o app
   pyox-link app.blob -d dist.json --static -o app
-  pyox-link app.blob --emit artifacts build/"
+  pyox-link app.blob --emit artifacts build/
+  pyox-link app.blob --emit staticlib build/ --name app"
 )]
 struct Cli {
     /// The blob; stdin without one
@@ -35,9 +36,12 @@ struct Cli {
     /// Use the platform's loader and libc: the executable can load extension modules
     #[arg(long)]
     dynamic: bool,
-    /// Write what another build system needs into a folder: `--emit artifacts DIR`
+    /// Write something else into a folder: `artifacts` for another build system, `staticlib` or `cdylib`
     #[arg(long, num_args = 2, value_names = ["KIND", "DIR"], conflicts_with = "output")]
     emit: Option<Vec<String>>,
+    /// What the library of `--emit` is called
+    #[arg(long, default_value = "app")]
+    name: String,
     /// The folder of the run-time libraries
     #[arg(long, value_name = "DIR")]
     runtime: Option<PathBuf>,
@@ -50,15 +54,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
-    let folder = match cli.emit.as_deref() {
-        Some([kind, folder]) if kind == "artifacts" => Some(PathBuf::from(folder)),
-        Some([kind, ..]) => {
-            return Err(Fault::new("--emit", format!("expected `artifacts`, got `{kind}`")).into());
-        }
-        _ => {
-            output::refuse_terminal(cli.output.as_deref(), "an executable")?;
-            None
-        }
+    let emit = if let Some([kind, folder]) = cli.emit.as_deref() {
+        Some((kind.parse::<Emit>()?, Path::new(folder)))
+    } else {
+        output::refuse_terminal(cli.output.as_deref(), "an executable")?;
+        None
     };
     let options = Options {
         mode: match (cli.static_, cli.dynamic) {
@@ -71,8 +71,8 @@ fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
     };
     let bytes = input::read(cli.blob.as_deref(), "a blob")?;
     let link = Link::new(&bytes, &input::name(cli.blob.as_deref()), &options, reporter)?;
-    match (folder, output::file(cli.output.as_deref())) {
-        (Some(folder), _) => link.artifacts(&folder)?,
+    match (emit, output::file(cli.output.as_deref())) {
+        (Some((kind, folder)), _) => link.emit(kind, folder, &cli.name, reporter)?,
         (None, Some(path)) => link.executable(path, reporter)?,
         (None, None) => output::to_stdout(|stdout| link.send(stdout, reporter))?,
     }

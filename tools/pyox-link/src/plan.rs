@@ -279,26 +279,40 @@ fn wrap(name: &str) -> String {
     )
 }
 
+/// What pyembed has in place of two functions of CPython.
+const REPLACED: &str = "-Wl,--wrap=_PyConfig_InitPathConfig,--wrap=PyThread_exit_thread";
+
+/// Where interpreters start, all of which get the importer, and where they end.
+fn of_interpreters(version: &str) -> impl Iterator<Item = String> + use<> {
+    let start: &[&str] = if version.starts_with("3.11.") {
+        &["_PyImportZip_Init"]
+    } else {
+        &["_PyImport_InitCore", "_PyImport_InitExternal"]
+    };
+    start.iter().chain(&["_PyGC_CollectNoFail"]).map(|name| wrap(name))
+}
+
+/// The arguments for one object in which all calls of the C library's functions go to pyembed's, which find the originals
+/// by themselves.
+pub(crate) fn arguments_within(version: &str) -> Vec<String> {
+    let own = INTERPOSED.iter().chain(&["dlopen"]);
+    let own = own.map(|name| format!("-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name}"));
+    [REPLACED.to_owned()].into_iter().chain(of_interpreters(version)).chain(own).collect()
+}
+
 fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<String> {
     let section = format!("-Wl,--section-start={ELF_SECTION}={SECTION_ADDRESS:#x}");
     let mut arguments = vec![
         // At fixed addresses there is nothing to relocate at the start.
         "-no-pie".to_owned(),
         section,
-        // What pyembed has in place of two functions of CPython.
-        "-Wl,--wrap=_PyConfig_InitPathConfig,--wrap=PyThread_exit_thread".to_owned(),
+        REPLACED.to_owned(),
         "-Wl,--build-id=none".to_owned(),
         "-Wl,-z,noexecstack".to_owned(),
         "-Wl,--strip-all".to_owned(),
         "-static-libgcc".to_owned(),
     ];
-    // Where interpreters start, all of which get the importer, and where they end.
-    let start: &[&str] = if version.starts_with("3.11.") {
-        &["_PyImportZip_Init"]
-    } else {
-        &["_PyImport_InitCore", "_PyImport_InitExternal"]
-    };
-    arguments.extend(start.iter().chain(&["_PyGC_CollectNoFail"]).map(|name| wrap(name)));
+    arguments.extend(of_interpreters(version));
     match mode {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);

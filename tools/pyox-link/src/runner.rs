@@ -45,7 +45,8 @@ fn key(plan: &LinkPlan) -> Digest {
     Digest::of(&bytes)
 }
 
-fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
+/// Whether all archives are what the plan says.
+pub(crate) fn check_digests(plan: &LinkPlan) -> Result<()> {
     for archive in plan.files() {
         let path = Path::new(&archive.path);
         let (found, _) = fs::File::open(path).and_then(Digest::of_reader).fault_at(path)?;
@@ -55,6 +56,11 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
             return Err(Fault::at(path, what).hint("fetch the distribution again"));
         }
     }
+    Ok(())
+}
+
+fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
+    check_digests(plan)?;
     // Its name is random, but the linker sees only what is in it.
     let folder = Partial::new(&cache::folder("runners")?)?;
     let mut command = Command::new(&plan.driver);
@@ -67,7 +73,7 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     ui.detail(format_args!("{command:?}"));
     let result = run(&mut command, &plan.driver)?;
     if !result.status.success() {
-        return Err(linker_failed(plan, &result));
+        return Err(linker_failed(&plan.driver, &result));
     }
     let path = folder.path().join("runner");
     let runner = fs::read(&path).fault_at(&path)?;
@@ -93,10 +99,8 @@ pub(crate) fn command_line(plan: &LinkPlan, ui: &dyn Reporter, output: &str) -> 
     line.push("-Wl,--start-group".into());
     line.extend(plan.archives.iter().map(|archive| archive.path.as_str().into()));
     for library in &plan.libraries {
-        line.push(match plan.mode {
-            LinkMode::Dynamic if !is_libc(library) => prefer_archive(plan, library, ui),
-            _ => format!("-l{library}").into(),
-        });
+        let archive = system_archive(plan, library, ui);
+        line.push(archive.map_or_else(|| format!("-l{library}").into(), OsString::from));
     }
     line.push("-Wl,--end-group".into());
     line
@@ -104,20 +108,21 @@ pub(crate) fn command_line(plan: &LinkPlan, ui: &dyn Reporter, output: &str) -> 
 
 /// A dynamic executable needs the platform's libc alone, so other libraries are linked in where the
 /// system has them as archives.
-fn prefer_archive(plan: &LinkPlan, library: &str, ui: &dyn Reporter) -> OsString {
-    let name = format!("lib{library}.a");
-    let asked = Command::new(&plan.driver).arg(format!("-print-file-name={name}")).output();
-    let found = asked.map(|answer| String::from_utf8_lossy(&answer.stdout).trim().to_owned());
-    match found {
-        Ok(path) if Path::new(&path).is_absolute() => path.into(),
-        _ => {
-            ui.warn(format_args!("{name}: not found: the executable will need lib{library}.so"));
-            format!("-l{library}").into()
-        }
+pub(crate) fn system_archive(plan: &LinkPlan, library: &str, ui: &dyn Reporter) -> Option<PathBuf> {
+    if plan.mode == LinkMode::Static || is_libc(library) {
+        return None;
     }
+    let name = format!("lib{library}.a");
+    let asked = Command::new(&plan.driver).arg(format!("-print-file-name={name}")).output().ok()?;
+    let found = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
+    if found.is_absolute() {
+        return Some(found);
+    }
+    ui.warn(format_args!("{name}: not found: the executable will need lib{library}.so"));
+    None
 }
 
-fn run(command: &mut Command, driver: &str) -> Result<Output> {
+pub(crate) fn run(command: &mut Command, driver: &str) -> Result<Output> {
     command.output().map_err(|error| {
         let fault = Fault::new(driver, format_args!("cannot be run: {error}"));
         match error.kind() {
@@ -130,16 +135,17 @@ fn run(command: &mut Command, driver: &str) -> Result<Output> {
     })
 }
 
-fn linker_failed(plan: &LinkPlan, result: &Output) -> Fault {
+pub(crate) fn linker_failed(driver: &str, result: &Output) -> Fault {
     let text = String::from_utf8_lossy(&result.stderr);
-    let relevant = text.lines().filter(|line| {
-        line.contains("undefined reference")
-            || line.contains("cannot find")
-            || line.contains("error")
-    });
-    let lines: Vec<_> = relevant.take(SHOWN_LINES).map(str::trim).collect();
+    // The driver repeats that its linker has failed.
+    let said = text.lines().map(str::trim).filter(|line| !line.starts_with("collect2:"));
+    let telling = ["undefined", "cannot", "error", "multiple definition", "not found"];
+    let (telling, others): (Vec<_>, Vec<_>) =
+        said.partition(|line| telling.iter().any(|word| line.contains(word)));
+    let lines = if telling.is_empty() { others } else { telling };
+    let lines: Vec<_> = lines.into_iter().take(SHOWN_LINES).collect();
     let what = match lines.as_slice() {
-        [] => format!("{} failed with {}", plan.driver, result.status),
+        [] => format!("{driver} failed with {}", result.status),
         lines => lines.join("; "),
     };
     Fault::new("runner", what).hint("`pyox-link -v` shows the command")
