@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_collect as collect;
 use pyox_fetch::{self as fetch, Spec};
-use pyox_link::{self as link, Link};
+use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
 use pyox_schema::{Distribution, LinkMode, Location};
 use pyox_stage::{Fault, HintExt, Reporter, Result};
@@ -26,6 +26,8 @@ pub struct BuildOptions {
     pub folder: Option<PathBuf>,
     /// The file of the one executable.
     pub output: Option<PathBuf>,
+    /// Something else in place of the one executable, and the folder for it.
+    pub emit: Option<(Emit, PathBuf)>,
     /// Resolve and install projects again.
     pub upgrade: bool,
     /// How many jobs run at once; one for each core without a word.
@@ -47,7 +49,7 @@ pub struct Built {
     pub projects: Vec<(String, u64)>,
 }
 
-/// Builds a project's executables.
+/// Builds a project's executables; where something else is emitted, none.
 ///
 /// Costs a second where runner, wheels and bytecode are cached; the first time pip's and the linker's time.
 ///
@@ -65,8 +67,7 @@ pub fn build(
     let mut built = Vec::new();
     for program in programs {
         let path = options.output.clone().unwrap_or_else(|| folder.join(&program.name));
-        let made = build_one(project, program, &distribution, options, &path, reporter)?;
-        built.push(made);
+        built.extend(build_one(project, program, &distribution, options, &path, reporter)?);
     }
     Ok(built)
 }
@@ -84,9 +85,11 @@ fn chosen<'a>(project: &'a Project, options: &BuildOptions) -> Result<Vec<&'a Pr
     if chosen.is_empty() {
         chosen.extend(&project.programs);
     }
-    if options.output.is_some() && chosen.len() > 1 {
-        let what = format!("expected one program for the one file, got {}", chosen.len());
-        return Err(Fault::new("--output", what).hint("choose one by --program, or use --folder"));
+    let is_one = options.output.is_some() || options.emit.is_some();
+    if is_one && chosen.len() > 1 {
+        let place = if options.output.is_some() { "--output" } else { "--emit" };
+        let what = format!("expected one program, got {}", chosen.len());
+        return Err(Fault::new(place, what).hint("choose one by --program"));
     }
     Ok(chosen)
 }
@@ -116,7 +119,7 @@ fn build_one(
     options: &BuildOptions,
     path: &Path,
     reporter: &dyn Reporter,
-) -> Result<Built> {
+) -> Result<Option<Built>> {
     let settings = &project.settings;
     let within = |paths: &[PathBuf]| paths.iter().map(|path| project.root.join(path)).collect();
     let defaults = collect::Options::default();
@@ -163,13 +166,18 @@ fn build_one(
     let is_alone = !manifest.locations.values().any(|place| *place == Location::Beside);
     let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
     let done = unchanged::Build::new(&manifest, &how, &distribution.python.tag, path)?;
-    if let Some(built) = done.made(path).filter(|_| is_alone) {
+    let is_wanted = is_alone && options.emit.is_none();
+    if let Some(built) = done.made(path).filter(|_| is_wanted) {
         reporter.detail(format_args!("{}: nothing has changed", path.display()));
-        return Ok(built);
+        return Ok(Some(built));
     }
     let blob = pack::pack(&manifest, &packing, reporter)?;
     let linking = link::Options { mode, ..Default::default() };
     let link = Link::new(&blob, &program.name, &linking, reporter)?;
+    if let Some((kind, folder)) = &options.emit {
+        link.emit(*kind, folder, &program.name, reporter)?;
+        return Ok(None);
+    }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).fault_at(folder)?;
     }
@@ -182,5 +190,5 @@ fn build_one(
         projects: link.sizes()?,
     };
     done.note(&built);
-    Ok(built)
+    Ok(Some(built))
 }

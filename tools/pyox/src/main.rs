@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use pyox::{BuildOptions, Built, Project, build, init};
+use pyox::init::{self, Change};
+use pyox::link::Emit;
+use pyox::{BuildOptions, Built, Project, build};
 use pyox_cli::{Answer, Common, Result, output};
 use pyox_schema::LinkMode;
 use pyox_stage::{Fault, HintExt, Reporter, cache, files};
@@ -47,6 +49,21 @@ enum Task {
     Init {
         /// The folder, and the name of the application
         name: PathBuf,
+        /// A Rust program with Python in it
+        #[arg(long)]
+        rust: bool,
+        /// The Python that it is compiled for, as pyox-fetch takes it
+        #[arg(long, value_name = "SPEC", default_value = "host", requires = "rust")]
+        python: String,
+    },
+    /// Prepare a Rust or Python project that is there; it can be done again
+    Add {
+        /// The project's folder
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// The Python that a Rust program is compiled for, as pyox-fetch takes it
+        #[arg(long, value_name = "SPEC", default_value = "host")]
+        python: String,
     },
     /// Remove the executables that `pyox build` has made
     Clean {
@@ -98,6 +115,9 @@ struct BuildArgs {
     /// Write the executables to a folder [default: dist in the project's folder]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Write something else into a folder: `artifacts` for another build system, `staticlib` or `cdylib`
+    #[arg(long, num_args = 2, value_names = ["KIND", "DIR"], conflicts_with_all = ["output", "folder"])]
+    emit: Option<Vec<String>>,
     /// Resolve and install dependencies again
     #[arg(long)]
     upgrade: bool,
@@ -131,15 +151,21 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
             let error = Command::new(&built.path).args(arguments).exec();
             return Err(Fault::at(&built.path, error).into());
         }
-        Task::Init { name } => {
-            let made = init::application(name)?;
+        Task::Init { name, rust, python } => {
+            let changes = if *rust {
+                init::rust_program(name, &python_of(python, reporter)?)?
+            } else {
+                init::application(name)?
+            };
+            let next = if *rust { "cargo run" } else { "pyox run" };
             let name = name.display();
-            let text = format!(
-                "{name}: made {}\nnext: cd {name} && pyox build && ./dist/{}\n",
-                made.join(", "),
-                Path::new(&name.to_string()).file_name().unwrap_or_default().display()
-            );
-            output::text(None, text.as_bytes())?;
+            show_changes(&name.to_string(), &changes, &format!("cd {name} && {next}"))?;
+        }
+        Task::Add { path, python } => {
+            let changes = init::add(path, || python_of(python, reporter))?;
+            let is_rust = path.join("Cargo.toml").is_file();
+            let next = if is_rust { "cargo build" } else { "pyox build" };
+            show_changes(&path.display().to_string(), &changes, next)?;
         }
         Task::Clean { path } => clean(path, reporter)?,
         Task::Doctor => return doctor(reporter),
@@ -170,11 +196,51 @@ impl BuildArgs {
             programs: self.program.clone(),
             folder: self.folder.clone().or(beside),
             output: self.output.clone(),
+            emit: match self.emit.as_deref() {
+                Some([kind, folder]) => Some((kind.parse::<Emit>()?, folder.into())),
+                _ => None,
+            },
             upgrade: self.upgrade,
             jobs: self.jobs,
         };
         Ok(build(&project, &options, reporter)?)
     }
+}
+
+/// What a Rust program has to know of the Python that it is compiled for.
+fn python_of(spec: &str, reporter: &dyn Reporter) -> Result<init::Python, Fault> {
+    let specs = [pyox::fetch::Spec::parse(spec)?];
+    let found = pyox::fetch::fetch(&specs, &pyox::fetch::Options::default(), reporter)?;
+    let (version, tag) = (found.python.version, found.python.tag);
+    Ok(init::Python { spec: spec.to_owned(), version, tag })
+}
+
+fn show_changes(place: &str, changes: &[Change], next: &str) -> Result<()> {
+    let mut text = String::new();
+    let made: Vec<&str> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Made(file) => Some(file.as_str()),
+            _ => None,
+        })
+        .collect();
+    // Writing to a string cannot fail.
+    if changes.is_empty() {
+        let _ = writeln!(text, "{place}: nothing to do");
+    }
+    if !made.is_empty() {
+        let _ = writeln!(text, "{place}: made {}", made.join(", "));
+    }
+    for change in changes {
+        let _ = match change {
+            Change::Made(_) => Ok(()),
+            Change::Renewed(file) => writeln!(text, "{place}: brought {file} up to date"),
+            Change::Added(file, what) => writeln!(text, "{place}: added {what} to {file}"),
+            Change::Asked(file, what) => writeln!(text, "{place}: {file} is yours: add {what}"),
+        };
+    }
+    let _ = writeln!(text, "next: {next}");
+    output::text(None, text.as_bytes())
 }
 
 /// Becomes the program of a stage; gives what went wrong.

@@ -96,7 +96,7 @@ impl Project {
             programs: vec![Program { name: name.clone(), run: Wanted::Script(script.clone()) }],
             name,
             root,
-            requires_python: metadata.requires_python,
+            requires_python: metadata.requires_python.or(settings.requires_python.clone()),
             settings,
             // pyox-collect reads them itself.
             dependencies: Vec::new(),
@@ -162,7 +162,7 @@ impl Project {
         Ok(Self {
             name: metadata.name,
             root,
-            requires_python: metadata.requires_python,
+            requires_python: metadata.requires_python.or(settings.requires_python.clone()),
             settings,
             programs,
             dependencies,
@@ -184,7 +184,7 @@ impl Project {
         Ok(Self {
             name,
             root,
-            requires_python: None,
+            requires_python: settings.requires_python.clone(),
             settings,
             programs,
             dependencies: Vec::new(),

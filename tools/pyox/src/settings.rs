@@ -13,6 +13,8 @@ use serde::Deserialize;
 pub struct Settings {
     /// Distributions, the first that can be had: `host`, `source@3.13` and so on.
     pub python: Vec<String>,
+    /// The Python versions that it runs on, as `>=3.12`; a `pyproject.toml` says it in `[project]`.
+    pub requires_python: Option<String>,
     /// `static` or `dynamic`; by default static where nothing needs a loader.
     pub mode: Option<LinkMode>,
     /// Folders of packages, scripts and wheels to take beside the project.
@@ -48,8 +50,9 @@ pub struct Settings {
 }
 
 /// The keys of [`Settings`].
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "python",
+    "requires-python",
     "mode",
     "apps",
     "paths",
