@@ -106,7 +106,7 @@ lint: | system
 # The run-time crate as each minor version has it.
 lint-abi: | system
 	for tag in $(TAGS); do \
-	    PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$$tag.txt $(CARGO) clippy --package pyembed --all-targets -- --deny warnings || exit 1; \
+	    PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$$tag.txt $(CARGO) clippy --package pyembed --package pyembed-c --package pyembed-runner --all-targets -- --deny warnings || exit 1; \
 	done
 
 # Whether all of it compiles, such as with the oldest Rust that it is for: `make check CARGO='cargo +1.88'`.

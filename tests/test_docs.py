@@ -13,7 +13,7 @@ import pytest
 
 from chain import REPOSITORY, run
 
-PAGES = ("script", "project", "pipeline", "library")
+PAGES = ("script", "project", "rust", "c", "pipeline", "library")
 BLOCK = re.compile(r"^(?:`([\w./]+)`[^\n]*:\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,7 +32,8 @@ def steps(text):
 def test_the_commands_of_a_page(pyox, host, tmp_path, page):
     path = f"{host.python.parent}:{pyox.folder}:{os.environ['PATH']}"
     environment = dict(os.environ) | pyox.environment | {"PATH": path, "PYOX_SOURCE": str(REPOSITORY), "MAKEFLAGS": "", "MAKELEVEL": "0"}
-    environment["CARGO_TARGET_DIR"] = str(REPOSITORY / "target/examples")
+    # What a page begins is compiled in its own folder, and what the repository has is kept.
+    environment["CARGO_TARGET_DIR"] = str(tmp_path / "target" if page == "rust" else REPOSITORY / "target/examples")
     folder, ran = tmp_path, 0
     for name, kind, text in BLOCK.findall((REPOSITORY / f"docs/{page}.md").read_text()):
         if name:

@@ -59,6 +59,31 @@ def test_an_error_leaves_no_interpreter(programs, source, tmp_path):
     assert done.returncode == 2
 
 
+def test_one_goes_on_after_each_step(programs, source, tmp_path):
+    program = programs(source, "--static")
+    write(tmp_path / "script.py", "import sys, plugin\nprint(__name__, __file__, plugin.NAME, sys.path[-1])\n")
+    write(tmp_path / "plugins/plugin.py", "NAME = 'a plugin'\n")
+    steps = ("code x = 1", "code print(x + 1); y = x / 0", "code print(x, 'goes on')", f"file {tmp_path / 'script.py'}")
+    done = run(program, f"+{tmp_path / 'plugins'}", "stay", *steps, "code import sys; sys.exit(7)", "module this", "file /no/such.py", "print('another')", check=False)
+    said = done.stdout.splitlines()
+    assert said[:3] == ["2", "1 goes on", f"__main__ {tmp_path / 'script.py'} a plugin {tmp_path / 'plugins'}"]
+    assert said[-1] == "another"
+    failed = done.stderr.splitlines()
+    assert failed[0] == "ZeroDivisionError: division by zero"
+    assert failed[1:4] == ["Traceback (most recent call last):", '  File "<string>", line 1, in <module>', "ZeroDivisionError: division by zero"]
+    assert "python: exit status 7" in failed and "The Zen of Python, by Tim Peters" in said
+    assert "FileNotFoundError: [Errno 2] No such file or directory: '/no/such.py'" in failed
+
+
+def test_a_session_ends_with_its_input_or_by_exit(programs, source):
+    program = programs(source, "--static")
+    text = "x = 20\nprint(x + 1)\n1 / 0\n"
+    done = run(program, "stay", "code y = 4", "repl", "code print(x, y)", input=text + "print(y)\n")
+    assert (done.stdout.replace(">>> ", "").split(), "ZeroDivisionError" in done.stderr) == (["21", "4", "20", "4"], True)
+    done = run(program, "stay", "repl", "code print('after')", input="exit(3)\n")
+    assert (done.stderr, done.stdout) == ("python: exit status 3\n", ">>> after\n")
+
+
 def test_a_start_that_cpython_cannot_undo_is_told(programs, source):
     done = run(programs(source, "--static"), "stdio_encoding=nosuch", "1", "print('not reached')", check=False)
     first, second = done.stderr.splitlines()
