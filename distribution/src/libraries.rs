@@ -10,6 +10,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use pyox_stage::Compiler;
+
 use crate::sources::digest_of;
 use crate::{Error, Result};
 
@@ -105,7 +107,8 @@ impl Toolchain {
             ("tar", "tar"),
             ("xz", "xz-utils"),
         ] {
-            match output(Command::new(tool).arg("--version")) {
+            let command = if tool == "gcc" { compiler() } else { Command::new(tool) };
+            match output({ command }.arg("--version")) {
                 Some(text) => {
                     let _ =
                         writeln!(versions, "{tool}: {}", text.lines().next().unwrap_or_default());
@@ -147,7 +150,12 @@ impl Toolchain {
         for found in &libraries {
             let _ = writeln!(versions, "{}: {}", found.library.name, digest_of(&found.path)?);
         }
-        let gcc_major = output(Command::new("gcc").arg("-dumpversion")).unwrap_or_default();
+        let arguments: Vec<_> =
+            compiler().get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        if !arguments.is_empty() {
+            let _ = writeln!(versions, "arguments: {}", arguments.join(" "));
+        }
+        let gcc_major = output(compiler().arg("-dumpversion")).unwrap_or_default();
         let gcc_major = gcc_major.trim().split('.').next().unwrap_or_default().to_owned();
         Ok(Self { libraries, versions, gcc_major })
     }
@@ -167,6 +175,15 @@ impl Toolchain {
     }
 }
 
+/// The compiler: gcc, where no variable names another one.
+pub(crate) fn compiler() -> Command {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let found = Compiler::of(&target, "gcc");
+    let mut command = Command::new(found.program);
+    command.args(found.arguments);
+    command
+}
+
 /// The error for missing tools, headers and libraries: what, and of which package.
 fn absent(missing: &[(String, &str)]) -> Error {
     let names: Vec<_> = missing.iter().map(|(name, _)| name.as_str()).collect();
@@ -180,7 +197,7 @@ fn absent(missing: &[(String, &str)]) -> Error {
 /// Where the linker would find a static library.
 fn archive(name: &str) -> Option<PathBuf> {
     // gcc prints the bare name back where it finds nothing.
-    let text = output(Command::new("gcc").arg(format!("-print-file-name=lib{name}.a")))?;
+    let text = output(compiler().arg(format!("-print-file-name=lib{name}.a")))?;
     let path = PathBuf::from(text.trim());
     path.is_absolute().then(|| fs::canonicalize(path).ok()).flatten()
 }
@@ -197,7 +214,7 @@ fn headers_missing() -> Vec<&'static str> {
         let _ = writeln!(source, "#if !__has_include(<{header}>)\nMISSING {index}\n#endif");
     }
     let text = (|| {
-        let mut child = Command::new("gcc")
+        let mut child = compiler()
             .args(["-E", "-P", "-x", "c", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

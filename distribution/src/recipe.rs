@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::UNIX_EPOCH;
 
-use crate::libraries::{Found, LIBRARIES, Version};
+use crate::libraries::{Found, LIBRARIES, Version, compiler};
 use crate::{Error, Event, Result, setup};
 
 /// To be raised with every change that changes an archive's bytes and that [`fingerprint`] does not see.
@@ -192,6 +192,10 @@ impl Build<'_> {
         command.current_dir(&self.tree.root).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
         command.envs(ENVIRONMENT.iter().copied());
+        let compiler = compiler();
+        let words = [compiler.get_program()].into_iter().chain(compiler.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        command.env("CC", words.join(" "));
         command.env("OPT", opt(self.pgo));
         command.env("SOURCE_DATE_EPOCH", self.tree.epoch.to_string());
         command

@@ -3,18 +3,21 @@
 //! - [`Fault`] is an error that a user can act on: place, what is wrong, and a hint.
 //! - [`Reporter`] is where a stage tells what it does while it works; its caller decides what becomes of that.
 //! - [`files`] appear whole or not at all, and a [`Stamp`] tells whether one is as it was.
+//! - [`Compiler`] is the C compiler that variables such as `CC` name.
 //! - [`cache`] is the folder under the user's cache directory, with what survives between runs, and [`Partial`] a
 //!   folder in it that is being filled.
 
 #![deny(missing_docs)]
 
 pub mod cache;
+mod compiler;
 mod fault;
 pub mod files;
 mod partial;
 mod report;
 mod stamp;
 
+pub use compiler::Compiler;
 pub use fault::{Fault, HintExt, position};
 pub use partial::Partial;
 pub use report::{Message, Reporter, Silent, Task};

@@ -7,7 +7,7 @@ use pyox_blob::layout::{ELF_SECTION, FileKind};
 use pyox_schema::{
     Distribution, DistributionRef, Document, FileRef, Library, LinkMode, LinkPlan, Linkage,
 };
-use pyox_stage::{Fault, Result};
+use pyox_stage::{Compiler, Fault, Result};
 
 /// Where the blob's segment begins: behind all that is linked, and near enough for the 32-bit distances
 /// that code of the small model has.
@@ -189,6 +189,9 @@ pub(crate) fn make(
     };
     let brought = link.libraries.iter().filter_map(|library| library.archive.as_ref());
     let of_system = |library: &&Library| library.archive.is_none();
+    let compiler = Compiler::of(&distribution.target, &link.driver);
+    let mut arguments = arguments(mode, &distribution.python.version, &link.arguments);
+    arguments.extend(compiler.arguments);
     Ok(LinkPlan {
         schema: LinkPlan::SCHEMA.to_owned(),
         distribution: DistributionRef {
@@ -199,12 +202,12 @@ pub(crate) fn make(
         mode,
         reason,
         root: "/".into(),
-        driver: link.driver.clone(),
+        driver: compiler.program.to_string_lossy().into_owned(),
         runtime: runtime.clone(),
         libpython: absolute(&link.libpython),
         archives: link.archives.iter().chain(brought).map(absolute).collect(),
         libraries: link.libraries.iter().filter(of_system).map(|l| l.name.clone()).collect(),
-        arguments: arguments(mode, &distribution.python.version, &link.arguments),
+        arguments,
         inittab: distribution
             .extensions
             .iter()
