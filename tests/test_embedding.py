@@ -75,6 +75,25 @@ def test_one_goes_on_after_each_step(programs, source, tmp_path):
     assert "FileNotFoundError: [Errno 2] No such file or directory: '/no/such.py'" in failed
 
 
+def test_another_blob_adds_its_modules(pyox, programs, source, fetched, tmp_path):
+    write(tmp_path / "plugins/plugin/__init__.py", "from . import inner\nimport json, pathlib\nTEXT = pathlib.Path(__file__).with_name('note.txt').read_text()\n")
+    write(tmp_path / "plugins/plugin/inner.py", "import markdown_it\nVALUE = markdown_it.MarkdownIt().render('# x').strip()\n")
+    write(tmp_path / "plugins/plugin/note.txt", "a note")
+    write(tmp_path / "main.py", "import plugin\n")
+    blob = pyox.blob(tmp_path, source, tmp_path / "plugins/plugin", tmp_path / "main.py", "--run-script", tmp_path / "main.py", "--with", "markdown-it-py==3.0.0", name="more")
+    asks = "import plugin, json, sys; print(plugin.TEXT, plugin.inner.VALUE, plugin.__file__, json.__file__)"
+    program = programs(source, "--static")
+    done = run(program, f"+@{blob}", asks, "import plugin", check=False)
+    assert done.stdout == f"a note <h1>x</h1> {blob}/app/plugin/__init__.py {program}/lib/python3.13/json/__init__.py\n"
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'plugin'"
+    other = pyox.blob(tmp_path, fetched("source@3.11"), tmp_path / "main.py", name="other")
+    done = run(program, f"+@{other}", "1", f"+@{tmp_path / 'none'}", "1", check=False)
+    assert done.stderr.splitlines() == [
+        "blob: made for Python 3.11, but this executable holds Python 3.13",
+        f"{tmp_path / 'none'}: No such file or directory (os error 2)",
+    ]
+
+
 def test_a_session_ends_with_its_input_or_by_exit(programs, source):
     program = programs(source, "--static")
     text = "x = 20\nprint(x + 1)\n1 / 0\n"

@@ -1,7 +1,7 @@
 //! Runs one Python interpreter after the other in one process, each ended before the next one starts.
 //!
 //! Every argument is a step: code that an interpreter runs, `@FILE` for a blob that the following ones have, `NAME=VALUE`
-//! for a setting of the next one, `+FOLDER` for a folder in its `sys.path`, `drop` for one that is started and dropped, and
+//! for a setting of the next one, `+FOLDER` for a folder in its `sys.path`, `+@FILE` for a further blob, `drop` for one that is started and dropped, and
 //! `two` for one that is started while another is there. `stay` starts one that the following steps `code SOURCE`,
 //! `module NAME`, `file PATH` and `repl` go on with. What fails is said on stderr, and the next step follows. The exit status
 //! is that of the last step.
@@ -98,8 +98,12 @@ impl Steps {
             Some(file) => PythonConfig::from_file(file),
             None => PythonConfig::embedded(),
         };
-        let folders = self.folders.drain(..);
-        let config = config.map(|config| folders.fold(config, PythonConfig::search_path));
+        let config = self.folders.drain(..).try_fold(config?, |config, folder| {
+            match folder.strip_prefix('@') {
+                Some(file) => config.search_blob(file),
+                None => Ok(config.search_path(folder)),
+            }
+        });
         let settings = self.settings.drain(..);
         Ok(settings.fold(config?.argv([self.program.clone()]), |config, (name, value)| {
             let value = value.parse().map_or(Value::Text(value), Value::Integer);

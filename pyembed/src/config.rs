@@ -40,6 +40,8 @@ pub struct PythonConfig {
     pub(crate) executable: PathBuf,
     /// Folders that follow the packed ones in `sys.path`.
     pub(crate) search_path: Vec<PathBuf>,
+    /// Further blobs, each with the path of its file.
+    pub(crate) more: Vec<(Blob<'static>, PathBuf)>,
     /// Modules that are part of the program.
     pub(crate) builtin: Vec<(&'static CStr, BuiltinInit)>,
     /// What this process is; settled when it starts.
@@ -88,6 +90,7 @@ impl PythonConfig {
             argv: std::env::args_os().collect(),
             executable: ffi::executable(),
             search_path: Vec::new(),
+            more: Vec::new(),
             builtin: Vec::new(),
             role: Role::Application,
         })
@@ -119,6 +122,29 @@ impl PythonConfig {
     pub fn search_path(mut self, folder: impl Into<PathBuf>) -> Self {
         self.search_path.push(folder.into());
         self
+    }
+
+    /// Adds the Python modules of another blob, whose file is mapped into memory: its application and its projects come
+    /// behind those of the first blob, as folders below its path that `sys.path` has. They are compiled when they are
+    /// imported, so the blob must have sources. What it has of native code is not loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] where it cannot be mapped, [`Error::Blob`] where it holds no blob, and [`Error::Python`] for a blob of
+    /// another Python.
+    pub fn search_blob(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let error = |error| Error::File { path: path.as_ref().into(), error };
+        let path = std::path::absolute(path.as_ref()).map_err(error)?;
+        let blob = Blob::open(ffi::map(&path).map_err(error)?)?;
+        let (expected, found) = (self.record.python, blob.config()?.python);
+        if expected != found {
+            let name = |(major, minor)| format!("Python {major}.{minor}");
+            return Err(Error::Python { expected: name(found), found: name(expected) });
+        }
+        let tree = Tree::of(found);
+        self.search_path.extend([path.join(tree.application), path.join(tree.projects)]);
+        self.more.push((blob, path));
+        Ok(self)
     }
 
     /// Adds a module that is part of this program, such as one of `PyO3`. It is found before all packed ones, and `name` has

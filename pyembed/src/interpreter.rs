@@ -28,6 +28,9 @@ impl MainPythonInterpreter {
         let place = ffi::Place::take().ok_or(Error::Occupied)?;
         check_version(&config)?;
         files::mount(config.blob, &config.executable);
+        for (blob, path) in &config.more {
+            files::mount(*blob, path);
+        }
         ffi::offer_python();
         config.role = role::settle(&mut config);
         for (name, init) in &config.builtin {
