@@ -209,6 +209,20 @@ def dynamic_probe(probes, source):
     return probes(source, "--dynamic")
 
 
+# --- The driver -----------------------------------------------------------------
+
+
+@pytest.fixture
+def driver(pyox, tmp_path, host):
+    """Runs `pyox` in a folder of its own, with a Python that can be embedded first on PATH."""
+
+    def drive(*arguments, cwd=tmp_path, **options):
+        path = f"{host.python.parent}:{pyox.folder}:{os.environ['PATH']}"
+        return run(pyox.folder / "pyox", *arguments, cwd=cwd, env=pyox.environment | {"PATH": path}, timeout=300, **options)
+
+    return drive
+
+
 # --- The platform -----------------------------------------------------------------
 
 

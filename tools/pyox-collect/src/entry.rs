@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use pyox_schema::{ResourceKind, Run};
+use pyox_schema::{Origin, Resource, ResourceKind, Run};
 use pyox_stage::{Fault, Result};
 
 use crate::application::App;
-use crate::candidate::{Candidate, is_dotted_name};
+use crate::candidate::{is_dotted_name, is_importable};
+use crate::multicall;
 use crate::wheel::{Installed, Script};
 
 /// What the executable is to run.
@@ -29,44 +30,78 @@ pub enum Wanted {
     Code(String),
     /// A function, as `module:function`, or a console script by its name.
     EntryPoint(String),
+    /// One of several, by the name that the executable is called by.
+    OneOf(BTreeMap<String, Wanted>),
 }
+
+impl Wanted {
+    /// The path, if it is a script.
+    #[must_use]
+    pub fn script(&self) -> Option<&Path> {
+        if let Self::Script(path) = self { Some(path) } else { None }
+    }
+}
+
+/// The importable resources by their names.
+type Names<'a> = BTreeMap<&'a str, &'a Resource>;
 
 /// What is there to choose from.
 pub(crate) struct Choice<'a> {
-    /// The options.
-    pub(crate) wanted: Wanted,
     /// The APPs, the first of which decides where the options say nothing.
     pub(crate) apps: &'a [App],
     /// The resources.
-    pub(crate) candidates: &'a [Candidate],
+    pub(crate) resources: &'a [Resource],
     /// The installed projects.
     pub(crate) installed: &'a [Installed],
 }
 
 impl Choice<'_> {
     /// Decides.
-    pub(crate) fn decide(&self) -> Result<Run> {
-        let names: BTreeMap<&str, &Candidate> = self
-            .candidates
+    pub(crate) fn decide(&self, wanted: &Wanted) -> Result<Run> {
+        let names: Names = self
+            .resources
             .iter()
-            .filter(|candidate| candidate.is_importable())
-            .map(|candidate| (candidate.resource.name.as_str(), candidate))
+            .filter(|resource| is_importable(resource.kind))
+            .map(|resource| (resource.name.as_str(), resource))
             .collect();
-        match &self.wanted {
+        self.decide_of(&names, wanted)
+    }
+
+    fn decide_of(&self, names: &Names, wanted: &Wanted) -> Result<Run> {
+        match wanted {
             Wanted::Repl => Ok(Run::Repl),
             Wanted::Code(code) => Ok(Run::Code { code: code.clone() }),
             Wanted::Script(_) => Ok(Run::Script),
             Wanted::Module(name) => {
                 let place = format!("--run-module {name}");
-                runnable(&names, name).map_err(|what| Fault::new(place, what))?;
+                runnable(names, name).map_err(|what| Fault::new(place, what))?;
                 Ok(Run::Module { module: name.clone() })
             }
-            Wanted::EntryPoint(text) => self.entry_point(&names, text),
-            Wanted::Default => self.default(&names),
+            Wanted::EntryPoint(text) => self.entry_point(names, text),
+            Wanted::Default => self.default(names),
+            Wanted::OneOf(programs) => {
+                let one = |(name, wanted): (&String, &Wanted)| match wanted.script() {
+                    Some(script) => Ok((name.clone(), self.module_of(script)?)),
+                    None => Ok((name.clone(), self.decide_of(names, wanted)?)),
+                };
+                let programs = programs.iter().map(one).collect::<Result<_>>()?;
+                Ok(Run::Code { code: multicall::code(&programs)? })
+            }
         }
     }
 
-    fn entry_point(&self, names: &BTreeMap<&str, &Candidate>, text: &str) -> Result<Run> {
+    /// The module that a script is taken as.
+    fn module_of(&self, script: &Path) -> Result<Run> {
+        let is_it = |resource: &&Resource| {
+            is_importable(resource.kind)
+                && resource.payload.as_ref().is_some_and(|payload| payload.path == script)
+        };
+        let module = self.resources.iter().find(is_it);
+        let module = module.ok_or_else(|| Fault::at(script, "it was not collected"))?;
+        Ok(Run::Module { module: module.name.clone() })
+    }
+
+    fn entry_point(&self, names: &Names, text: &str) -> Result<Run> {
         let place = format!("--entry-point {text}");
         let script = self.scripts().find(|(_, script)| script.name == text);
         let (module, function) = match (text.split_once(':'), script) {
@@ -88,7 +123,7 @@ impl Choice<'_> {
         Ok(Run::EntryPoint { module: module.to_owned(), function: function.to_owned() })
     }
 
-    fn default(&self, names: &BTreeMap<&str, &Candidate>) -> Result<Run> {
+    fn default(&self, names: &Names) -> Result<Run> {
         let requested: Vec<&Installed> = self.installed.iter().filter(|i| i.requested).collect();
         match (self.apps.first(), requested.as_slice()) {
             (Some(App::Script(_)), _) => return Ok(Run::Script),
@@ -109,13 +144,13 @@ impl Choice<'_> {
         for (_, script) in self.scripts().filter(|(installed, _)| installed.requested) {
             ways.push(format!("--entry-point {}", script.name));
         }
-        let packages = self.candidates.iter().filter(|c| {
-            c.resource.name.ends_with(".__main__")
-                && c.resource.kind == ResourceKind::Module
-                && c.layer != crate::candidate::Layer::Stdlib
+        let packages = self.resources.iter().filter(|resource| {
+            resource.name.ends_with(".__main__")
+                && resource.kind == ResourceKind::Module
+                && resource.origin != Origin::StandardLibrary
         });
         for module in packages {
-            let package = module.resource.name.trim_end_matches(".__main__");
+            let package = module.name.trim_end_matches(".__main__");
             ways.push(format!("--run-module {package}"));
         }
         ways.truncate(8);
@@ -143,16 +178,16 @@ fn only_script(installed: &Installed) -> Option<&Script> {
 }
 
 /// Whether `python -m NAME` would run something.
-fn runnable(names: &BTreeMap<&str, &Candidate>, name: &str) -> Result<(), String> {
+fn runnable(names: &Names, name: &str) -> Result<(), String> {
     if !is_dotted_name(name) {
         return Err(format!("expected a module's name, but `{name}` is none"));
     }
-    let Some(candidate) = names.get(name) else {
+    let Some(resource) = names.get(name) else {
         return Err("expected a module that is taken, found none of that name".to_owned());
     };
-    let package = match candidate.resource.kind {
+    let package = match resource.kind {
         ResourceKind::Package | ResourceKind::NamespacePackage => true,
-        _ => candidate.resource.package,
+        _ => resource.package,
     };
     if package && !names.contains_key(format!("{name}.__main__").as_str()) {
         return Err(format!("expected a module, but `{name}` is a package without `__main__`"));
@@ -161,21 +196,17 @@ fn runnable(names: &BTreeMap<&str, &Candidate>, name: &str) -> Result<(), String
 }
 
 /// Whether a module is there and can have that function.
-fn check_function(
-    names: &BTreeMap<&str, &Candidate>,
-    module: &str,
-    function: &str,
-) -> Result<(), String> {
+fn check_function(names: &Names, module: &str, function: &str) -> Result<(), String> {
     if !is_dotted_name(module) || !is_dotted_name(function) {
         return Err(format!("expected MODULE:FUNCTION, got `{module}:{function}`"));
     }
-    let Some(candidate) = names.get(module) else {
+    let Some(resource) = names.get(module) else {
         return Err(format!("expected a module that is taken, found no `{module}`"));
     };
-    if !matches!(candidate.resource.kind, ResourceKind::Module | ResourceKind::Package) {
+    if !matches!(resource.kind, ResourceKind::Module | ResourceKind::Package) {
         return Ok(());
     }
-    let source = candidate.path.as_deref().and_then(|path| fs::read(path).ok());
+    let source = resource.payload.as_ref().and_then(|payload| fs::read(&payload.path).ok());
     let Some(source) = source.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) else {
         return Ok(());
     };

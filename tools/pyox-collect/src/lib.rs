@@ -17,6 +17,7 @@ pub mod inline;
 mod known;
 mod libraries;
 pub mod locations;
+mod multicall;
 mod path_order;
 mod payloads;
 mod place;
@@ -36,7 +37,7 @@ use std::thread::available_parallelism;
 
 use pyox_schema::{
     Bytecode, Distribution, DistributionRef, Document, Location, Manifest, Payload, Project,
-    Resource, Value,
+    Resource, Run, Value,
 };
 use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
 
@@ -47,6 +48,7 @@ use exclusions::Exclusions;
 use known::Facts;
 use payloads::Reader;
 use projects::Request;
+use wheel::Installed;
 
 pub use depfile::depfile;
 pub use entry::Wanted;
@@ -143,6 +145,57 @@ pub fn collect(
     options: &Options,
     reporter: &dyn Reporter,
 ) -> Result<Manifest> {
+    Collection::new(distribution, options, reporter)?.into_manifest(&options.run)
+}
+
+/// What was collected: the manifests of all programs that differ in nothing but what they run.
+#[derive(Debug)]
+pub struct Collection {
+    /// All but what it runs.
+    manifest: Manifest,
+    apps: Vec<App>,
+    installed: Vec<Installed>,
+}
+
+impl Collection {
+    /// Collects. Of what `options` say that runs, the script counts and what would need parts of the standard library.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect`].
+    pub fn new(
+        distribution: &Distribution,
+        options: &Options,
+        reporter: &dyn Reporter,
+    ) -> Result<Self> {
+        find(distribution, options, reporter)
+    }
+
+    /// The manifest of a program.
+    ///
+    /// # Errors
+    ///
+    /// For a name that nothing has, and where there is not one thing to run.
+    pub fn manifest(&self, run: &Wanted) -> Result<Manifest> {
+        Ok(Manifest { run: self.decide(run)?, ..self.manifest.clone() })
+    }
+
+    /// The same, without a copy of all that is in it.
+    fn into_manifest(self, run: &Wanted) -> Result<Manifest> {
+        Ok(Manifest { run: self.decide(run)?, ..self.manifest })
+    }
+
+    fn decide(&self, run: &Wanted) -> Result<Run> {
+        let Self { manifest, apps, installed } = self;
+        Choice { apps, resources: &manifest.resources, installed }.decide(run)
+    }
+}
+
+fn find(
+    distribution: &Distribution,
+    options: &Options,
+    reporter: &dyn Reporter,
+) -> Result<Collection> {
     let (apps, main) = apps(options)?;
     let script = main.and_then(|number| apps[number].path_of_script());
     let metadata = script.map(Metadata::of_script).transpose()?.flatten().unwrap_or_default();
@@ -205,10 +258,6 @@ pub fn collect(
     reader.save()?;
     exclusions.check_excludes()?;
 
-    let wanted = options.run.clone();
-    let choice =
-        Choice { wanted, apps: &apps, candidates: &found.candidates, installed: &installed };
-    let run = choice.decide()?;
     let spoken: Vec<String> = options.locations.keys().cloned().collect();
     let locations = locations::decide(options.locations.clone(), &found.candidates, reporter)?;
     let spoken = |module: &str| {
@@ -217,14 +266,14 @@ pub fn collect(
     };
     suspects::report(&found.candidates, &reads, spoken, reporter);
 
-    Ok(Manifest {
+    let manifest = Manifest {
         schema: Manifest::SCHEMA.to_owned(),
         distribution: DistributionRef {
             sha256,
             version: distribution.python.version.clone(),
             target: distribution.target.clone(),
         },
-        run,
+        run: Run::Repl,
         preconfig: options.preconfig.clone(),
         config: options.config.clone(),
         interpreter: options.interpreter,
@@ -237,7 +286,8 @@ pub fn collect(
             found.excluded.dedup();
             found.excluded
         },
-    })
+    };
+    Ok(Collection { manifest, apps, installed })
 }
 
 /// Refuses a Python on which the script does not run.
@@ -275,6 +325,16 @@ fn apps(options: &Options) -> Result<(Vec<App>, Option<usize>)> {
             apps.len() - 1
         });
         return Ok((apps, Some(number)));
+    }
+    if let Wanted::OneOf(programs) = &options.run {
+        // Each is a module; the code that chooses runs it as `__main__`.
+        for script in programs.values().filter_map(Wanted::script) {
+            let script = App::script(script)?;
+            if !apps.contains(&script) {
+                apps.push(script);
+            }
+        }
+        return Ok((apps, None));
     }
     let says_nothing = matches!(options.run, Wanted::Default);
     let first_is_script = matches!(apps.first(), Some(App::Script(_)));

@@ -33,20 +33,7 @@ pub(crate) fn leave_out(
     wanted: &Wanted,
 ) {
     let is_imported = reads.iter().flatten().any(|facts| facts.tkinter == Some(true));
-    let runs_it = match wanted {
-        Wanted::Code(text) | Wanted::Module(text) | Wanted::EntryPoint(text) => {
-            is_named_in(text.as_bytes()) || text.starts_with("turtle")
-        }
-        // Whoever types may import anything.
-        Wanted::Repl => true,
-        Wanted::Default => {
-            let is_own = |candidate: &Candidate| {
-                matches!(candidate.layer, Layer::Application(_) | Layer::Projects)
-            };
-            !found.candidates.iter().any(is_own)
-        }
-        Wanted::Script(_) => false,
-    };
+    let runs_it = runs_it(found, wanted);
     // IDLE and the demonstrations stand on it as well.
     let is_included =
         MODULES.iter().chain(&["idlelib", "turtledemo"]).any(|name| exclusions.includes(name));
@@ -77,6 +64,25 @@ pub(crate) fn leave_out(
         }
     }
     found.candidates.retain(|candidate| !is_part(candidate));
+}
+
+/// Whether what runs is it, or may want it.
+fn runs_it(found: &Found, wanted: &Wanted) -> bool {
+    match wanted {
+        Wanted::Code(text) | Wanted::Module(text) | Wanted::EntryPoint(text) => {
+            is_named_in(text.as_bytes()) || text.starts_with("turtle")
+        }
+        // Whoever types may import anything.
+        Wanted::Repl => true,
+        Wanted::Default => {
+            let is_own = |candidate: &Candidate| {
+                matches!(candidate.layer, Layer::Application(_) | Layer::Projects)
+            };
+            !found.candidates.iter().any(is_own)
+        }
+        Wanted::Script(_) => false,
+        Wanted::OneOf(programs) => programs.values().any(|program| runs_it(found, program)),
+    }
 }
 
 #[cfg(test)]

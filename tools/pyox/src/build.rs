@@ -1,17 +1,18 @@
 //! From a project to its executables.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use pyox_collect as collect;
+use pyox_collect::{self as collect, Collection, Wanted};
 use pyox_fetch::{self as fetch, Spec};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
-use pyox_schema::{Distribution, LinkMode, Location};
+use pyox_schema::{Distribution, LinkMode, Location, Manifest};
 use pyox_stage::{Fault, HintExt, Reporter, Result};
 
 use crate::{Program, Project};
-use crate::{siblings, unchanged};
+use crate::{links, siblings, unchanged};
 
 /// What a caller wants otherwise than the project says.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,8 @@ pub struct BuildOptions {
     pub output: Option<PathBuf>,
     /// Something else in place of the one executable, and the folder for it.
     pub emit: Option<(Emit, PathBuf)>,
+    /// One executable for all programs, which answers by the name that it is called by.
+    pub multicall: bool,
     /// Resolve and install projects again.
     pub upgrade: bool,
     /// How many jobs run at once; one for each core without a word.
@@ -39,6 +42,8 @@ pub struct BuildOptions {
 pub struct Built {
     /// Where it is.
     pub path: PathBuf,
+    /// The programs that it is, where it is several.
+    pub programs: Vec<String>,
     /// How long it is, in bytes.
     pub size: u64,
     /// Whether it needs the platform's loader and C library.
@@ -62,12 +67,56 @@ pub fn build(
     reporter: &dyn Reporter,
 ) -> Result<Vec<Built>> {
     let programs = chosen(project, options)?;
+    let is_one = programs.len() > 1 && (options.multicall || project.settings.multicall);
+    if programs.len() > 1 && !is_one && (options.output.is_some() || options.emit.is_some()) {
+        let place = if options.output.is_some() { "--output" } else { "--emit" };
+        let what = format!("expected one program, got {}", programs.len());
+        return Err(Fault::new(place, what).hint("choose one by --program, or use --multicall"));
+    }
     let distribution = distribution(project, options, reporter)?;
     let folder = options.folder.clone().unwrap_or_else(|| project.root.join("dist"));
+    let collecting = Collecting { project, options, distribution: &distribution, reporter };
+    let path_of = |name: &str| options.output.clone().unwrap_or_else(|| folder.join(name));
+    let one_of = |programs: &[&Program]| {
+        programs.iter().map(|program| (program.name.clone(), program.run.clone())).collect()
+    };
+    if is_one {
+        let by_name: BTreeMap<String, Wanted> = one_of(&programs);
+        let names: Vec<String> = by_name.keys().cloned().collect();
+        let run = Wanted::OneOf(by_name);
+        let manifest = collecting.collect(&run)?.manifest(&run)?;
+        let target = Target {
+            path: path_of(&project.name),
+            name: &project.name,
+            // Names are of use beside each other; a file that was asked for is the one that is made.
+            links: match options.output {
+                Some(_) => Vec::new(),
+                None => names.iter().map(|name| folder.join(name)).collect(),
+            },
+            programs: names,
+        };
+        return Ok(collecting.make(&manifest, &target)?.into_iter().collect());
+    }
+    // Programs that are no scripts differ in nothing but what they run.
+    let is_alike = |program: &&Program| !matches!(program.run, Wanted::Script(_));
+    let alike: Vec<&Program> = programs.iter().copied().filter(is_alike).collect();
+    let common = match alike.as_slice() {
+        [] | [_] => None,
+        several => Some(collecting.collect(&Wanted::OneOf(one_of(several)))?),
+    };
     let mut built = Vec::new();
     for program in programs {
-        let path = options.output.clone().unwrap_or_else(|| folder.join(&program.name));
-        built.extend(build_one(project, program, &distribution, options, &path, reporter)?);
+        let manifest = match common.as_ref().filter(|_| is_alike(&program)) {
+            Some(common) => common.manifest(&program.run)?,
+            None => collecting.collect(&program.run)?.manifest(&program.run)?,
+        };
+        let target = Target {
+            path: path_of(&program.name),
+            name: &program.name,
+            links: Vec::new(),
+            programs: Vec::new(),
+        };
+        built.extend(collecting.make(&manifest, &target)?);
     }
     Ok(built)
 }
@@ -84,12 +133,6 @@ fn chosen<'a>(project: &'a Project, options: &BuildOptions) -> Result<Vec<&'a Pr
     }
     if chosen.is_empty() {
         chosen.extend(&project.programs);
-    }
-    let is_one = options.output.is_some() || options.emit.is_some();
-    if is_one && chosen.len() > 1 {
-        let place = if options.output.is_some() { "--output" } else { "--emit" };
-        let what = format!("expected one program, got {}", chosen.len());
-        return Err(Fault::new(place, what).hint("choose one by --program"));
     }
     Ok(chosen)
 }
@@ -112,83 +155,115 @@ fn distribution(
     fetch::fetch(&specs, &fetch, reporter)
 }
 
-fn build_one(
-    project: &Project,
-    program: &Program,
-    distribution: &Distribution,
-    options: &BuildOptions,
-    path: &Path,
-    reporter: &dyn Reporter,
-) -> Result<Option<Built>> {
-    let settings = &project.settings;
-    let within = |paths: &[PathBuf]| paths.iter().map(|path| project.root.join(path)).collect();
-    let defaults = collect::Options::default();
-    let mut collected = collect::Options {
-        apps: within(&settings.apps),
-        paths: within(&settings.paths),
-        requirements: within(&settings.requirements),
-        locked: project.locked.clone(),
-        with: project.dependencies.iter().chain(&settings.with).cloned().collect(),
-        projects: project.folders.clone(),
-        upgrade: options.upgrade,
-        indexes: project.indexes.clone(),
-        run: program.run.clone(),
-        include: settings.include.clone(),
-        exclude: settings.exclude.clone(),
-        config: settings.config.clone(),
-        preconfig: settings.preconfig.clone(),
-        optimize: settings.optimize,
-        sources: settings.sources.unwrap_or(true),
-        interpreter: settings.interpreter,
-        locations: settings.location.clone(),
-        jobs: options.jobs.unwrap_or(defaults.jobs),
-    };
-    if let collect::Wanted::Script(script) = &program.run {
-        let found = siblings::find(script, distribution)?;
-        // What the project names itself is there already.
-        let new: Vec<_> = found.into_iter().filter(|path| !collected.apps.contains(path)).collect();
-        if !new.is_empty() {
-            let names = new.iter().filter_map(|path| path.file_name()?.to_str());
-            let names = names.collect::<Vec<_>>().join(", ");
-            reporter.note(format_args!("taken from beside the script: {names}"));
+/// What all executables of a build have in common.
+struct Collecting<'a> {
+    project: &'a Project,
+    options: &'a BuildOptions,
+    distribution: &'a Distribution,
+    reporter: &'a dyn Reporter,
+}
+
+/// An executable to make.
+struct Target<'a> {
+    path: PathBuf,
+    /// What the link plan calls it.
+    name: &'a str,
+    /// Further names of the file.
+    links: Vec<PathBuf>,
+    /// The programs that it is, where it is several.
+    programs: Vec<String>,
+}
+
+impl Collecting<'_> {
+    fn collect(&self, run: &Wanted) -> Result<Collection> {
+        let (project, settings) = (self.project, &self.project.settings);
+        let within = |paths: &[PathBuf]| paths.iter().map(|path| project.root.join(path)).collect();
+        let mut apps: Vec<PathBuf> = within(&settings.apps);
+        let scripts: Vec<&Path> = match run {
+            Wanted::Script(script) => vec![script],
+            Wanted::OneOf(programs) => programs.values().filter_map(Wanted::script).collect(),
+            _ => Vec::new(),
+        };
+        for script in scripts {
+            let found = siblings::find(script, self.distribution)?;
+            // What the project names itself is there already.
+            let new: Vec<_> = found.into_iter().filter(|path| !apps.contains(path)).collect();
+            if !new.is_empty() {
+                let names = new.iter().filter_map(|path| path.file_name()?.to_str());
+                let names = names.collect::<Vec<_>>().join(", ");
+                self.reporter.note(format_args!("taken from beside the script: {names}"));
+            }
+            apps.extend(new);
         }
-        collected.apps.extend(new);
+        let options = collect::Options {
+            apps,
+            paths: within(&settings.paths),
+            requirements: within(&settings.requirements),
+            locked: project.locked.clone(),
+            with: project.dependencies.iter().chain(&settings.with).cloned().collect(),
+            projects: project.folders.clone(),
+            upgrade: self.options.upgrade,
+            indexes: project.indexes.clone(),
+            run: run.clone(),
+            include: settings.include.clone(),
+            exclude: settings.exclude.clone(),
+            config: settings.config.clone(),
+            preconfig: settings.preconfig.clone(),
+            optimize: settings.optimize,
+            sources: settings.sources.unwrap_or(true),
+            interpreter: settings.interpreter,
+            locations: settings.location.clone(),
+            jobs: self.jobs(),
+        };
+        Collection::new(self.distribution, &options, self.reporter)
     }
-    let manifest = collect::collect(distribution, &collected, reporter)?;
-    let packing = pack::Options {
-        jobs: collected.jobs,
-        compress: settings.compress.unwrap_or(true),
-        compress_native: settings.compress_native,
-        ..pack::Options::default()
-    };
-    let mode = options.mode.or(settings.mode);
-    // Where files lie beside an executable, they are looked at each time.
-    let is_alone = !manifest.locations.values().any(|place| *place == Location::Beside);
-    let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
-    let done = unchanged::Build::new(&manifest, &how, &distribution.python.tag, path)?;
-    let is_wanted = is_alone && options.emit.is_none();
-    if let Some(built) = done.made(path).filter(|_| is_wanted) {
-        reporter.detail(format_args!("{}: nothing has changed", path.display()));
-        return Ok(Some(built));
+
+    fn jobs(&self) -> NonZero<usize> {
+        self.options.jobs.unwrap_or(collect::Options::default().jobs)
     }
-    let blob = pack::pack(&manifest, &packing, reporter)?;
-    let linking = link::Options { mode, ..Default::default() };
-    let link = Link::new(&blob, &program.name, &linking, reporter)?;
-    if let Some((kind, folder)) = &options.emit {
-        link.emit(*kind, folder, &program.name, reporter)?;
-        return Ok(None);
+
+    /// Makes an executable; nothing is built where something else is emitted in its place.
+    fn make(&self, manifest: &Manifest, target: &Target) -> Result<Option<Built>> {
+        let (settings, reporter, path) = (&self.project.settings, self.reporter, &target.path);
+        let packing = pack::Options {
+            jobs: self.jobs(),
+            compress: settings.compress.unwrap_or(true),
+            compress_native: settings.compress_native,
+            ..pack::Options::default()
+        };
+        let mode = self.options.mode.or(settings.mode);
+        // Where files lie beside an executable, they are looked at each time.
+        let is_alone = !manifest.locations.values().any(|place| *place == Location::Beside);
+        let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
+        let python = &self.distribution.python;
+        let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;
+        let is_wanted = is_alone && self.options.emit.is_none();
+        if let Some(built) = done.made(path).filter(|_| is_wanted) {
+            reporter.detail(format_args!("{}: nothing has changed", path.display()));
+            // A further name that had come or gone would be a change of the file.
+            return Ok(Some(Built { programs: target.programs.clone(), ..built }));
+        }
+        let blob = pack::pack(manifest, &packing, reporter)?;
+        let linking = link::Options { mode, ..Default::default() };
+        let link = Link::new(&blob, target.name, &linking, reporter)?;
+        if let Some((kind, folder)) = &self.options.emit {
+            link.emit(*kind, folder, target.name, reporter)?;
+            return Ok(None);
+        }
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).fault_at(folder)?;
+        }
+        link.executable(path, reporter)?;
+        links::make(path, &target.links)?;
+        let built = Built {
+            path: path.clone(),
+            programs: target.programs.clone(),
+            size: std::fs::metadata(path).fault_at(path)?.len(),
+            mode: link.plan().mode,
+            python: python.version.clone(),
+            projects: link.sizes()?,
+        };
+        done.note(&built);
+        Ok(Some(built))
     }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).fault_at(folder)?;
-    }
-    link.executable(path, reporter)?;
-    let built = Built {
-        path: path.to_owned(),
-        size: std::fs::metadata(path).fault_at(path)?.len(),
-        mode: link.plan().mode,
-        python: distribution.python.version.clone(),
-        projects: link.sizes()?,
-    };
-    done.note(&built);
-    Ok(Some(built))
 }

@@ -31,6 +31,7 @@
 
 mod build;
 pub mod init;
+mod links;
 mod lock;
 mod project;
 mod pyproject;

@@ -103,6 +103,9 @@ struct BuildArgs {
     /// Make only the program of that name
     #[arg(long, value_name = "NAME")]
     program: Vec<String>,
+    /// Make one executable of all programs, which answers by the name that it is called by
+    #[arg(long)]
+    multicall: bool,
     /// Take an extra of the project too
     #[arg(long, value_name = "NAME")]
     extra: Vec<String>,
@@ -200,6 +203,7 @@ impl BuildArgs {
                 Some([kind, folder]) => Some((kind.parse::<Emit>()?, folder.into())),
                 _ => None,
             },
+            multicall: self.multicall,
             upgrade: self.upgrade,
             jobs: self.jobs,
         };
@@ -263,8 +267,10 @@ fn stage(words: &[OsString]) -> Fault {
 fn clean(path: &Path, reporter: &dyn Reporter) -> Result<()> {
     let project = Project::open(path, reporter)?;
     let folder = if path.is_dir() { project.root.join("dist") } else { PathBuf::from("dist") };
-    for program in &project.programs {
-        let file = folder.join(&program.name);
+    let programs = project.programs.iter().map(|program| &program.name);
+    // One that is several programs has the project's name.
+    for name in programs.chain([&project.name]) {
+        let file = folder.join(name);
         // Nothing else that bears the name is touched.
         if pyox::link::is_executable(&file) {
             std::fs::remove_file(&file).fault_at(&file)?;

@@ -45,6 +45,8 @@ pub struct Settings {
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
     pub compress_native: bool,
+    /// Whether several programs become one executable.
+    pub multicall: bool,
     /// Further executables, each with what it runs: a function as `module:function`, a module, or a script's path.
     pub programs: BTreeMap<String, String>,
 }
@@ -68,6 +70,7 @@ const KEYS: [&str; 18] = [
     "location",
     "compress",
     "compress-native",
+    "multicall",
     "programs",
 ];
 

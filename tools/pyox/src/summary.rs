@@ -33,6 +33,9 @@ pub fn summary(built: &Built) -> Result<String> {
     let largest = largest.map(|(name, bytes)| format!("{name} {}", size(*bytes)));
     // Writing to a string cannot fail.
     let _ = writeln!(text, "  largest  {}", largest.collect::<Vec<_>>().join(", "));
+    if !built.programs.is_empty() {
+        let _ = writeln!(text, "  programs {}", built.programs.join(", "));
+    }
     let _ =
         write!(text, "  run it   {}", if path.contains('/') { path } else { format!("./{path}") });
     Ok(text)

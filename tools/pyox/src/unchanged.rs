@@ -47,6 +47,7 @@ impl Build {
         let is_there = record.from == self.from && Stamp::of(&self.path).ok()? == record.executable;
         is_there.then(|| Built {
             path: shown.to_owned(),
+            programs: Vec::new(),
             size: record.executable.len(),
             mode: record.mode,
             python: record.python,
