@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
 import stat
-import sys
 
 import pytest
 
@@ -201,72 +199,6 @@ def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
     write(project / "pyproject.toml", pyproject.format(version='dynamic = ["version"]'))
     assert build("8") == ("8 2 8", before + 1)
     assert build("9") == ("9 2 9", before + 2)
-
-
-LOCKED = """
-    [project]
-    name = "locked"
-    version = "1"
-    description = "Locked"
-    requires-python = ">=3.11"
-    dependencies = ["click<8.2", "requests[socks]; sys_platform == 'linux'", "colorama; sys_platform == 'win32'"]
-    [project.optional-dependencies]
-    pretty = ["rich"]
-    [dependency-groups]
-    dev = ["iniconfig"]
-    [project.scripts]
-    locked = "locked:main"
-    [build-system]
-    requires = ["flit_core>=3.12"]
-    build-backend = "flit_core.buildapi"
-    """
-
-
-@pytest.fixture
-def locked(tmp_path):
-    """A project with a lock file that `uv` has made, of an older version than pip would take."""
-    write(tmp_path / "pyproject.toml", LOCKED)
-    write(tmp_path / "src/locked/__init__.py", '"""Locked."""\nimport importlib.metadata as m\ndef main(): print(*sorted(f"{d.name}=={d.version}" for d in m.distributions()))\n')
-
-    def uv(*arguments):
-        return run(sys.executable, "-m", "uv", *arguments, cwd=tmp_path, env=dict(os.environ), timeout=300).stdout
-
-    uv("lock", "--quiet", "--upgrade-package", "click==8.1.3")
-    return uv
-
-
-def test_locked_versions(driver, locked, tmp_path):
-    driver("build", "--extra", "pretty", "--group", "dev")
-    there = run(tmp_path / "dist/locked").stdout.split()
-    names = [word.split("==")[0] for word in there]
-    assert "click==8.1.3" in there and "locked==1" in there and "colorama" not in names
-    assert {"PySocks", "requests", "rich", "iniconfig"} <= set(names), there
-    driver("build")
-    assert "rich" not in run(tmp_path / "dist/locked").stdout
-    # The same by the standard's own lock file.
-    (tmp_path / "pylock.toml").write_text(locked("export", "--quiet", "--no-emit-project", "--no-dev", "--format", "pylock.toml"))
-    (tmp_path / "uv.lock").unlink()
-    driver("build")
-    assert "click==8.1.3" in run(tmp_path / "dist/locked").stdout
-
-
-def test_lock_files_that_do_not_fit(driver, locked, tmp_path):
-    lock = (tmp_path / "uv.lock").read_text()
-    project = (tmp_path / "pyproject.toml").read_text()
-    start = lock.index('name = "click"')
-    digest = re.compile("sha256:[0-9a-f]{64}")
-    wrong = lock[:start] + digest.sub("sha256:" + "0" * 64, lock[start:], count=2)
-    for lock_text, project_text, said in (
-        (wrong, project, "HASH"),
-        (lock, project.replace('"click<8.2"', '"click<8.2", "attrs"'), "the project has `attrs` and the lock file has not"),
-        (lock.replace("version = 1\n", "version = 9\n", 1), project, "uv.lock: version: expected 1, got 9"),
-        ("version = [\n", project, "uv.lock:"),
-    ):
-        (tmp_path / "uv.lock").write_text(lock_text)
-        (tmp_path / "pyproject.toml").write_text(project_text)
-        done = driver("build", check=False)
-        assert done.returncode == 2 and said in done.stderr, (said, done.stderr)
-        assert not (tmp_path / "dist").exists()
 
 
 def test_a_folder_with_a_pyox_toml(driver, tmp_path):

@@ -23,6 +23,7 @@ mod payloads;
 mod place;
 mod projects;
 mod record;
+mod requirements;
 pub mod settings;
 mod stdlib;
 mod suspects;
@@ -53,6 +54,7 @@ use wheel::Installed;
 pub use depfile::depfile;
 pub use entry::Wanted;
 pub use inline::{Indexes, Metadata};
+pub use projects::{Folder, file_url};
 pub use wheel::project_name;
 
 /// What to collect, and how.
@@ -67,10 +69,12 @@ pub struct Options {
     pub requirements: Vec<PathBuf>,
     /// A requirements file that names all that is needed, each with its digests: nothing else is resolved.
     pub locked: Option<PathBuf>,
+    /// Requirements that are fixed without digests, such as commits; what they depend on is not resolved.
+    pub pinned: Vec<String>,
     /// Projects, by anything that pip understands.
     pub with: Vec<String>,
     /// Folders of projects that their own build backends build, without what they depend on.
-    pub projects: Vec<PathBuf>,
+    pub projects: Vec<Folder>,
     /// Resolve and install projects again, even where that was done before.
     pub upgrade: bool,
     /// Where projects come from, beside what pip's own configuration says.
@@ -105,6 +109,7 @@ impl Default for Options {
             paths: Vec::new(),
             requirements: Vec::new(),
             locked: None,
+            pinned: Vec::new(),
             with: Vec::new(),
             projects: Vec::new(),
             upgrade: false,
@@ -219,23 +224,18 @@ fn find(
         upgrade: options.upgrade,
         ..Request::default()
     };
-    let mut installed = Vec::new();
-    let mut key = None;
     let locked = options.locked.as_deref().map(|file| request.of_locked(file));
-    for request in [Some(request.clone()), locked].into_iter().flatten().filter(|r| !r.is_empty()) {
+    let requests = [Some(request.clone()), locked, Some(request.of_pinned(&options.pinned))];
+    let requests = requests.into_iter().flatten().filter(|request| !request.is_empty());
+    let own = options.projects.iter().map(|folder| request.of_project(folder));
+    let (mut installed, mut folders) = (Vec::new(), Vec::new());
+    for request in requests.chain(own) {
         let folder = request.install(distribution, reporter)?;
         let there = wheel::installed(&folder)?;
-        key = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let reason = |name: &str| request.reason(name);
         found.append(wheel::find(&folder, &there, suffixes, reason, reporter)?);
         installed.extend(there);
-    }
-    for folder in &options.projects {
-        let request = request.of_project(folder);
-        let folder = request.install(distribution, reporter)?;
-        let own = wheel::installed(&folder)?;
-        found.append(wheel::find(&folder, &own, suffixes, |name| request.reason(name), reporter)?);
-        installed.extend(own);
+        folders.push(folder);
     }
     exclusions.apply(&mut found);
     path_order::apply(&mut found)?;
@@ -248,7 +248,7 @@ fn find(
         key(one).cmp(&key(two))
     });
 
-    let reader = Reader::new(&sha256, key.as_deref(), options.jobs.get())?;
+    let reader = Reader::new(&sha256, &folders, options.jobs.get())?;
     let mut reads = reader.read(&found.candidates)?;
     if options.interpreter != Some(true) {
         tkinter::leave_out(&mut found, &mut reads, &exclusions, &options.run);

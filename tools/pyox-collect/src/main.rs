@@ -125,6 +125,7 @@ fn options(args: &Args) -> Result<Options> {
         requirements: args.requirements.clone(),
         with: args.with.clone(),
         locked: defaults.locked,
+        pinned: defaults.pinned,
         projects: defaults.projects,
         upgrade: args.upgrade,
         indexes: defaults.indexes,

@@ -4,7 +4,7 @@
 //! unchanged is not read again, see [`crate::known`].
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -21,26 +21,38 @@ use crate::{suspects, tkinter};
 pub(crate) struct Reader {
     jobs: usize,
     stdlib: Known,
-    projects: Known,
+    /// Of each folder of installed projects.
+    projects: Vec<(PathBuf, Known)>,
+    /// Of what is small, and edited between one run and the next: nothing.
     application: Known,
 }
 
 impl Reader {
-    /// A reader with `jobs` threads for that distribution, and for the installed projects of that key.
-    pub(crate) fn new(distribution: &Digest, projects: Option<&str>, jobs: usize) -> Result<Self> {
+    /// A reader with `jobs` threads for that distribution, and for projects that are installed in those folders, which
+    /// bear the digests of what they hold.
+    pub(crate) fn new(distribution: &Digest, projects: &[PathBuf], jobs: usize) -> Result<Self> {
+        let of_folder = |folder: &PathBuf| {
+            let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            Ok((folder.clone(), Known::open(name)?))
+        };
         Ok(Self {
             jobs,
             stdlib: Known::open(&distribution.to_string())?,
-            projects: projects.map_or_else(|| Ok(Known::nothing()), Known::open)?,
-            // Small, and edited between one run and the next.
+            projects: projects.iter().map(of_folder).collect::<Result<_>>()?,
             application: Known::nothing(),
         })
     }
 
+    /// What is known of a file of an installed project.
+    fn of_project(&self, path: &Path) -> &Known {
+        let found = self.projects.iter().find(|(folder, _)| path.starts_with(folder));
+        found.map_or(&self.application, |(_, known)| known)
+    }
+
     /// A reader that remembers nothing.
     pub(crate) fn forgetful(jobs: usize) -> Self {
-        let [stdlib, projects, application] = [(); 3].map(|()| Known::nothing());
-        Self { jobs, stdlib, projects, application }
+        let [stdlib, application] = [(); 2].map(|()| Known::nothing());
+        Self { jobs, stdlib, projects: Vec::new(), application }
     }
 
     /// Reads the files of `candidates`; none for what has no file.
@@ -87,17 +99,20 @@ impl Reader {
     /// Whether a file is there and is a shared object for that machine. The loader skips what does
     /// not fit, and so must whoever looks for libraries.
     pub(crate) fn is_library_for(&self, path: &Path, user: &Native) -> bool {
-        let native = match self.stdlib.get(path, true).or_else(|| self.projects.get(path, true)) {
-            Some(facts) => facts.native,
-            None => fs::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from),
-        };
+        let native =
+            match self.stdlib.get(path, true).or_else(|| self.of_project(path).get(path, true)) {
+                Some(facts) => facts.native,
+                None => {
+                    fs::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from)
+                }
+            };
         native.is_some_and(|native| native.architecture == user.architecture)
     }
 
     /// Keeps what was read for the next run.
     pub(crate) fn save(self) -> Result<()> {
         self.stdlib.save()?;
-        self.projects.save()
+        self.projects.into_iter().try_for_each(|(_, known)| known.save())
     }
 
     fn read_one(&self, candidate: &Candidate) -> Result<Option<Facts>> {
@@ -107,7 +122,7 @@ impl Reader {
         let known = match candidate.layer {
             Layer::Application(_) => &self.application,
             Layer::Builtin | Layer::Stdlib => &self.stdlib,
-            Layer::Projects | Layer::Installation => &self.projects,
+            Layer::Projects | Layer::Installation => self.of_project(path),
         };
         let is_read = suspects::concerns(candidate);
         let remembered = known.get(path, native);

@@ -15,7 +15,7 @@ use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache};
 
 use crate::edits;
 use crate::inline::Indexes;
-use crate::stdlib::has_suffix;
+use crate::requirements;
 use crate::wheel;
 
 /// What is to be installed.
@@ -34,10 +34,56 @@ pub(crate) struct Request {
     pub(crate) wheels: Vec<PathBuf>,
     /// Install even where that was done before.
     pub(crate) upgrade: bool,
-    /// Whether its files name all that is needed.
+    /// Whether its files name all that is needed, with digests.
     pub(crate) is_locked: bool,
+    /// Whether what it names is fixed without them.
+    pub(crate) is_pinned: bool,
     /// The folder of the one project, which is installed without what it depends on.
-    pub(crate) project: Option<PathBuf>,
+    pub(crate) project: Option<Folder>,
+}
+
+/// The folder of a project that its own build backend builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The project's name, which a marker needs.
+    pub name: Option<String>,
+    /// The environment marker under which it is wanted; empty where it always is.
+    pub marker: String,
+}
+
+impl Folder {
+    /// The project in a folder, which is always wanted.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), name: None, marker: String::new() }
+    }
+
+    /// As pip understands it.
+    fn requirement(&self) -> String {
+        match &self.name {
+            Some(name) if !self.marker.is_empty() => {
+                format!("{name} @ {} ; {}", file_url(&self.path), self.marker)
+            }
+            _ => self.path.display().to_string(),
+        }
+    }
+}
+
+/// The address of a file or folder.
+#[must_use]
+pub fn file_url(path: &Path) -> String {
+    let mut url = "file://".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~+".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
 }
 
 /// A pip that can be run.
@@ -57,14 +103,30 @@ impl Request {
     }
 
     /// A request for the project in a folder alone.
-    pub(crate) fn of_project(&self, folder: &Path) -> Self {
+    pub(crate) fn of_project(&self, folder: &Folder) -> Self {
         Self {
-            with: vec![folder.display().to_string()],
+            with: vec![folder.requirement()],
             indexes: self.indexes.clone(),
             upgrade: self.upgrade,
-            project: Some(folder.to_owned()),
+            project: Some(folder.clone()),
             ..Self::default()
         }
+    }
+
+    /// A request for what is fixed without digests.
+    pub(crate) fn of_pinned(&self, pinned: &[String]) -> Self {
+        Self {
+            with: pinned.to_vec(),
+            indexes: self.indexes.clone(),
+            upgrade: self.upgrade,
+            is_pinned: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether what it names is all that is installed.
+    fn is_alone(&self) -> bool {
+        self.project.is_some() || self.is_locked || self.is_pinned
     }
 
     /// A request for what a lock file amounts to, and nothing that it does not name.
@@ -89,6 +151,9 @@ impl Request {
     }
 
     fn named_by(&self, is_it: impl Fn(&str) -> bool) -> String {
+        if self.is_locked || self.is_pinned {
+            return "named in the lock file".to_owned();
+        }
         if let Some(with) = self.with.iter().find(|with| is_it(with)) {
             return format!("named by --with {with}");
         }
@@ -96,9 +161,6 @@ impl Request {
             && self.inline.iter().any(|named| is_it(named))
         {
             return format!("named in {}", script.display());
-        }
-        if self.is_locked {
-            return "named in the lock file".to_owned();
         }
         // Where a file came from is no part of a manifest, its name is.
         let files: Vec<_> = self.files.iter().filter_map(|path| path.file_name()).collect();
@@ -117,7 +179,7 @@ impl Request {
     ) -> Result<PathBuf> {
         let cache = cache::folder("projects")?;
         let cache = absolute(&cache).fault_at(&cache)?;
-        let project = self.project.as_deref();
+        let project = self.project.as_ref().map(|folder| folder.path.as_path());
         let files = project.map(edits::files_of).transpose()?;
         let target = cache.join(self.key(distribution)?.to_string());
         if target.is_dir() && !self.upgrade {
@@ -164,17 +226,25 @@ impl Request {
     /// The digest of all that decides what gets installed, apart from what the index offers.
     fn key(&self, distribution: &Distribution) -> Result<Digest> {
         let mut text = self.kind(distribution);
-        if self.project.is_some() || self.is_locked {
+        if self.is_alone() {
             text.push_str("no dependencies\n");
         }
+        if let Some(folder) = self.project.as_ref().filter(|folder| !folder.marker.is_empty()) {
+            let _ =
+                writeln!(text, "project {} {}", folder.marker, requirements::stamp(&folder.path)?);
+        }
         for requirement in self.with.iter().chain(&self.inline) {
-            let _ = writeln!(text, "with {requirement} {}", stamp_of_path_in(requirement)?);
+            let _ = writeln!(
+                text,
+                "with {requirement} {}",
+                requirements::stamp_of_path_in(requirement)?
+            );
         }
         for path in &self.wheels {
-            let _ = writeln!(text, "wheel {} {}", name_of(path), stamp(path)?);
+            let _ = writeln!(text, "wheel {} {}", name_of(path), requirements::stamp(path)?);
         }
         for path in &self.files {
-            requirements_key(path, &mut text, &mut Vec::new())?;
+            requirements::key(path, &mut text, &mut Vec::new())?;
         }
         Ok(Digest::of(text.as_bytes()))
     }
@@ -200,11 +270,13 @@ impl Request {
         if pip.foreign {
             command.args(foreign_tags(distribution));
         }
-        for path in &self.files {
-            command.arg("-r").arg(path);
+        for (number, path) in self.files.iter().enumerate() {
+            let own = target.with_extension(format!("{number}.txt"));
+            let is_rewritten = requirements::without_editable(path, &own)?;
+            command.arg("-r").arg(if is_rewritten { &own } else { path });
         }
         command.args(self.indexes.options());
-        if self.project.is_some() || self.is_locked {
+        if self.is_alone() {
             command.arg("--no-deps");
         }
         if self.is_locked {
@@ -362,44 +434,6 @@ fn foreign_tags(distribution: &Distribution) -> Vec<String> {
     options
 }
 
-/// Adds a requirements file, and those that it includes, to the text of a key.
-fn requirements_key(path: &Path, text: &mut String, around: &mut Vec<PathBuf>) -> Result<()> {
-    let bytes = fs::read(path).fault_at(path)?;
-    let content = String::from_utf8_lossy(&bytes);
-    let _ = writeln!(text, "requirements {}", Digest::of(&bytes));
-    around.push(path.to_owned());
-    for line in content.lines() {
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        let included = ["-r", "--requirement", "-c", "--constraint"]
-            .iter()
-            .find_map(|option| line.strip_prefix(option))
-            .map(|rest| rest.trim_start_matches('=').trim());
-        if let Some(name) = included {
-            let other = path.parent().unwrap_or(Path::new("")).join(name);
-            // What is not there, or an address, is for pip to say.
-            if other.is_file() && !around.contains(&other) {
-                requirements_key(&other, text, around)?;
-            }
-        } else {
-            let line = line.strip_prefix("--editable").or(line.strip_prefix("-e")).unwrap_or(line);
-            let line = line.trim_start_matches('=').trim();
-            let _ = writeln!(text, "{}", stamp_of_path_in(line)?);
-        }
-    }
-    Ok(())
-}
-
-/// The stamp of the file or folder that a requirement names; empty where it names none.
-fn stamp_of_path_in(requirement: &str) -> Result<String> {
-    let path = requirement.rsplit_once(" @ ").map_or(requirement, |(_, address)| address);
-    let path = path.trim_start_matches("file://");
-    let path = Path::new(path.split('[').next().unwrap_or(path));
-    let looks_like_one = requirement.contains('/')
-        || requirement.starts_with('.')
-        || has_suffix(name_of(path), "whl");
-    if looks_like_one && path.exists() { stamp(path) } else { Ok(String::new()) }
-}
-
 /// Whether a folder is what builds and tools leave in a project: it changes with every build.
 pub(crate) fn is_made_by_tools(folder: &Path) -> bool {
     const NAMES: [&str; 6] = ["build", "dist", "__pycache__", ".git", ".venv", ".tox"];
@@ -407,39 +441,6 @@ pub(crate) fn is_made_by_tools(folder: &Path) -> bool {
     NAMES.contains(&name) || name.ends_with(".egg-info")
 }
 
-/// Changes when a file changes, or any file below a folder.
-fn stamp(path: &Path) -> Result<String> {
-    let metadata = fs::metadata(path).fault_at(path)?;
-    if metadata.is_file() {
-        let file = fs::File::open(path).fault_at(path)?;
-        return Ok(Digest::of_reader(file).fault_at(path)?.0.to_string());
-    }
-    let mut lines = Vec::new();
-    // A version may come from the repository.
-    let repository = path.join(".git");
-    let mut pending = vec![path.to_owned(), repository.join("refs")];
-    pending.retain(|folder| folder.is_dir());
-    for file in ["HEAD", "packed-refs"] {
-        if let Ok(bytes) = fs::read(repository.join(file)) {
-            lines.push(format!("{file} {}", Digest::of(&bytes)));
-        }
-    }
-    while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(&folder).fault_at(&folder)? {
-            let entry = entry.fault_at(&folder)?;
-            let (path, metadata) = (entry.path(), entry.metadata().fault_at(&entry.path())?);
-            if metadata.is_dir() && !is_made_by_tools(&path) {
-                pending.push(path);
-            } else if metadata.is_file() {
-                let changed = metadata.modified().ok();
-                lines.push(format!("{} {} {changed:?}", path.display(), metadata.len()));
-            }
-        }
-    }
-    lines.sort();
-    Ok(Digest::of(lines.join("\n").as_bytes()).to_string())
-}
-
-fn name_of(path: &Path) -> &str {
+pub(crate) fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }

@@ -200,6 +200,7 @@ impl Collecting<'_> {
             paths: within(&settings.paths),
             requirements: within(&settings.requirements),
             locked: project.locked.clone(),
+            pinned: project.pinned.clone(),
             with: project.dependencies.iter().chain(&settings.with).cloned().collect(),
             projects: project.folders.clone(),
             upgrade: self.options.upgrade,

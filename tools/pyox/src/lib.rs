@@ -37,6 +37,7 @@ mod project;
 mod pyproject;
 pub mod settings;
 mod siblings;
+mod sources;
 mod summary;
 mod unchanged;
 

@@ -87,6 +87,8 @@ enum Task {
 }
 
 #[derive(Debug, ClapArgs)]
+// Each is an option of the command line.
+#[allow(clippy::struct_excessive_bools)]
 struct BuildArgs {
     /// A script, or a folder with a pyproject.toml or a pyox.toml
     #[arg(default_value = ".")]

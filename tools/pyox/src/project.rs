@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
-use pyox_collect::{Indexes, Metadata, Wanted};
+use pyox_collect::{Folder, Indexes, Metadata, Wanted};
 use pyox_stage::{Fault, HintExt, Reporter, Result};
 
 use crate::lock;
 use crate::pyproject::PyProject;
 use crate::settings::{Settings, read_toml};
+use crate::sources::Needs;
 
 /// What is to be built.
 #[derive(Debug, Clone)]
@@ -29,8 +30,10 @@ pub struct Project {
     pub indexes: Indexes,
     /// The requirements file that its lock file amounts to, in place of `dependencies`.
     pub(crate) locked: Option<PathBuf>,
+    /// Requirements that the lock file pins without a digest.
+    pub(crate) pinned: Vec<String>,
     /// The folders that build backends install: its own, and those of projects that a lock file names.
-    pub(crate) folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<Folder>,
 }
 
 /// An executable of a project.
@@ -102,6 +105,7 @@ impl Project {
             dependencies: Vec::new(),
             indexes: Indexes::default(),
             locked: None,
+            pinned: Vec::new(),
             folders: Vec::new(),
         })
     }
@@ -117,9 +121,12 @@ impl Project {
         let settings = read.settings(file)?;
         let mut grouped = Vec::new();
         for group in groups {
-            grouped.extend(read.group(group, file)?);
+            // Poetry's own groups are in its lock file.
+            if !read.has_poetry_group(group) {
+                grouped.extend(read.group(group, file)?);
+            }
         }
-        let Some(metadata) = read.project else {
+        let Some(metadata) = &read.project else {
             let what = "expected a table [project] with name and scripts, found none";
             return Err(Fault::at(file, what)
                 .hint("[project] is what pip, uv and build backends read as well"));
@@ -129,19 +136,29 @@ impl Project {
             dependencies.extend(metadata.extra(extra, file)?.iter().cloned());
         }
         let is_dynamic = |name: &str| metadata.dynamic.iter().any(|dynamic| dynamic == name);
-        if is_dynamic("dependencies") || is_dynamic("optional-dependencies") {
+        if metadata.has_dynamic_dependencies() {
             // The backend alone knows them: pip asks it.
             let extras =
                 if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
             dependencies = vec![format!("{}{extras}", root.display())];
         }
         dependencies.extend(grouped);
-        let (mut locked, mut folders) = (None, vec![root.clone()]);
-        if let Some(lock) = lock::of_project(&root, &metadata, extras, groups)? {
+        let (mut locked, mut pinned) = (None, Vec::new());
+        let mut folders = vec![Folder::new(&root)];
+        if let Some(lock) = lock::of_project(&root, &read, metadata, extras, groups)? {
             reporter.detail("the lock file decides on versions");
             dependencies.clear();
-            locked = Some(lock.requirements);
-            folders.extend(lock.projects);
+            locked = Some(lock.requirements()?);
+            pinned = lock.pinned;
+            folders.extend(lock.folders);
+        } else if let Some(group) = groups.iter().find(|group| read.has_poetry_group(group)) {
+            let what = format!("--group {group}: expected a poetry.lock, found none");
+            return Err(Fault::at(file, what).hint("`poetry lock` makes it"));
+        } else {
+            let mut needs = Needs::default();
+            needs.add(&root, &read, &dependencies, None)?;
+            dependencies = needs.requirements;
+            folders.extend(needs.folders);
         }
         let mut programs = programs(&settings, &root)?;
         for (name, function) in metadata.scripts.iter().chain(&metadata.gui_scripts) {
@@ -160,14 +177,18 @@ impl Project {
             programs.push(Program { name: metadata.name.clone(), run: Wanted::Module(module) });
         }
         Ok(Self {
-            name: metadata.name,
+            name: metadata.name.clone(),
             root,
-            requires_python: metadata.requires_python.or(settings.requires_python.clone()),
+            requires_python: metadata
+                .requires_python
+                .clone()
+                .or(settings.requires_python.clone()),
             settings,
             programs,
             dependencies,
             indexes: Indexes::default(),
             locked,
+            pinned,
             folders,
         })
     }
@@ -190,6 +211,7 @@ impl Project {
             dependencies: Vec::new(),
             indexes: Indexes::default(),
             locked: None,
+            pinned: Vec::new(),
             folders: Vec::new(),
         })
     }
