@@ -216,8 +216,9 @@ def dynamic_probe(probes, source):
 def driver(pyox, tmp_path, host):
     """Runs `pyox` in a folder of its own, with a Python that can be embedded first on PATH."""
 
-    def drive(*arguments, cwd=tmp_path, **options):
-        path = f"{host.python.parent}:{pyox.folder}:{os.environ['PATH']}"
+    def drive(*arguments, cwd=tmp_path, tools=None, **options):
+        """`tools` is a folder that comes to PATH as well."""
+        path = f"{host.python.parent}:{pyox.folder}:{os.environ['PATH']}" + (f":{tools}" if tools else "")
         return run(pyox.folder / "pyox", *arguments, cwd=cwd, env=pyox.environment | {"PATH": path}, timeout=300, **options)
 
     return drive

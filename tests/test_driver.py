@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -131,7 +133,8 @@ def test_projects_are_built_by_their_own_backends(driver, tmp_path, backend):
     assert run(tmp_path / "one").stdout == "first 1.5 click []\n"
 
 
-def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_a_backend_is_asked_again_when_it_must(driver, tmp_path, installer):
     """A backend of the project's own counts how often it is asked for a wheel, and is flit_core otherwise."""
     calls, late = tmp_path / "calls", tmp_path / "late"
     project = tmp_path / "project"
@@ -169,7 +172,7 @@ def test_a_backend_is_asked_again_when_it_must(driver, tmp_path):
 
     def build(text):
         write(package, f'"""Counts."""\n__version__ = "{text}"\nimport importlib.metadata as m\nfrom . import part\ndef main(): print(__version__, part.VALUE, m.version("counted"))\n')
-        driver("build", cwd=project)
+        driver("build", "--installer", installer, cwd=project, tools=Path(sys.executable).parent)
         return run(project / "dist/counted").stdout.strip(), len(calls.read_text().split())
 
     write(project / "src/counted/part.py", "VALUE = 1\n")

@@ -14,12 +14,15 @@ mod edits;
 mod entry;
 mod exclusions;
 pub mod inline;
+mod installer;
 mod known;
+mod layout;
 mod libraries;
 pub mod locations;
 mod multicall;
 mod path_order;
 mod payloads;
+mod pip_config;
 mod place;
 mod projects;
 mod record;
@@ -54,6 +57,7 @@ use wheel::Installed;
 pub use depfile::depfile;
 pub use entry::Wanted;
 pub use inline::{Indexes, Metadata};
+pub use installer::Installer;
 pub use projects::{Folder, file_url};
 pub use wheel::project_name;
 
@@ -79,6 +83,8 @@ pub struct Options {
     pub upgrade: bool,
     /// Where projects come from, beside what pip's own configuration says.
     pub indexes: Indexes,
+    /// Who installs them.
+    pub installer: Installer,
     /// What runs.
     pub run: Wanted,
     /// Parts of the standard library to take that are left out by default.
@@ -114,6 +120,7 @@ impl Default for Options {
             projects: Vec::new(),
             upgrade: false,
             indexes: Indexes::default(),
+            installer: Installer::default(),
             run: Wanted::Default,
             include: Vec::new(),
             exclude: Vec::new(),
@@ -219,6 +226,7 @@ fn find(
         script: script.map(Path::to_owned),
         inline: metadata.dependencies,
         indexes: options.indexes.clone().or(metadata.indexes),
+        installer: options.installer,
         files: options.requirements.clone(),
         wheels: apps.iter().filter_map(App::wheel).collect(),
         upgrade: options.upgrade,

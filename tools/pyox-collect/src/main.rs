@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser};
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_collect::{Options, Wanted, depfile, locations, settings};
+use pyox_collect::{Installer, Options, Wanted, depfile, locations, settings};
 use pyox_schema::{Distribution, Document};
 use pyox_stage::Reporter;
 
@@ -35,6 +35,9 @@ struct Args {
     /// Resolve and install projects again, even where that was done before
     #[arg(long)]
     upgrade: bool,
+    /// Who installs projects: uv where it is on PATH, else pip
+    #[arg(long, value_name = "NAME", default_value = "any", hide_default_value = true)]
+    installer: Installer,
     #[command(flatten)]
     run: RunArgs,
     /// Take a part of the standard library that is left out by default
@@ -129,6 +132,7 @@ fn options(args: &Args) -> Result<Options> {
         projects: defaults.projects,
         upgrade: args.upgrade,
         indexes: defaults.indexes,
+        installer: args.installer,
         run: wanted(&args.run),
         include: args.include.clone(),
         exclude: args.exclude.clone(),

@@ -67,7 +67,9 @@ pub(crate) fn apply(found: &mut Found) -> Result<()> {
     for number in others {
         let candidate = &candidates[number];
         let Some(location) = candidate.resource.location.as_deref() else { continue };
-        if !hidden_by(&holders, &as_module(location), candidate.layer) {
+        // Nothing hides what no import looks for.
+        let is_beside = candidate.layer == Layer::Installation;
+        if is_beside || !hidden_by(&holders, &as_module(location), candidate.layer) {
             let place = (entry(candidate.layer), location);
             keep[number] = *places.entry(place).or_insert(number) == number;
         }

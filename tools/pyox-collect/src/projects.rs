@@ -4,17 +4,19 @@
 //! network nor pip. The distribution's own pip is preferred, because it can build what has no wheel;
 //! without one, another Python's pip is told to take wheels for the distribution's tags.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
-use std::process::{Command, Output, Stdio};
 
 use pyox_schema::{Digest, Distribution, Origin};
-use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache};
+use pyox_stage::{HintExt, Partial, Reporter, Result, cache};
 
 use crate::edits;
 use crate::inline::Indexes;
+use crate::installer::{Installer, Tool};
+use crate::layout;
 use crate::requirements;
 use crate::wheel;
 
@@ -28,6 +30,8 @@ pub(crate) struct Request {
     pub(crate) inline: Vec<String>,
     /// Where projects come from.
     pub(crate) indexes: Indexes,
+    /// Who installs them.
+    pub(crate) installer: Installer,
     /// Values of `-r`.
     pub(crate) files: Vec<PathBuf>,
     /// Wheels among the APPs.
@@ -86,13 +90,6 @@ pub fn file_url(path: &Path) -> String {
     url
 }
 
-/// A pip that can be run.
-struct Pip {
-    command: Vec<OsString>,
-    /// Whether it belongs to another Python than the distribution's.
-    foreign: bool,
-}
-
 impl Request {
     /// Whether nothing is to be installed.
     pub(crate) fn is_empty(&self) -> bool {
@@ -107,6 +104,7 @@ impl Request {
         Self {
             with: vec![folder.requirement()],
             indexes: self.indexes.clone(),
+            installer: self.installer,
             upgrade: self.upgrade,
             project: Some(folder.clone()),
             ..Self::default()
@@ -118,6 +116,7 @@ impl Request {
         Self {
             with: pinned.to_vec(),
             indexes: self.indexes.clone(),
+            installer: self.installer,
             upgrade: self.upgrade,
             is_pinned: true,
             ..Self::default()
@@ -134,6 +133,7 @@ impl Request {
         Self {
             files: vec![file.to_owned()],
             indexes: self.indexes.clone(),
+            installer: self.installer,
             upgrade: self.upgrade,
             is_locked: true,
             ..Self::default()
@@ -195,7 +195,7 @@ impl Request {
             _ => false,
         };
         if !is_renewed {
-            self.run_pip(distribution, &fresh, ui)?;
+            self.run_installer(distribution, &fresh, ui)?;
             wheel::settle(&fresh)?;
         }
         if self.upgrade && target.is_dir() {
@@ -216,7 +216,10 @@ impl Request {
     /// What decides how anything gets installed.
     fn kind(&self, distribution: &Distribution) -> String {
         let python = &distribution.python;
-        let mut text = format!("3\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
+        let mut text = format!("4\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
+        if self.installer != Installer::Any {
+            let _ = writeln!(text, "installer {:?}", self.installer);
+        }
         for option in self.indexes.options() {
             let _ = writeln!(text, "option {option}");
         }
@@ -244,194 +247,69 @@ impl Request {
             let _ = writeln!(text, "wheel {} {}", name_of(path), requirements::stamp(path)?);
         }
         for path in &self.files {
-            requirements::key(path, &mut text, &mut Vec::new())?;
+            text.push_str(&requirements::key(path)?);
         }
         Ok(Digest::of(text.as_bytes()))
     }
 
-    fn run_pip(&self, distribution: &Distribution, target: &Path, ui: &dyn Reporter) -> Result<()> {
-        let pip = find_pip(distribution)?;
-        let (program, arguments) = pip.command.split_first().ok_or_else(no_pip)?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .args(["install", "--no-compile", "--no-input", "--disable-pip-version-check"])
-            .args(["--no-warn-script-location", "--no-color", "--progress-bar", "off", "--target"])
-            .arg(target)
-            .stdin(Stdio::null())
-            // pip's settings are the user's, the interpreter's are not wanted.
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env_remove("PYTHONHOME")
-            .env_remove("PYTHONPATH")
-            .env("PIP_ROOT_USER_ACTION", "ignore")
-            // Settings for installations of one's own; this folder is private.
-            .env("PIP_REQUIRE_VIRTUALENV", "0")
-            .env("PIP_USER", "0");
-        if pip.foreign {
-            command.args(foreign_tags(distribution));
-        }
+    /// Has pip or uv install it into a folder.
+    fn run_installer(
+        &self,
+        distribution: &Distribution,
+        fresh: &Path,
+        ui: &dyn Reporter,
+    ) -> Result<()> {
+        let tool = Tool::find(self.installer, distribution)?;
+        let mut options: Vec<OsString> = Vec::new();
         for (number, path) in self.files.iter().enumerate() {
-            let own = target.with_extension(format!("{number}.txt"));
+            let own = fresh.with_extension(format!("{number}.txt"));
             let is_rewritten = requirements::without_editable(path, &own)?;
-            command.arg("-r").arg(if is_rewritten { &own } else { path });
+            options.extend(["-r".into(), if is_rewritten { own.into() } else { path.into() }]);
         }
-        command.args(self.indexes.options());
         if self.is_alone() {
-            command.arg("--no-deps");
+            options.push("--no-deps".into());
         }
         if self.is_locked {
-            command.arg("--require-hashes");
+            options.push("--require-hashes".into());
         }
-        command.args(&self.wheels).arg("--").args(&self.with).args(&self.inline);
-        ui.detail(format_args!("{command:?}"));
-        let task = ui.begin(None, "pip resolves and installs");
-        let output = command.output();
-        drop(task);
-        let output = output.fault(program.display())?;
-        for bytes in [&output.stdout, &output.stderr] {
-            for line in String::from_utf8_lossy(bytes).lines() {
-                ui.detail(format_args!("pip: {line}"));
+        let (names, has_folder) = self.names()?;
+        if tool.is_uv() && has_folder {
+            // uv would take what it has built of a folder before.
+            options.push("--refresh".into());
+        }
+        options.extend(self.wheels.iter().map(OsString::from));
+        options.push("--".into());
+        options.extend(self.with.iter().chain(&self.inline).map(OsString::from));
+        // An installation of its own, and not a folder for modules (`--target`), tells scripts and data from those.
+        let prefix = fresh.with_extension("prefix");
+        let is_prefix = tool.install(distribution, &self.indexes, &prefix, fresh, options, ui)?;
+        if is_prefix {
+            layout::flatten(&prefix, fresh)?;
+            if tool.is_uv() && !self.is_alone() {
+                wheel::set_requested(fresh, &names)?;
             }
         }
-        if output.status.success() {
-            // A requirements file may well be empty.
-            return fs::create_dir_all(target).fault_at(target);
+        // A requirements file may well be empty.
+        fs::create_dir_all(fresh).fault_at(fresh)
+    }
+
+    /// The projects that it names, as far as it does, and whether it names folders.
+    fn names(&self) -> Result<(BTreeSet<String>, bool)> {
+        let requirements = || self.with.iter().chain(&self.inline);
+        let mut names: BTreeSet<String> =
+            requirements().map(|text| wheel::project_name(text)).collect();
+        let wheels = self.wheels.iter().filter_map(|path| name_of(path).split('-').next());
+        names.extend(wheels.map(wheel::project_name));
+        let is_folder =
+            |text: &String| requirements::path_in(text).is_some_and(|path| path.is_dir());
+        let mut has_folder = self.project.is_some() || requirements().any(is_folder);
+        for path in &self.files {
+            let (more, has_more) = requirements::names(path)?;
+            names.extend(more);
+            has_folder |= has_more;
         }
-        let fault = Fault::new("pip", explanation(&output));
-        let hint = if pip.foreign {
-            "the distribution has no pip of its own, so that only wheels will do"
-        } else {
-            "-v shows all that pip says"
-        };
-        Err(fault.hint(hint))
+        Ok((names, has_folder))
     }
-}
-
-/// What pip says is wrong, as one line: its errors, and on a conflict who asked for what.
-fn explanation(output: &Output) -> String {
-    let (errors, told) =
-        (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    if let Some(said) = backends_words(&errors) {
-        return said;
-    }
-    let is_noise = |line: &&str| {
-        line.is_empty()
-            || line.starts_with("WARNING:")
-            || line.starts_with("[notice]")
-            || line.contains("ResolutionImpossible")
-    };
-    let lines: Vec<&str> = errors
-        .lines()
-        .map(str::trim)
-        .skip_while(|line| !line.starts_with("ERROR:"))
-        .chain(
-            told.lines()
-                .map(str::trim)
-                .skip_while(|line| !line.starts_with("The conflict is caused by"))
-                // Behind it comes advice for users of pip.
-                .take_while(|line| !line.starts_with("To fix this")),
-        )
-        .filter(|line| !is_noise(line))
-        .map(|line| line.trim_start_matches("ERROR:").trim().trim_end_matches(['.', ':', ';']))
-        .collect();
-    if lines.is_empty() {
-        let last = errors.lines().rev().find(|line| !line.trim().is_empty());
-        return format!("{}: {}", output.status, last.unwrap_or("it says nothing").trim());
-    }
-    if let Some(last) = lines.last().filter(|_| lines.iter().any(|l| l.starts_with("Traceback"))) {
-        return (*last).to_owned();
-    }
-    lines.join("; ")
-}
-
-/// What a build backend that failed has said last, and when that was.
-fn backends_words(errors: &str) -> Option<String> {
-    let (before, _) = errors.split_once("[end of output]")?;
-    let lines = || before.lines().map(str::trim).filter(|line| !line.is_empty());
-    let step = lines().find_map(|line| line.strip_prefix('×')).unwrap_or("its build failed");
-    let last = lines().next_back().filter(|line| !line.ends_with("of output]"))?;
-    Some(format!("{}: {last}", step.trim().trim_end_matches('.')))
-}
-
-/// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
-fn find_pip(distribution: &Distribution) -> Result<Pip> {
-    let python = distribution.path(&distribution.paths.executable);
-    // `-B`: a distribution in the cache stays as it was made.
-    let own = |module: OsString| Pip {
-        command: vec![python.clone().into(), "-B".into(), module],
-        foreign: false,
-    };
-    let version = |command: &[OsString]| {
-        let (program, arguments) = command.split_first()?;
-        let mut command = Command::new(program);
-        command.args(arguments).arg("--version").stdin(Stdio::null());
-        command.output().ok().filter(|output| output.status.success())
-    };
-    let mut isolated: Vec<OsString> = ["-IB", "-m", "pip"].map(OsString::from).to_vec();
-    isolated.insert(0, python.clone().into());
-    if version(&isolated).is_some() {
-        return Ok(Pip { command: isolated, foreign: false });
-    }
-    let bundled = distribution.path(&distribution.paths.stdlib).join("ensurepip/_bundled");
-    for folder in [bundled, PathBuf::from("/usr/share/python-wheels")] {
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        let mut wheels: Vec<PathBuf> =
-            entries.map(|e| e.path()).filter(|p| name_of(p).starts_with("pip-")).collect();
-        wheels.sort();
-        if let Some(wheel) = wheels.pop() {
-            // A wheel is a zip archive, and Python runs a package in one.
-            let pip = own(wheel.join("pip").into());
-            if version(&pip.command).is_some() {
-                return Ok(pip);
-            }
-        }
-    }
-    for program in ["python3", "python"] {
-        let command: Vec<OsString> = [program, "-m", "pip"].map(OsString::from).to_vec();
-        if version(&command).is_some() {
-            return Ok(Pip { command, foreign: true });
-        }
-    }
-    Err(no_pip())
-}
-
-fn no_pip() -> Fault {
-    Fault::new("pip", "expected a pip, found none in the distribution and none on PATH")
-        .hint("install pip for any python3 on PATH")
-}
-
-/// Options that make pip resolve for the distribution instead of the Python that runs it.
-fn foreign_tags(distribution: &Distribution) -> Vec<String> {
-    let python = &distribution.python;
-    let (major, minor) = python.version_info;
-    let mut options: Vec<String> = vec!["--only-binary=:all:".to_owned()];
-    let mut option = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
-    option("--implementation", "cp");
-    option("--python-version", &format!("{major}.{minor}"));
-    for abi in [python.tag.as_str(), "abi3", "none"] {
-        option("--abi", abi);
-    }
-    let machine = distribution.target.split('-').next().unwrap_or_default();
-    let (family, newest) = if distribution.target.ends_with("musl") {
-        ("musllinux_1", 2)
-    } else {
-        ("manylinux_2", 36)
-    };
-    // The newest first, as pip ranks them.
-    for minor in (1..=newest).rev().filter(|&minor| newest < 10 || minor >= 5) {
-        option("--platform", &format!("{family}_{minor}_{machine}"));
-        let older = match (newest, minor) {
-            (36, 17) => Some("manylinux2014"),
-            (36, 12) => Some("manylinux2010"),
-            (36, 5) => Some("manylinux1"),
-            _ => None,
-        };
-        if let Some(older) = older {
-            option("--platform", &format!("{older}_{machine}"));
-        }
-    }
-    option("--platform", &format!("linux_{machine}"));
-    options
 }
 
 /// Whether a folder is what builds and tools leave in a project: it changes with every build.

@@ -1,5 +1,6 @@
 //! Requirements files, and requirements that name a file or a folder.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
@@ -9,6 +10,7 @@ use pyox_stage::{HintExt, Result, files};
 
 use crate::projects::{is_made_by_tools, name_of};
 use crate::stdlib::has_suffix;
+use crate::wheel::project_name;
 
 /// What a line of a requirements file is.
 enum Line<'a> {
@@ -99,41 +101,82 @@ fn flatten(path: &Path, text: &mut String, around: &mut Vec<PathBuf>) -> Result<
     Ok(has_any)
 }
 
-/// Adds a requirements file, and those that it includes, to the text of a key.
-pub(crate) fn key(path: &Path, text: &mut String, around: &mut Vec<PathBuf>) -> Result<()> {
+/// Shows all lines of a requirements file and of those that it includes, each with the file that it stands in.
+fn visit(
+    path: &Path,
+    around: &mut Vec<PathBuf>,
+    see: &mut dyn FnMut(&Path, &Line) -> Result<()>,
+) -> Result<()> {
     let bytes = fs::read(path).fault_at(path)?;
-    let _ = writeln!(text, "requirements {}", Digest::of(&bytes));
     around.push(path.to_owned());
     for line in String::from_utf8_lossy(&bytes).lines() {
-        match Line::read(line) {
-            Line::Other { name, .. } => {
-                if let Some(other) = resolved(path, name).filter(|other| !around.contains(other)) {
-                    key(&other, text, around)?;
-                }
-            }
-            Line::Editable(what) => {
-                let what = copied(path, what);
-                let _ = writeln!(text, "{what} {}", stamp_of_path_in(&what)?);
-            }
-            Line::Plain(line) => {
-                let _ = writeln!(text, "{}", stamp_of_path_in(line)?);
-            }
+        let line = Line::read(line);
+        see(path, &line)?;
+        if let Line::Other { name, .. } = line
+            && let Some(other) = resolved(path, name).filter(|other| !around.contains(other))
+        {
+            visit(&other, around, see)?;
         }
     }
     Ok(())
 }
 
-/// The stamp of the file or folder that a requirement names; empty where it names none.
-pub(crate) fn stamp_of_path_in(requirement: &str) -> Result<String> {
+/// All that decides what a requirements file installs, apart from what the index offers.
+pub(crate) fn key(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let mut last = PathBuf::new();
+    visit(path, &mut Vec::new(), &mut |file, line| {
+        if file != last {
+            last = file.to_owned();
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "requirements {}", Digest::of(&fs::read(file).fault_at(file)?));
+        }
+        let named = match line {
+            Line::Other { .. } => return Ok(()),
+            Line::Editable(what) => copied(file, what),
+            Line::Plain(line) => (*line).to_owned(),
+        };
+        let stamp = stamp_of_path_in(&named)?;
+        if !stamp.is_empty() {
+            let _ = writeln!(text, "{named} {stamp}");
+        }
+        Ok(())
+    })?;
+    Ok(text)
+}
+
+/// The names of the projects that a requirements file names, and whether it names folders.
+pub(crate) fn names(path: &Path) -> Result<(BTreeSet<String>, bool)> {
+    let (mut names, mut has_folder) = (BTreeSet::new(), false);
+    visit(path, &mut Vec::new(), &mut |_, line| {
+        match line {
+            Line::Plain(line) => {
+                names.insert(project_name(line));
+                has_folder |= path_in(line).is_some_and(|path| path.is_dir());
+            }
+            Line::Editable(_) => has_folder = true,
+            Line::Other { .. } => {}
+        }
+        Ok(())
+    })?;
+    Ok((names, has_folder))
+}
+
+/// The file or folder that a requirement names.
+pub(crate) fn path_in(requirement: &str) -> Option<PathBuf> {
     let requirement = requirement.split(" ;").next().unwrap_or(requirement);
     let path = requirement.rsplit_once(" @ ").map_or(requirement, |(_, address)| address);
     let path = path.trim_start_matches("file://").replace("%20", " ");
-    let path = path.as_str();
-    let path = Path::new(path.split('[').next().unwrap_or(path));
+    let path = Path::new(path.split('[').next().unwrap_or(&path));
     let looks_like_one = requirement.contains('/')
         || requirement.starts_with('.')
         || has_suffix(name_of(path), "whl");
-    if looks_like_one && path.exists() { stamp(path) } else { Ok(String::new()) }
+    (looks_like_one && path.exists()).then(|| path.to_owned())
+}
+
+/// The stamp of the file or folder that a requirement names; empty where it names none.
+pub(crate) fn stamp_of_path_in(requirement: &str) -> Result<String> {
+    path_in(requirement).map_or(Ok(String::new()), |path| stamp(&path))
 }
 
 /// Changes when a file changes, or any file below a folder.

@@ -4,8 +4,7 @@
 //! taken that the wheel did not bring. A `RECORD` that names a file which is not there, or which has
 //! other bytes, is refused.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -20,8 +19,9 @@ use crate::record::{self, Role, Row, digest_of, role};
 use crate::stdlib::{has_suffix, utf8};
 use crate::tree::{File, Tree};
 
-/// What pip writes for itself; it holds a path of the machine.
+/// What installers write for themselves: a path of the machine, who they are, and a state of uv's.
 const ORIGIN: &str = "direct_url.json";
+const OWN: [&str; 3] = [ORIGIN, "INSTALLER", "uv_cache.json"];
 
 /// An installed project.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
     for ((layer, location), expected) in expectations(&projects) {
         let path = folder.join(location);
         if layer == Layer::Installation && !path.is_file() {
-            // With `--target`, pip leaves out what is beside `site-packages` in `lib/`.
+            // With `--target`, which a foreign pip needs, pip leaves out what is beside `site-packages` in `lib/`.
             continue;
         }
         let owner = Arc::clone(&owner);
@@ -142,7 +142,7 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
 
     for project in &projects {
         let path = folder.join(&project.folder).join("RECORD");
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for row in &project.record {
             let row = match role(&row.path) {
                 Role::Taken => row.clone(),
@@ -151,13 +151,37 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
                 Role::Beside(path) if folder.join(path).is_file() => above(row, path),
                 Role::Script(_) | Role::Beside(_) | Role::Bytecode => continue,
             };
-            if !row.path.ends_with(ORIGIN) {
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "{row}");
+            let name =
+                row.path.strip_prefix(&project.folder).and_then(|rest| rest.strip_prefix('/'));
+            if !name.is_some_and(|name| OWN.contains(&name)) {
+                lines.push(row.to_string());
             }
         }
-        files::write(&path, text.as_bytes())?;
-        let _ = fs::remove_file(folder.join(&project.folder).join(ORIGIN));
+        lines.sort();
+        lines.push(String::new());
+        files::write(&path, lines.join("\n").as_bytes())?;
+        for name in OWN {
+            let _ = fs::remove_file(folder.join(&project.folder).join(name));
+        }
+    }
+    Ok(())
+}
+
+/// Marks the projects as requested that are named, or that were named by their address, and no others: uv marks all that it
+/// installs.
+pub(crate) fn set_requested(folder: &Path, names: &BTreeSet<String>) -> Result<()> {
+    for project in installed(folder)? {
+        let own = folder.join(&project.folder);
+        if names.contains(&project.name) || own.join(ORIGIN).is_file() {
+            continue;
+        }
+        let record = own.join("RECORD");
+        let text = fs::read_to_string(&record).fault_at(&record)?;
+        let marker = format!("{}/REQUESTED,", project.folder);
+        let lines = text.lines().filter(|line| !line.starts_with(&marker));
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        files::write(&record, text.as_bytes())?;
+        let _ = fs::remove_file(own.join("REQUESTED"));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use pyox_collect::{self as collect, Collection, Wanted};
+use pyox_collect::{self as collect, Collection, Installer, Wanted};
 use pyox_fetch::{self as fetch, Spec};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
@@ -33,6 +33,8 @@ pub struct BuildOptions {
     pub multicall: bool,
     /// Resolve and install projects again.
     pub upgrade: bool,
+    /// Who installs projects.
+    pub installer: Option<Installer>,
     /// How many jobs run at once; one for each core without a word.
     pub jobs: Option<NonZero<usize>>,
 }
@@ -205,6 +207,7 @@ impl Collecting<'_> {
             projects: project.folders.clone(),
             upgrade: self.options.upgrade,
             indexes: project.indexes.clone(),
+            installer: self.options.installer.or(settings.installer).unwrap_or_default(),
             run: run.clone(),
             include: settings.include.clone(),
             exclude: settings.exclude.clone(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use pyox::collect::Installer;
 use pyox::init::{self, Change};
 use pyox::link::Emit;
 use pyox::{BuildOptions, Built, Project, build};
@@ -126,6 +127,9 @@ struct BuildArgs {
     /// Resolve and install dependencies again
     #[arg(long)]
     upgrade: bool,
+    /// Who installs projects: uv where it is on PATH, else pip
+    #[arg(long, value_name = "NAME")]
+    installer: Option<Installer>,
     /// How many jobs to run at once; by default one for each core
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
@@ -207,6 +211,7 @@ impl BuildArgs {
             },
             multicall: self.multicall,
             upgrade: self.upgrade,
+            installer: self.installer,
             jobs: self.jobs,
         };
         Ok(build(&project, &options, reporter)?)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use pyox_collect::Installer;
 use pyox_schema::{LinkMode, Location, Value};
 use pyox_stage::{Fault, Result, position};
 use serde::Deserialize;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub with: Vec<String>,
     /// Requirements files.
     pub requirements: Vec<PathBuf>,
+    /// Who installs projects: `uv` or `pip`; by default uv where it is on PATH.
+    pub installer: Option<Installer>,
     /// Parts of the standard library to take that are left out by default.
     pub include: Vec<String>,
     /// Modules and packages to leave out.
@@ -52,7 +55,7 @@ pub struct Settings {
 }
 
 /// The keys of [`Settings`].
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "python",
     "requires-python",
     "mode",
@@ -60,6 +63,7 @@ const KEYS: [&str; 18] = [
     "paths",
     "with",
     "requirements",
+    "installer",
     "include",
     "exclude",
     "config",

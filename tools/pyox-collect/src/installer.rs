@@ -1,0 +1,301 @@
+//! Who resolves and installs projects: uv where it is on PATH, because it takes a tenth of the time, or pip.
+//!
+//! Both get the same requirements, the same indexes and an empty folder, and leave the same files. The distribution's own pip
+//! is preferred to others; without one, another Python's pip is told to take wheels for the distribution's tags.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use pyox_schema::Distribution;
+use pyox_stage::{Fault, HintExt, Reporter, Result};
+use serde::Deserialize;
+
+use crate::inline::Indexes;
+use crate::pip_config;
+use crate::projects::name_of;
+
+/// Who installs projects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Installer {
+    /// uv where it is on PATH, else pip.
+    #[default]
+    Any,
+    /// pip, the distribution's own before others.
+    Pip,
+    /// uv.
+    Uv,
+}
+
+/// An installer that can be run.
+pub(crate) enum Tool {
+    Uv(PathBuf),
+    Pip {
+        command: Vec<OsString>,
+        /// Whether it belongs to another Python than the distribution's.
+        foreign: bool,
+    },
+}
+
+impl Tool {
+    /// Finds one.
+    pub(crate) fn find(wanted: Installer, distribution: &Distribution) -> Result<Self> {
+        if wanted == Installer::Pip {
+            return find_pip(distribution);
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let uv =
+            env::split_paths(&path).map(|folder| folder.join("uv")).find(|path| path.is_file());
+        match uv {
+            Some(uv) => Ok(Self::Uv(uv)),
+            None if wanted == Installer::Any => find_pip(distribution),
+            None => Err(Fault::new("uv", "expected uv on PATH, found none")
+                .hint("`pip install uv` brings it; without --installer pip will do")),
+        }
+    }
+
+    pub(crate) fn is_uv(&self) -> bool {
+        matches!(self, Self::Uv(_))
+    }
+
+    /// Installs into the folder `prefix` as into a Python of its own, or where that cannot be into `target`, as modules;
+    /// whether it was the former. `options` say what.
+    pub(crate) fn install(
+        &self,
+        distribution: &Distribution,
+        indexes: &Indexes,
+        prefix: &Path,
+        target: &Path,
+        options: Vec<OsString>,
+        ui: &dyn Reporter,
+    ) -> Result<bool> {
+        let (name, mut command) = match self {
+            Self::Uv(uv) => ("uv", uv_command(uv, distribution, indexes, prefix)),
+            Self::Pip { command, foreign } => {
+                ("pip", pip_command(command, *foreign, distribution, indexes, prefix, target)?)
+            }
+        };
+        command.args(options).stdin(Stdio::null());
+        // The interpreter's settings are not wanted, and a distribution in the cache stays as it was made.
+        command
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("PYTHONHOME")
+            .env_remove("PYTHONPATH");
+        ui.detail(format_args!("{command:?}"));
+        let task = ui.begin(None, &format!("{name} resolves and installs"));
+        let output = command.output();
+        drop(task);
+        let output = output.fault(name)?;
+        for bytes in [&output.stdout, &output.stderr] {
+            for line in String::from_utf8_lossy(bytes).lines() {
+                ui.detail(format_args!("{name}: {line}"));
+            }
+        }
+        let is_foreign = matches!(self, Self::Pip { foreign: true, .. });
+        if output.status.success() {
+            return Ok(!is_foreign);
+        }
+        let said = if self.is_uv() { uv_explanation(&output) } else { explanation(&output) };
+        Err(Fault::new(name, said).hint(if is_foreign {
+            "the distribution has no pip of its own, so that only wheels will do".to_owned()
+        } else {
+            format!("-v shows all that {name} says")
+        }))
+    }
+}
+
+fn uv_command(uv: &Path, distribution: &Distribution, indexes: &Indexes, prefix: &Path) -> Command {
+    let mut command = Command::new(uv);
+    command
+        .args(["pip", "install", "--no-progress", "--color", "never", "--no-sources", "--prefix"])
+        .arg(prefix)
+        .arg("--python")
+        .arg(distribution.path(&distribution.paths.executable))
+        // A cached file with several names would be a changed file whenever it gets another one.
+        .args(["--link-mode", "copy"])
+        // Of several indexes pip takes the best version, wherever it is.
+        .args(["--index-strategy", "unsafe-best-match"])
+        .args(pip_config::options(indexes));
+    command
+}
+
+fn pip_command(
+    pip: &[OsString],
+    foreign: bool,
+    distribution: &Distribution,
+    indexes: &Indexes,
+    prefix: &Path,
+    target: &Path,
+) -> Result<Command> {
+    let (program, arguments) = pip.split_first().ok_or_else(no_pip)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .args(["install", "--no-compile", "--no-input", "--disable-pip-version-check"])
+        .args(["--no-warn-script-location", "--no-color", "--progress-bar", "off"])
+        .env("PIP_ROOT_USER_ACTION", "ignore")
+        // Settings for installations of one's own; this folder is private.
+        .env("PIP_REQUIRE_VIRTUALENV", "0")
+        .env("PIP_USER", "0");
+    if foreign {
+        // It refuses tags of another Python without `--target`.
+        command.arg("--target").arg(target).args(foreign_tags(distribution));
+    } else {
+        command.arg("--ignore-installed").arg("--prefix").arg(prefix);
+    }
+    command.args(indexes.options());
+    Ok(command)
+}
+
+/// What uv says is wrong, as one line: its errors, or what a build backend has said last.
+fn uv_explanation(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let trimmed = |line: &'_ str| line.trim_matches([' ', '×', '│', '├', '─', '▶', '╰']).to_owned();
+    let lines: Vec<String> = errors.lines().map(trimmed).filter(|line| !line.is_empty()).collect();
+    let start = lines.iter().position(|line| line.starts_with("error:"));
+    let start = start.or_else(|| {
+        errors.lines().filter(|line| !line.trim().is_empty()).position(|line| line.contains('×'))
+    });
+    let Some(start) = start else {
+        return format!(
+            "{}: {}",
+            output.status,
+            lines.last().map_or("it says nothing", String::as_str)
+        );
+    };
+    let said = lines[start..].iter().take_while(|line| !line.starts_with("hint:"));
+    let said: Vec<&str> = said
+        .map(|line| line.trim_start_matches("error:").trim_start_matches("cause:").trim())
+        .collect();
+    match said.iter().position(|line| matches!(*line, "[stderr]" | "[stdout]")) {
+        Some(_) => format!("{}: {}", said[0], said[said.len() - 1]),
+        None => said.join("; "),
+    }
+}
+
+/// What pip says is wrong, as one line: its errors, and on a conflict who asked for what.
+fn explanation(output: &Output) -> String {
+    let (errors, told) =
+        (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    if let Some(said) = backends_words(&errors) {
+        return said;
+    }
+    let is_noise = |line: &&str| {
+        line.is_empty()
+            || line.starts_with("WARNING:")
+            || line.starts_with("[notice]")
+            || line.contains("ResolutionImpossible")
+    };
+    let lines: Vec<&str> = errors
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| !line.starts_with("ERROR:"))
+        .chain(
+            told.lines()
+                .map(str::trim)
+                .skip_while(|line| !line.starts_with("The conflict is caused by"))
+                // Behind it comes advice for users of pip.
+                .take_while(|line| !line.starts_with("To fix this")),
+        )
+        .filter(|line| !is_noise(line))
+        .map(|line| line.trim_start_matches("ERROR:").trim().trim_end_matches(['.', ':', ';']))
+        .collect();
+    if lines.is_empty() {
+        let last = errors.lines().rev().find(|line| !line.trim().is_empty());
+        return format!("{}: {}", output.status, last.unwrap_or("it says nothing").trim());
+    }
+    if let Some(last) = lines.last().filter(|_| lines.iter().any(|l| l.starts_with("Traceback"))) {
+        return (*last).to_owned();
+    }
+    lines.join("; ")
+}
+
+/// What a build backend that failed has said last, and when that was.
+fn backends_words(errors: &str) -> Option<String> {
+    let (before, _) = errors.split_once("[end of output]")?;
+    let lines = || before.lines().map(str::trim).filter(|line| !line.is_empty());
+    let step = lines().find_map(|line| line.strip_prefix('×')).unwrap_or("its build failed");
+    let last = lines().next_back().filter(|line| !line.ends_with("of output]"))?;
+    Some(format!("{}: {last}", step.trim().trim_end_matches('.')))
+}
+
+/// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
+fn find_pip(distribution: &Distribution) -> Result<Tool> {
+    let python = distribution.path(&distribution.paths.executable);
+    // `-B`: a distribution in the cache stays as it was made.
+    let own = |module: OsString| vec![python.clone().into(), "-B".into(), module];
+    let version = |command: &[OsString]| {
+        let (program, arguments) = command.split_first()?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--version").stdin(Stdio::null());
+        command.output().ok().filter(|output| output.status.success())
+    };
+    let mut isolated: Vec<OsString> = ["-IB", "-m", "pip"].map(OsString::from).to_vec();
+    isolated.insert(0, python.clone().into());
+    if version(&isolated).is_some() {
+        return Ok(Tool::Pip { command: isolated, foreign: false });
+    }
+    let bundled = distribution.path(&distribution.paths.stdlib).join("ensurepip/_bundled");
+    for folder in [bundled, PathBuf::from("/usr/share/python-wheels")] {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut wheels: Vec<PathBuf> =
+            entries.map(|e| e.path()).filter(|p| name_of(p).starts_with("pip-")).collect();
+        wheels.sort();
+        if let Some(wheel) = wheels.pop() {
+            // A wheel is a zip archive, and Python runs a package in one.
+            let command = own(wheel.join("pip").into());
+            if version(&command).is_some() {
+                return Ok(Tool::Pip { command, foreign: false });
+            }
+        }
+    }
+    for program in ["python3", "python"] {
+        let command: Vec<OsString> = [program, "-m", "pip"].map(OsString::from).to_vec();
+        if version(&command).is_some() {
+            return Ok(Tool::Pip { command, foreign: true });
+        }
+    }
+    Err(no_pip())
+}
+
+fn no_pip() -> Fault {
+    Fault::new("pip", "expected a pip, found none in the distribution and none on PATH")
+        .hint("install pip for any python3 on PATH")
+}
+
+/// Options that make pip resolve for the distribution instead of the Python that runs it.
+fn foreign_tags(distribution: &Distribution) -> Vec<String> {
+    let python = &distribution.python;
+    let (major, minor) = python.version_info;
+    let mut options: Vec<String> = vec!["--only-binary=:all:".to_owned()];
+    let mut option = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
+    option("--implementation", "cp");
+    option("--python-version", &format!("{major}.{minor}"));
+    for abi in [python.tag.as_str(), "abi3", "none"] {
+        option("--abi", abi);
+    }
+    let machine = distribution.target.split('-').next().unwrap_or_default();
+    let (family, newest) = if distribution.target.ends_with("musl") {
+        ("musllinux_1", 2)
+    } else {
+        ("manylinux_2", 36)
+    };
+    // The newest first, as pip ranks them.
+    for minor in (1..=newest).rev().filter(|&minor| newest < 10 || minor >= 5) {
+        option("--platform", &format!("{family}_{minor}_{machine}"));
+        let older = match (newest, minor) {
+            (36, 17) => Some("manylinux2014"),
+            (36, 12) => Some("manylinux2010"),
+            (36, 5) => Some("manylinux1"),
+            _ => None,
+        };
+        if let Some(older) = older {
+            option("--platform", &format!("{older}_{machine}"));
+        }
+    }
+    option("--platform", &format!("linux_{machine}"));
+    options
+}
