@@ -18,6 +18,8 @@ import textwrap
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# For commits.
+GIT = {f"GIT_{who}_{what}": "tests@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 STAGES = ("fetch", "collect", "pack", "link", "inspect")
 
 

@@ -3,22 +3,10 @@
 import json
 import os
 import stat
-import sys
-from pathlib import Path
 
 import pytest
 
 from chain import run, write
-
-BACKENDS = {
-    "setuptools": ('requires = ["setuptools>=75"]\nbuild-backend = "setuptools.build_meta"', ""),
-    "hatchling": ('requires = ["hatchling"]\nbuild-backend = "hatchling.build"', ""),
-    "flit": ('requires = ["flit_core>=3.9"]\nbuild-backend = "flit_core.buildapi"', ""),
-    "poetry-core": ('requires = ["poetry-core>=2"]\nbuild-backend = "poetry.core.masonry.api"', ""),
-    "pdm": ('requires = ["pdm-backend"]\nbuild-backend = "pdm.backend"', ""),
-    "uv": ('requires = ["uv_build>=0.8"]\nbuild-backend = "uv_build"', ""),
-}
-
 
 def script(folder):
     write(
@@ -84,124 +72,6 @@ def test_a_new_application_in_three_commands(driver, tmp_path):
     assert [path.name for path in (demo / "dist").iterdir()] == ["notes"]
     done = driver("init", "demo", check=False)
     assert done.returncode == 2 and "demo: expected a name that is free" in done.stderr
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_projects_are_built_by_their_own_backends(driver, tmp_path, backend):
-    system, more = BACKENDS[backend]
-    write(
-        tmp_path / "pyproject.toml",
-        f"""
-        [project]
-        name = "two-tools"
-        version = "1.5"
-        description = "Two tools"
-        dependencies = ["click==8.1.8"]
-
-        [project.optional-dependencies]
-        pretty = ["rich==14.2.0"]
-
-        [project.scripts]
-        first = "two_tools:first"
-        second = "two_tools.more:second"
-
-        [dependency-groups]
-        base = ["colorama==0.4.6"]
-        all = [{{ include-group = "base" }}]
-
-        [build-system]
-        """,
-    )
-    with (tmp_path / "pyproject.toml").open("a") as file:
-        file.write(f"{system}\n{more}\n")
-    write(
-        tmp_path / "src/two_tools/__init__.py",
-        """
-        import importlib.metadata, importlib.util, click
-
-        def first():
-            there = [name for name in ("rich", "colorama") if importlib.util.find_spec(name)]
-            print("first", importlib.metadata.version("two-tools"), click.__name__, there)
-        """,
-    )
-    write(tmp_path / "src/two_tools/more.py", "def second(): print('second', __name__)\n")
-    driver("build", "--extra", "pretty", "--group", "all")
-    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == ["first", "second"]
-    assert run(tmp_path / "dist/first").stdout == "first 1.5 click ['rich', 'colorama']\n"
-    assert run(tmp_path / "dist/second").stdout == "second two_tools.more\n"
-    driver("build", "--program", "first", "-o", tmp_path / "one")
-    assert run(tmp_path / "one").stdout == "first 1.5 click []\n"
-
-
-@pytest.mark.parametrize("installer", ["pip", "uv"])
-def test_a_backend_is_asked_again_when_it_must(driver, tmp_path, installer):
-    """A backend of the project's own counts how often it is asked for a wheel, and is flit_core otherwise."""
-    calls, late = tmp_path / "calls", tmp_path / "late"
-    project = tmp_path / "project"
-    write(
-        project / "own.py",
-        f"""
-        import os
-        from flit_core.buildapi import *
-        from flit_core import buildapi
-
-        def build_wheel(*arguments, **named):
-            with open({str(calls)!r}, "a") as file:
-                file.write("asked\\n")
-            made = buildapi.build_wheel(*arguments, **named)
-            if os.path.exists({str(late)!r}):
-                # Somebody edits while the backend builds.
-                os.replace({str(late)!r}, "src/counted/part.py")
-            return made
-        """,
-    )
-    pyproject = """
-        [project]
-        name = "counted"
-        {version}
-        description = "Counts"
-        [project.scripts]
-        counted = "counted:main"
-        [build-system]
-        requires = ["flit_core>=3.12"]
-        build-backend = "own"
-        backend-path = ["."]
-        """
-    write(project / "pyproject.toml", pyproject.format(version='version = "1"'))
-    package = project / "src/counted/__init__.py"
-
-    def build(text):
-        write(package, f'"""Counts."""\n__version__ = "{text}"\nimport importlib.metadata as m\nfrom . import part\ndef main(): print(__version__, part.VALUE, m.version("counted"))\n')
-        driver("build", "--installer", installer, cwd=project, tools=Path(sys.executable).parent)
-        return run(project / "dist/counted").stdout.strip(), len(calls.read_text().split())
-
-    write(project / "src/counted/part.py", "VALUE = 1\n")
-    assert build("one") == ("one 1 1", 1)
-    assert build("two") == ("two 1 1", 1)
-    write(project / "src/counted/part.py", "VALUE = 2\n")
-    assert build("three") == ("three 2 1", 1)
-    # Links that lead round, and nowhere.
-    (project / "round").symlink_to(project)
-    (project / "nowhere").symlink_to("absent")
-    # A file that is not installed, a new one, one that has gone.
-    write(project / "notes.md", "notes\n")
-    assert build("four") == ("four 2 1", 2)
-    write(project / "src/counted/more.py", "")
-    assert build("five") == ("five 2 1", 3)
-    (project / "src/counted/more.py").unlink()
-    assert build("six") == ("six 2 1", 4)
-    assert build("seven") == ("seven 2 1", 4)
-    # What is edited while the backend builds comes the next time.
-    write(late, "VALUE = 3\n")
-    write(project / "notes.md", "more notes\n")
-    assert build("seven") == ("seven 2 1", 5)
-    assert build("seven")[0] == "seven 3 1"
-    write(project / "src/counted/part.py", "VALUE = 2\n")
-    before = len(calls.read_text().split())
-    # The version stands in the module: the backend alone knows that.
-    write(project / "pyproject.toml", pyproject.format(version='dynamic = ["version"]'))
-    assert build("8") == ("8 2 8", before + 1)
-    assert build("9") == ("9 2 9", before + 2)
 
 
 def test_a_folder_with_a_pyox_toml(driver, tmp_path):

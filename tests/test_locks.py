@@ -12,10 +12,9 @@ import zipfile
 import pytest
 from packaging.requirements import Requirement
 
-from chain import run, write
+from chain import GIT, run, write
 
 SHOW = "import importlib.metadata as m\ndef main(): print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))\n"
-GIT = {f"GIT_{who}_{what}": "tests@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 def project(folder, name, dependencies=(), more=""):
