@@ -1,14 +1,16 @@
 """pip and uv: who installs does not show."""
 
 import json
+import os
 import re
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from chain import run, write
+from chain import run, terminal, write
 
 TOOLS = Path(sys.executable).parent
 
@@ -86,3 +88,38 @@ def test_uv_that_is_not_there(driver, tmp_path):
     write(tmp_path / "app.py", "# /// script\n# dependencies = ['click']\n# ///\n")
     done = driver("build", "--installer", "uv", "app.py", check=False)
     assert done.returncode == 2 and "uv: expected uv on PATH, found none" in done.stderr
+
+
+def test_the_cache_of_projects_has_a_limit(pyox, host, tmp_path):
+    cache, day = tmp_path / "cache", 24 * 60 * 60
+    tools = pyox.with_environment(PYOX_CACHE_DIR=str(cache))
+
+    def collect(requirement, tools=tools, **options):
+        return tools("collect", "-d", host.document, "--with", requirement, "--repl", "-o", tmp_path / "m.json", **options)
+
+    def kept():
+        return {path.name.split("-")[0] for path in (cache / "projects").glob("*/*.dist-info")}
+
+    for name in ("iniconfig==2.0.0", "click==8.1.8", "mdurl==0.1.2"):
+        collect(name)
+    for age, path in enumerate(sorted((cache / "projects").iterdir()), 2):
+        os.utime(path, (time.time() - age * day,) * 2)
+    # What is used counts as new, and what is new stays whatever the limit is.
+    collect("click==8.1.8")
+    small = tools.with_environment(PYOX_CACHE_LIMIT="1K")
+    collect("colorama==0.4.6", tools=small)
+    assert kept() == {"click", "colorama"}
+    assert len(list((cache / "digests").glob("*.json"))) <= 4
+    done = collect("attrs==25.3.0", tools=tools.with_environment(PYOX_CACHE_LIMIT="much"), check=False)
+    assert done.returncode == 2 and "PYOX_CACHE_LIMIT: expected a size such as `10G`, got `much`" in done.stderr
+
+
+def test_long_steps_show_on_a_terminal_and_nowhere_else(pyox, host, tmp_path):
+    script = write(tmp_path / "app.py", "# /// script\n# dependencies = ['iniconfig==2.0.0']\n# ///\nprint(1)\n")
+    build = (pyox.folder / "pyox", "build", script, "--python", f"host:{host.python}", "-o", tmp_path / "app", "--upgrade")
+    status, screen = terminal(build, (), TERM="xterm")
+    assert status == 0, screen
+    for step in ("resolves and installs", "reading what is taken", "packing"):
+        assert step in screen, step
+    done = run(*build, env=pyox.environment)
+    assert done.stderr.splitlines() == [line for line in done.stderr.splitlines() if line.startswith("pyox: note: ")]

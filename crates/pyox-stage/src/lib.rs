@@ -5,7 +5,7 @@
 //! - [`files`] appear whole or not at all, and a [`Stamp`] tells whether one is as it was.
 //! - [`Compiler`] is the C compiler that variables such as `CC` name.
 //! - [`cache`] is the folder under the user's cache directory, with what survives between runs, and [`Partial`] a
-//!   folder in it that is being filled.
+//!   folder in it that is being filled; [`prune`] is for what nobody has used for long.
 
 #![deny(missing_docs)]
 
@@ -14,6 +14,7 @@ mod compiler;
 mod fault;
 pub mod files;
 mod partial;
+pub mod prune;
 mod report;
 mod stamp;
 

@@ -6,8 +6,10 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use pyox_schema::Distribution;
 use pyox_stage::{Fault, HintExt, Reporter, Result};
@@ -85,10 +87,7 @@ impl Tool {
             .env_remove("PYTHONHOME")
             .env_remove("PYTHONPATH");
         ui.detail(format_args!("{command:?}"));
-        let task = ui.begin(None, &format!("{name} resolves and installs"));
-        let output = command.output();
-        drop(task);
-        let output = output.fault(name)?;
+        let output = watched(&mut command, name, ui).fault(name)?;
         for bytes in [&output.stdout, &output.stderr] {
             for line in String::from_utf8_lossy(bytes).lines() {
                 ui.detail(format_args!("{name}: {line}"));
@@ -105,6 +104,53 @@ impl Tool {
             format!("-v shows all that {name} says")
         }))
     }
+}
+
+/// Runs an installer to its end, and shows meanwhile what it is at.
+fn watched(command: &mut Command, name: &str, ui: &dyn Reporter) -> io::Result<Output> {
+    // What a line that tells of a step begins with.
+    const STEPS: [&str; 11] = [
+        "Collecting",
+        "Downloading",
+        "Cloning",
+        "Installing",
+        "Getting",
+        "Preparing",
+        "Building",
+        "Resolved",
+        "Prepared",
+        "Updating",
+        "Created",
+    ];
+    let task = ui.begin(None, &format!("{name} resolves and installs"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (mut out, mut errors) = (child.stdout.take(), child.stderr.take());
+    let keep = |stream: Option<&mut dyn Read>| {
+        let mut all = Vec::new();
+        let Some(stream) = stream else { return all };
+        let mut lines = BufReader::new(stream);
+        loop {
+            let before = all.len();
+            match lines.read_until(b'\n', &mut all) {
+                Ok(1..) => {}
+                _ => return all,
+            }
+            let line = String::from_utf8_lossy(&all[before..]);
+            let line = line.trim();
+            if STEPS.iter().any(|step| line.starts_with(step)) {
+                let shown: String =
+                    line.split(" (").next().unwrap_or(line).chars().take(60).collect();
+                task.describe(&format!("{name}: {shown}"));
+            }
+        }
+    };
+    let (stdout, stderr) = thread::scope(|scope| {
+        let other = scope.spawn(|| keep(errors.as_mut().map(|stream| stream as &mut dyn Read)));
+        let stdout = keep(out.as_mut().map(|stream| stream as &mut dyn Read));
+        // A thread that panicked is a bug, which its own message reports.
+        (stdout, other.join().unwrap_or_default())
+    });
+    Ok(Output { status: child.wait()?, stdout, stderr })
 }
 
 fn uv_command(uv: &Path, distribution: &Distribution, indexes: &Indexes, prefix: &Path) -> Command {

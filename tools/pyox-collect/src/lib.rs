@@ -257,7 +257,7 @@ fn find(
     });
 
     let reader = Reader::new(&sha256, &folders, options.jobs.get())?;
-    let mut reads = reader.read(&found.candidates)?;
+    let mut reads = reader.read(&found.candidates, reporter)?;
     if options.interpreter != Some(true) {
         tkinter::leave_out(&mut found, &mut reads, &exclusions, &options.run);
     }

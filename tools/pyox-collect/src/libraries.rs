@@ -13,7 +13,7 @@ use std::process::Command;
 use pyox_blob::tree::LIBRARIES;
 use pyox_elf::is_libc;
 use pyox_schema::{Origin, ResourceKind};
-use pyox_stage::{Reporter, Result};
+use pyox_stage::{Reporter, Result, Silent};
 
 use crate::candidate::{Candidate, Found, Layer, Owner};
 use crate::exclusions::Exclusions;
@@ -161,7 +161,7 @@ impl Search<'_> {
             }
             self.direct.insert(number, direct);
         }
-        self.reads.extend(self.reader.read(&added)?);
+        self.reads.extend(self.reader.read(&added, &Silent)?);
         self.found.candidates.append(&mut added);
         Ok((first..self.found.candidates.len()).collect())
     }

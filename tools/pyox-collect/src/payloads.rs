@@ -11,7 +11,7 @@ use std::thread;
 
 use pyox_elf::Elf;
 use pyox_schema::{Digest, ResourceKind};
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, HintExt, Reporter, Result};
 
 use crate::candidate::{Candidate, Layer};
 use crate::known::{Facts, Known, Native};
@@ -56,7 +56,12 @@ impl Reader {
     }
 
     /// Reads the files of `candidates`; none for what has no file.
-    pub(crate) fn read(&self, candidates: &[Candidate]) -> Result<Vec<Option<Facts>>> {
+    pub(crate) fn read(
+        &self,
+        candidates: &[Candidate],
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<Option<Facts>>> {
+        let task = reporter.begin(Some(candidates.len() as u64), "reading what is taken");
         let next = AtomicUsize::new(0);
         // The first of the candidates that cannot be read is reported, whichever thread met it.
         let failure: Mutex<Option<(usize, Fault)>> = Mutex::new(None);
@@ -65,6 +70,7 @@ impl Reader {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(candidate) = candidates.get(number) else { return done };
+                task.advance(1);
                 match self.read_one(candidate) {
                     Ok(facts) => done.push((number, facts)),
                     Err(error) => {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
 use pyox_schema::{Digest, Distribution, Origin};
-use pyox_stage::{HintExt, Partial, Reporter, Result, cache};
+use pyox_stage::{HintExt, Partial, Reporter, Result, cache, prune};
 
 use crate::edits;
 use crate::inline::Indexes;
@@ -183,6 +183,7 @@ impl Request {
         let files = project.map(edits::files_of).transpose()?;
         let target = cache.join(self.key(distribution)?.to_string());
         if target.is_dir() && !self.upgrade {
+            prune::touch(&target);
             return Ok(target);
         }
         let temporary = Partial::new(&cache)?;
@@ -209,6 +210,12 @@ impl Request {
         }
         if let Some((project, before)) = project.zip(files) {
             edits::note(project, before, &kind, name_of(&target), &target)?;
+        }
+        if !is_renewed {
+            for key in prune::prune(&cache)? {
+                ui.detail(format_args!("cache: {key} was not used for long, and is removed"));
+                let _ = fs::remove_file(cache::folder("digests")?.join(format!("{key}.json")));
+            }
         }
         Ok(target)
     }

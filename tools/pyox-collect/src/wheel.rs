@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pyox_schema::{Digest, Origin, Project, ResourceKind};
-use pyox_stage::{Fault, HintExt, Reporter, Result, files};
+use pyox_stage::{Fault, HintExt, Reporter, Result, Silent, files};
 
 use crate::candidate::{Expected, Found, Layer, Owner, normalise};
 use crate::payloads::Reader;
@@ -138,7 +138,7 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
         ));
     }
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    Reader::forgetful(jobs).read(&found.candidates)?;
+    Reader::forgetful(jobs).read(&found.candidates, &Silent)?;
 
     for project in &projects {
         let path = folder.join(&project.folder).join("RECORD");
