@@ -22,7 +22,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lint-abi check all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install wheel system clean
+.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -112,6 +112,12 @@ lint-abi: | system
 # Whether all of it compiles, such as with the oldest Rust that it is for: `make check CARGO='cargo +1.88'`.
 check: | system
 	$(CARGO) check --workspace --all-targets --locked
+
+# The licences, sources and advisories of all crates, by deny.toml. `cargo install --locked cargo-deny` brings the tool.
+# Advisories are fetched: without the network, `make deny DENY='licenses bans sources'`.
+DENY ?= all
+deny:
+	$(CARGO) deny --locked check $(DENY)
 
 bench-quick: tools runtime
 	$(PYTHON) benches/run.py --quick
