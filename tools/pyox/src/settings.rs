@@ -55,7 +55,7 @@ pub struct Settings {
 }
 
 /// The keys of [`Settings`].
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "python",
     "requires-python",
     "mode",
