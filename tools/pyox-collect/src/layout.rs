@@ -61,8 +61,8 @@ fn rewrite_records(root: &Path, modules: &Path) -> Result<()> {
                 None => row,
             }
         });
-        let text: String = rows.map(|row| format!("{row}\n")).collect();
-        files::write(&path, text.as_bytes())?;
+        let rows: Vec<String> = rows.map(|row| row.to_string()).collect();
+        files::write(&path, (rows.join("\n") + "\n").as_bytes())?;
     }
     Ok(())
 }

@@ -127,7 +127,7 @@ pub(crate) fn key(path: &Path) -> Result<String> {
     let mut last = PathBuf::new();
     visit(path, &mut Vec::new(), &mut |file, line| {
         if file != last {
-            last = file.to_owned();
+            file.clone_into(&mut last);
             // Writing to a string cannot fail.
             let _ = writeln!(text, "requirements {}", Digest::of(&fs::read(file).fault_at(file)?));
         }

@@ -178,9 +178,8 @@ pub(crate) fn set_requested(folder: &Path, names: &BTreeSet<String>) -> Result<(
         let record = own.join("RECORD");
         let text = fs::read_to_string(&record).fault_at(&record)?;
         let marker = format!("{}/REQUESTED,", project.folder);
-        let lines = text.lines().filter(|line| !line.starts_with(&marker));
-        let text: String = lines.map(|line| format!("{line}\n")).collect();
-        files::write(&record, text.as_bytes())?;
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with(&marker)).collect();
+        files::write(&record, (lines.join("\n") + "\n").as_bytes())?;
         let _ = fs::remove_file(own.join("REQUESTED"));
     }
     Ok(())

@@ -179,10 +179,7 @@ impl Project {
         Ok(Self {
             name: metadata.name.clone(),
             root,
-            requires_python: metadata
-                .requires_python
-                .clone()
-                .or(settings.requires_python.clone()),
+            requires_python: metadata.requires_python.clone().or(settings.requires_python.clone()),
             settings,
             programs,
             dependencies,
