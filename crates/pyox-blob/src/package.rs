@@ -1,6 +1,6 @@
 //! Which files are a package's: what is written where its files are to be real files.
 //!
-//! `docs/formats/blob.md` says it with the configuration's locations. It is here because two have to agree
+//! `docs/formats/blob.md` says it with the configuration's placements. It is here because two have to agree
 //! on it, the run-time library and the tool that writes the folder beside the executable.
 
 use crate::layout::{FileKind, ModuleKind, path_problem};

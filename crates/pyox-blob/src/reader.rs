@@ -398,7 +398,7 @@ impl<'a> Blob<'a> {
         let modules = (0..self.modules.len_u32()).filter_map(|n| self.check_module(n).err());
         let files = (0..self.files.len_u32()).filter_map(|n| self.check_file(n).err());
         let projects = (0..).take(self.project_count()).filter_map(|n| self.project(n).err());
-        let config = self.config().and_then(|config| check_locations(&config)).err();
+        let config = self.config().and_then(|config| check_placements(&config)).err();
         sections.chain(modules).chain(files).chain(projects).chain(config).collect()
     }
 
@@ -578,10 +578,10 @@ impl<'a> Table<'a> {
 }
 
 /// The names of packages with files of their own become folders.
-fn check_locations(config: &Config) -> Result<(), Error> {
-    match config.locations.iter().find(|(package, _)| !package::is_dotted_name(package)) {
+fn check_placements(config: &Config) -> Result<(), Error> {
+    match config.placements.iter().find(|(package, _)| !package::is_dotted_name(package)) {
         Some((package, _)) => Err(malformed(format!(
-            "config: location {package:?}: expected a package's dotted name"
+            "config: placement {package:?}: expected a package's dotted name"
         ))),
         None => Ok(()),
     }

@@ -18,6 +18,6 @@ pub use distribution::{
 pub use document::{Document, Error};
 pub use link_plan::{LinkMode, LinkPlan};
 pub use manifest::{
-    Bytecode, DistributionRef, Excluded, Location, Manifest, Origin, Payload, Project, Resource,
+    Bytecode, DistributionRef, Excluded, Manifest, Origin, Payload, Placement, Project, Resource,
     ResourceKind, Run, Value,
 };

@@ -5,7 +5,7 @@
 
 use pyox_blob::config as record;
 use pyox_cli::Result;
-use pyox_schema::{Distribution, LinkPlan, Location, Manifest, Run, Value as Setting};
+use pyox_schema::{Distribution, LinkPlan, Manifest, Placement, Run, Value as Setting};
 use pyox_stage::HintExt;
 use serde_json::{Map, Value, json};
 
@@ -87,8 +87,8 @@ fn of_record(config: &record::Config) -> Facts {
             add(&format!("{group}.{}", setting.name), value);
         }
     }
-    for (package, location) in &config.locations {
-        add(&format!("locations.{package}"), json!(location.name()));
+    for (package, placement) in &config.placements {
+        add(&format!("placements.{package}"), json!(placement.name()));
     }
     facts
 }
@@ -141,9 +141,10 @@ fn of_manifest(manifest: &Manifest) -> Facts {
         }
     }
     // The blob's record leaves out what is in memory, as everything is without a word.
-    for (package, location) in manifest.locations.iter().filter(|(_, at)| **at != Location::Memory)
+    for (package, placement) in
+        manifest.placements.iter().filter(|(_, at)| **at != Placement::Memory)
     {
-        add(&format!("locations.{package}"), json!(location.name()));
+        add(&format!("placements.{package}"), json!(placement.name()));
     }
     facts
 }

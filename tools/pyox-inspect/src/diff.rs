@@ -74,7 +74,7 @@ impl Difference {
     ) -> Result<Self> {
         // A blob does not say all that its manifest said, but all of the interpreter's settings.
         let matters = |key: &str, there: bool| {
-            let settings = ["config.", "preconfig.", "locations."];
+            let settings = ["config.", "preconfig.", "placements."];
             there || same_form || settings.iter().any(|group| key.starts_with(group))
         };
         let mut difference = Self { config: changes(a_facts, b_facts, matters), ..Self::default() };

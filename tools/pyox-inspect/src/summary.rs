@@ -195,13 +195,13 @@ impl Summary<'_> {
             _ => None,
         };
         lines.extend(interpreter.map(|when| ("interpreter", when.to_owned())));
-        let located: Vec<_> = facts
+        let placed: Vec<_> = facts
             .iter()
-            .filter_map(|(key, at)| Some((key.strip_prefix("locations.")?, config::plain(at))))
+            .filter_map(|(key, at)| Some((key.strip_prefix("placements.")?, config::plain(at))))
             .map(|(package, at)| format!("{package} ({at})"))
             .collect();
-        if !located.is_empty() {
-            lines.push(("files of", located.join(", ")));
+        if !placed.is_empty() {
+            lines.push(("files of", placed.join(", ")));
         }
         let can = ["static", "dynamic"].into_iter();
         let can: Vec<_> =

@@ -8,7 +8,7 @@ use std::path::Path;
 use pyox_blob::config::{self, Config, Setting};
 use pyox_blob::layout::{FileKind, ModuleKind};
 use pyox_schema::{
-    Digest, Distribution, Location, Manifest, Origin, Payload, Resource, ResourceKind, Run, Value,
+    Digest, Distribution, Manifest, Origin, Payload, Placement, Resource, ResourceKind, Run, Value,
 };
 use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
 
@@ -242,16 +242,16 @@ fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> C
             Some(false) => config::Interpreter::Never,
             None => config::Interpreter::Children,
         },
-        locations: manifest.locations.iter().filter_map(location).collect(),
+        placements: manifest.placements.iter().filter_map(placement).collect(),
     }
 }
 
-/// What the blob says of a package's location; nothing for memory.
-fn location((package, location): (&String, &Location)) -> Option<(String, config::Location)> {
-    let location = match location {
-        Location::Memory => return None,
-        Location::Cache => config::Location::Cache,
-        Location::Beside => config::Location::Beside,
+/// What the blob says of a package's placement; nothing for memory.
+fn placement((package, placement): (&String, &Placement)) -> Option<(String, config::Placement)> {
+    let placement = match placement {
+        Placement::Memory => return None,
+        Placement::Cache => config::Placement::Cache,
+        Placement::Beside => config::Placement::Beside,
     };
-    Some((package.clone(), location))
+    Some((package.clone(), placement))
 }

@@ -7,7 +7,7 @@ use pyox_collect as collect;
 use pyox_fetch::{self as fetch, Spec};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
-use pyox_schema::{Distribution, LinkMode, Location};
+use pyox_schema::{Distribution, LinkMode, Placement};
 use pyox_stage::{Fault, HintExt, Reporter, Result};
 
 use crate::{Program, Project};
@@ -140,7 +140,7 @@ fn build_one(
         optimize: settings.optimize,
         sources: settings.sources.unwrap_or(true),
         interpreter: settings.interpreter,
-        locations: settings.location.clone(),
+        placements: settings.placement.clone(),
         jobs: options.jobs.unwrap_or(defaults.jobs),
     };
     if let collect::Wanted::Script(script) = &program.run {
@@ -163,7 +163,7 @@ fn build_one(
     };
     let mode = options.mode.or(settings.mode);
     // Where files lie beside an executable, they are looked at each time.
-    let is_alone = !manifest.locations.values().any(|place| *place == Location::Beside);
+    let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
     let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
     let done = unchanged::Build::new(&manifest, &how, &distribution.python.tag, path)?;
     let is_wanted = is_alone && options.emit.is_none();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pyox_schema::{LinkMode, Location, Value};
+use pyox_schema::{LinkMode, Placement, Value};
 use pyox_stage::{Fault, Result, position};
 use serde::Deserialize;
 
@@ -40,7 +40,7 @@ pub struct Settings {
     /// Who may use the executable as `python`, see `pyox-collect --interpreter`.
     pub interpreter: Option<bool>,
     /// Where packages' files are at run time.
-    pub location: BTreeMap<String, Location>,
+    pub placement: BTreeMap<String, Placement>,
     /// Whether what is worth it is compressed (default: true).
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
@@ -65,7 +65,7 @@ const KEYS: [&str; 18] = [
     "optimize",
     "sources",
     "interpreter",
-    "location",
+    "placement",
     "compress",
     "compress-native",
     "programs",
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn all_keys_are_known() {
-        let text = "python = [\"host\"]\nmode = \"static\"\nsources = false\ncompress-native = true\n[location]\ncv2 = \"cache\"\n[config]\nquiet = true\n[programs]\na = \"m:f\"\n";
+        let text = "python = [\"host\"]\nmode = \"static\"\nsources = false\ncompress-native = true\n[placement]\ncv2 = \"cache\"\n[config]\nquiet = true\n[programs]\na = \"m:f\"\n";
         let found = settings(text).unwrap();
         assert_eq!((found.mode, found.sources), (Some(LinkMode::Static), Some(false)));
-        assert_eq!(found.location["cv2"], Location::Cache);
+        assert_eq!(found.placement["cv2"], Placement::Cache);
         for key in KEYS {
             let unknown = format!("{key} = 1979-05-27");
             assert!(!settings(&unknown).unwrap_err().to_string().contains("is known"), "{key}");
