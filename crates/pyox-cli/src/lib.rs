@@ -12,5 +12,4 @@ mod ui;
 
 pub use ui::{Answer, Color, Common, Ui, run};
 
-/// The result of what a tool does: a [`pyox_stage::Fault`], or that the reader of a pipe has seen enough.
-pub type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
+pub use pyox_stage::Result;

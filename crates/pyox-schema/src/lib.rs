@@ -13,7 +13,8 @@ mod manifest;
 
 pub use digest::Digest;
 pub use distribution::{
-    Distribution, Extension, FileRef, Library, Link, Linkage, Paths, Python, Stdlib, specifiers,
+    Distribution, Extension, FileRef, Library, Link, Linkage, Paths, Python, Stdlib, VersionError,
+    specifiers,
 };
 pub use document::{Document, Error};
 pub use link_plan::{LinkMode, LinkPlan};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
 
-use crate::{Fault, HintExt, Result, files};
+use crate::{Fault, FaultExt, Kind, Result, files};
 
 /// `$PYOX_CACHE_DIR`, or `pyox` under `$XDG_CACHE_HOME` or `~/.cache`.
 pub fn root() -> Result<PathBuf> {
@@ -51,7 +51,9 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
             return Ok(distribution);
         }
         let what = format!("expected the distribution {}, got {}", digest.short(), found.short());
-        return Err(Fault::at(path, what).hint("collect and pack again for this one"));
+        return Err(Fault::at(path, what)
+            .hint("collect and pack again for this one")
+            .of_kind(Kind::Digest { expected: *digest, found }));
     }
     let path = document_path(digest)?;
     if !path.exists() {
@@ -59,7 +61,8 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
             "distribution",
             format_args!("{} is not known here", digest.short()),
         )
-        .hint("name its document with -d, or fetch it again with pyox-fetch"));
+        .hint("name its document with -d, or fetch it again with pyox-fetch")
+        .of_kind(Kind::Missing));
     }
     files::document(&path)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use pyox_schema::Document;
 use rustix::fs::{AtFlags, CWD, linkat};
 
-use crate::{HintExt, Result};
+use crate::{FaultExt, Result};
 
 /// Permission bits of a file that is read, before the umask.
 pub const PLAIN: u32 = 0o666;

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock, syncfs};
 use tempfile::TempDir;
 
-use crate::{HintExt, Result};
+use crate::{FaultExt, Result};
 
 const PREFIX: &str = ".partial-";
 

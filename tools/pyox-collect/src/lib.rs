@@ -38,7 +38,7 @@ use pyox_schema::{
     Bytecode, Distribution, DistributionRef, Document, Manifest, Payload, Placement, Project,
     Resource, Value,
 };
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
 use application::App;
 use candidate::{Candidate, Found};

@@ -79,7 +79,7 @@ fn check_blob(input: &Input, bytes: &[u8]) -> Result<(usize, Vec<Problem>)> {
         Ok(blob) => blob,
         // Not damage, but a blob that this reader cannot judge.
         Err(error @ (Error::Version { .. } | Error::NotABlob)) => {
-            return Err(Fault::new(&input.name, error).into());
+            return Err(Fault::new(&input.name, error));
         }
         Err(error) => return Ok((0, vec![problem(&error)])),
     };

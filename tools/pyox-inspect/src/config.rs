@@ -6,7 +6,7 @@
 use pyox_blob::config as record;
 use pyox_cli::Result;
 use pyox_schema::{Distribution, LinkPlan, Manifest, Placement, Run, Value as Setting};
-use pyox_stage::HintExt;
+use pyox_stage::FaultExt;
 use serde_json::{Map, Value, json};
 
 use crate::subject::{Input, Subject};

@@ -11,7 +11,7 @@ use pyox_blob::layout::{Codec, FileKind, ModuleKind};
 use pyox_blob::{Blob, File, Module};
 use pyox_cli::Result;
 use pyox_schema::{Digest, Distribution, FileRef, LinkPlan, Manifest, ResourceKind};
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt};
 use serde::Serialize;
 
 use crate::subject::{Input, Subject};
@@ -219,14 +219,15 @@ impl<'a> Contents<'a> {
                             digest.short(),
                             found.short()
                         );
-                        Err(Fault::at(path, what).into())
+                        let kind = pyox_stage::Kind::Digest { expected: *digest, found };
+                        Err(Fault::at(path, what).of_kind(kind))
                     }
                     _ => Ok(Some(bytes)),
                 }
             }
             (Bytes::InBlob { file: Some(number), .. }, Some(blob)) => {
                 let file = blob.file_at(*number).fault(place())?;
-                Ok(Some(decoded(blob, &file).fault(place())?))
+                decoded(blob, &file).map(Some).map_err(|what| Fault::new(place(), what))
             }
             _ => Ok(None),
         }

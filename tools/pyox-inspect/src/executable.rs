@@ -9,7 +9,7 @@ use object::{Endianness, FileKind, elf};
 use pyox_blob::{Blob, layout};
 use pyox_cli::Result;
 use pyox_elf::Elf;
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt};
 
 use crate::subject::Input;
 
@@ -48,11 +48,10 @@ impl<'a> Executable<'a> {
                 &input.name,
                 "expected an executable with a blob, got a runner without one",
             )
-            .hint("pyox-link joins a runner and a blob")
-            .into()),
+            .hint("pyox-link joins a runner and a blob")),
             _ => {
                 let what = "expected an executable that pyox made, got an ELF file without a blob";
-                Err(Fault::new(&input.name, what).into())
+                Err(Fault::new(&input.name, what))
             }
         }
     }

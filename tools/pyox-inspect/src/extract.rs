@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use pyox_cli::{Result, output};
-use pyox_stage::{Fault, HintExt, Reporter};
+use pyox_stage::{Fault, FaultExt, Reporter};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -61,7 +61,7 @@ fn find<'c>(contents: &'c Contents<'_>, name: &str) -> Result<&'c Resource> {
         .ok_or_else(|| unknown(contents, name))
 }
 
-fn unknown(contents: &Contents<'_>, name: &str) -> anyhow::Error {
+fn unknown(contents: &Contents<'_>, name: &str) -> Fault {
     let fault = Fault::new(contents.name, format_args!("there is no resource `{name}`"));
     let last = |name: &str| name.rsplit(['.', '/']).next().unwrap_or_default().to_lowercase();
     let wanted = last(name);
@@ -70,7 +70,6 @@ fn unknown(contents: &Contents<'_>, name: &str) -> anyhow::Error {
         Some(near) => fault.hint(format_args!("did you mean `{near}`?")),
         None => fault.hint(format_args!("`pyox-inspect list {}` names all", contents.name)),
     }
-    .into()
 }
 
 /// Writes resources as files below `directory`.
@@ -97,13 +96,13 @@ pub(crate) fn run(
             path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains('\0');
         if !safe {
             let what = "expected a path inside the folder, got one that leaves it";
-            return Err(Fault::new(format_args!("{}: {path}", contents.name), what).into());
+            return Err(Fault::new(format_args!("{}: {path}", contents.name), what));
         }
         // A file can be two modules.
         let other = plan.insert(path.clone(), resource);
         if other.is_some_and(|other| !resource.is_same_file(other)) {
             let place = format!("{}: {path}", contents.name);
-            return Err(Fault::new(place, "two resources have this path").into());
+            return Err(Fault::new(place, "two resources have this path"));
         }
     }
     std::fs::create_dir_all(directory).fault_at(directory)?;
@@ -117,8 +116,7 @@ pub(crate) fn run(
             folder.is_some_and(|folder| statat(&folder, file, AtFlags::SYMLINK_NOFOLLOW).is_ok());
         if there && !force {
             return Err(Fault::at(&directory.join(path), "expected nothing there, got a file")
-                .hint("--force replaces it")
-                .into());
+                .hint("--force replaces it"));
         }
     }
     let magic = contents.bytecode_magic()?.unwrap_or_default();

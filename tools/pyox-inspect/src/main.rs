@@ -152,7 +152,7 @@ fn body(args: &Args, ui: &dyn Reporter) -> Result<Answer> {
     let to = args.output.as_deref();
     if let Some(paths) = &args.diff {
         if args.command.is_some() {
-            return Err(Fault::new("--diff", "expected two files and no command").into());
+            return Err(Fault::new("--diff", "expected two files and no command"));
         }
         return diff::run(&paths[0], &paths[1], args.json, to);
     }
@@ -166,7 +166,7 @@ fn body(args: &Args, ui: &dyn Reporter) -> Result<Answer> {
     };
     if args.file.is_some() || args.check {
         let what = "expected the command before the file, and no --check with it";
-        return Err(Fault::new("command line", what).hint("see `pyox-inspect --help`").into());
+        return Err(Fault::new("command line", what).hint("see `pyox-inspect --help`"));
     }
     command.run(args.json, to, ui)?;
     Ok(Answer::Done)

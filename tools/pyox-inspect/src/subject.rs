@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use pyox_blob::{Blob, layout};
 use pyox_cli::{Result, input};
 use pyox_schema::{Distribution, Document, LinkPlan, Manifest};
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt};
 
 use crate::executable::{self, Executable};
 
@@ -52,15 +52,14 @@ impl Input {
         }
         match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
             None => Err(Fault::new(&self.name, "expected something to look into, got nothing")
-                .hint("did the stage before fail?")
-                .into()),
+                .hint("did the stage before fail?")),
             Some(b'{') => self.document(),
             Some(_) => {
                 let what = format!(
                     "expected a pyox document, a blob or an executable, got {}",
                     executable::guess(bytes)
                 );
-                Err(Fault::new(&self.name, what).into())
+                Err(Fault::new(&self.name, what))
             }
         }
     }
@@ -85,17 +84,17 @@ impl Input {
             Ok(Subject::LinkPlan(Box::new(plan)))
         } else {
             let what = format!("schema: expected one of pyox's documents, got `{schema}`");
-            Err(Fault::new(&self.name, what).into())
+            Err(Fault::new(&self.name, what))
         }
     }
 
     fn read_as<D: Document>(&self) -> Result<D> {
-        Ok(D::from_json(&self.bytes).fault(&self.name)?)
+        D::from_json(&self.bytes).fault(&self.name)
     }
 
     /// Opens a blob of this input.
     pub(crate) fn open<'a>(&self, bytes: &'a [u8]) -> Result<Blob<'a>> {
-        Ok(Blob::open(bytes).fault(&self.name)?)
+        Blob::open(bytes).fault(&self.name)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use pyox_cli::Result;
 use pyox_elf::Elf;
-use pyox_stage::HintExt;
+use pyox_stage::FaultExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use pyox_cli::Result;
+use pyox_stage::FaultExt;
 use serde::Serialize;
 
 /// An answer in JSON: indented, with a final newline.
 pub(crate) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
+    let mut bytes = serde_json::to_vec_pretty(value).fault("JSON")?;
     bytes.push(b'\n');
     Ok(bytes)
 }

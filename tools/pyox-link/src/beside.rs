@@ -13,7 +13,7 @@ use pyox_blob::config::Placement;
 use pyox_blob::layout::{Codec, is_program};
 use pyox_blob::package::PackageFiles;
 use pyox_blob::{Blob, Config, File};
-use pyox_stage::{Fault, HintExt, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// Writes the folder that belongs to an executable, where any package wants it.
 pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config) -> Result<()> {

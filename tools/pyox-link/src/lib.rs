@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, Config};
 use pyox_schema::{Digest, LinkMode, LinkPlan};
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
 /// How to link.
 #[derive(Debug, Clone, Default)]

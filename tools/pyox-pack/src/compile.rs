@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt, Kind};
 
 use crate::marshal::{self, Code};
 use crate::store::Store;
@@ -54,6 +54,7 @@ enum Answer {
 /// A running interpreter.
 pub struct Worker {
     child: Child,
+    program: PathBuf,
     // None once it is told to end.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -120,7 +121,7 @@ impl Compiler {
                 Compiled::Code(marshal::canonical(&stream).fault(location)?)
             }
             Ok(Answer::Rejected { line, reason }) => Compiled::Rejected { line, reason },
-            Err(error) => return Err(worker.died(location, &error)),
+            Err(error) => return Err(worker.died(location, error)),
         };
         self.store.put(&key, &compiled.encode());
         Ok(compiled)
@@ -146,7 +147,12 @@ impl Compiler {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Fault::new(place, "expected pipes to the interpreter"));
         };
-        let mut worker = Worker { child, input: Some(input), output: BufReader::new(output) };
+        let mut worker = Worker {
+            child,
+            program: self.interpreter.clone(),
+            input: Some(input),
+            output: BufReader::new(output),
+        };
         self.workers.fetch_add(1, Ordering::Relaxed);
         match read_array(&mut worker.output) {
             Ok(magic) if magic == self.magic => Ok(worker),
@@ -158,7 +164,7 @@ impl Compiler {
                 );
                 Err(Fault::new(place, what).hint("fetch the distribution again"))
             }
-            Err(error) => Err(worker.died(place, &error)),
+            Err(error) => Err(worker.died(place, error)),
         }
     }
 }
@@ -196,18 +202,23 @@ impl Worker {
     }
 
     /// What to say when the interpreter stops answering: its last words, or how it ended.
-    fn died(&mut self, place: impl std::fmt::Display, error: &io::Error) -> Fault {
+    fn died(&mut self, place: impl std::fmt::Display, error: io::Error) -> Fault {
         self.input = None;
         let mut words = String::new();
         if let Some(stderr) = self.child.stderr.as_mut() {
             let _ = stderr.take(1 << 16).read_to_string(&mut words);
         }
-        let ended = match self.child.wait() {
-            Ok(status) => status.to_string(),
-            Err(_) => error.to_string(),
-        };
+        let status = self.child.wait();
+        let ended = status.as_ref().map_or_else(|_| error.to_string(), ToString::to_string);
         let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(&ended);
-        Fault::new(place, format_args!("the distribution's interpreter stopped: {last}"))
+        let what = format_args!("the distribution's interpreter stopped: {last}");
+        let fault = Fault::new(place, what);
+        match status {
+            Ok(status) => fault
+                .caused_by(error)
+                .of_kind(Kind::Command { program: self.program.display().to_string(), status }),
+            Err(_) => fault.caused_by(error),
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 
 use pyox_blob::layout::{Codec, FileKind, is_program};
 use pyox_schema::Digest;
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt};
 use zstd::bulk::Compressor;
 
 use crate::store::Store;

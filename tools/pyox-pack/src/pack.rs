@@ -10,7 +10,7 @@ use pyox_blob::layout::{FileKind, ModuleKind};
 use pyox_schema::{
     Digest, Distribution, Manifest, Origin, Payload, Placement, Resource, ResourceKind, Run, Value,
 };
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
 
 use crate::blob::{self, Contents};
 use crate::compile::{Compiled, Compiler, Worker};
@@ -207,8 +207,9 @@ fn verified(location: &str, payload: &Payload) -> Result<Vec<u8>, Fault> {
     if found == payload.sha256 {
         return Ok(bytes);
     }
+    let kind = Kind::Digest { expected: payload.sha256, found };
     let (expected, found) = (payload.sha256.short(), found.short());
-    Err(changed(format!("digest mismatch: manifest {expected}…, file {found}…")))
+    Err(changed(format!("digest mismatch: manifest {expected}…, file {found}…")).of_kind(kind))
 }
 
 fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> Config {

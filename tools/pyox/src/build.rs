@@ -8,7 +8,7 @@ use pyox_fetch::{self as fetch, Spec};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
 use pyox_schema::{Distribution, LinkMode, Placement};
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::{Program, Project};
 use crate::{siblings, unchanged};

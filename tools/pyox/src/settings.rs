@@ -89,7 +89,7 @@ impl Settings {
         let settings: Self = toml::Value::Table(table).try_into().map_err(|error| {
             let text = toml::de::Error::to_string(&error);
             let message = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-            Fault::at(place, format_args!("[{name}]: {message}"))
+            Fault::at(place, format_args!("[{name}]: {message}")).caused_by(error)
         })?;
         if settings.optimize > 2 {
             let what = format!("[{name}]: optimize: expected 0, 1 or 2, got {}", settings.optimize);
@@ -114,7 +114,7 @@ pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str)
     toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        Fault::new(format_args!("{}:{line}:{column}", path.display()), message)
+        Fault::new(format_args!("{}:{line}:{column}", path.display()), message).caused_by(error)
     })
 }
 

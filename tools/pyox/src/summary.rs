@@ -7,7 +7,7 @@ use std::path::Path;
 use object::read::ReadCache;
 use object::read::elf::{ElfFile64, FileHeader as _, SectionHeader as _};
 use pyox_schema::LinkMode;
-use pyox_stage::{HintExt, Result};
+use pyox_stage::{FaultExt, Result};
 
 use crate::Built;
 
