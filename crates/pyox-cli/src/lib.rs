@@ -4,12 +4,15 @@
 //!   decides the exit status (0 done, 1 a negative answer, 2 an error).
 //! - [`Ui`] shows on stderr what a stage reports.
 //! - [`input`] and [`output`] are the two ends of a pipe.
+//! - [`size`] is how sizes are written.
 
 pub mod input;
 pub mod output;
 mod pages;
+mod size;
 mod ui;
 
+pub use size::size;
 pub use ui::{Answer, Color, Common, Ui, run};
 
 pub use pyox_stage::Result;

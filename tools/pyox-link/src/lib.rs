@@ -20,8 +20,6 @@ mod runtime;
 
 pub use emit::Emit;
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -99,30 +97,6 @@ impl<'a> Link<'a> {
     #[must_use]
     pub fn plan(&self) -> &LinkPlan {
         &self.plan
-    }
-
-    /// How many bytes of the blob belong to each project, by its name and version; the largest comes first.
-    ///
-    /// # Errors
-    ///
-    /// For a damaged blob.
-    pub fn sizes(&self) -> Result<Vec<(String, u64)>> {
-        let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
-        for module in self.blob.modules() {
-            let module = module.fault("blob")?;
-            *sizes.entry(module.project).or_default() += module.code_len();
-        }
-        for file in self.blob.files() {
-            let file = file.fault("blob")?;
-            *sizes.entry(file.project).or_default() += file.stored_len();
-        }
-        let mut named = Vec::new();
-        for (number, size) in sizes {
-            let project = self.blob.project(number).fault("blob")?;
-            named.push((format!("{} {}", project.name, project.version).trim().to_owned(), size));
-        }
-        named.sort_by_key(|(_, size)| Reverse(*size));
-        Ok(named)
     }
 
     /// Makes the executable, and the folder `PATH.files` beside it where packages want one.

@@ -1,10 +1,12 @@
 //! From a project to its executables.
 
+use std::fs::File;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use pyox_collect as collect;
 use pyox_fetch::{self as fetch, Spec};
+use pyox_inspect::{By, Input};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
 use pyox_schema::{Distribution, LinkMode, Placement};
@@ -43,6 +45,8 @@ pub struct Built {
     pub size: u64,
     /// Whether it needs the platform's loader and C library.
     pub mode: LinkMode,
+    /// The version of glibc that it needs at least, such as `2.35`, if it needs one.
+    pub glibc: Option<String>,
     /// The Python in it, such as `3.13.5`.
     pub python: String,
     /// The sizes of the projects in it, in bytes, largest first.
@@ -182,13 +186,26 @@ fn build_one(
         std::fs::create_dir_all(folder).fault_at(folder)?;
     }
     link.executable(path, reporter)?;
+    let executable = File::open(path).fault_at(path)?;
     let built = Built {
         path: path.to_owned(),
-        size: std::fs::metadata(path).fault_at(path)?.len(),
+        size: executable.metadata().fault_at(path)?.len(),
+        glibc: pyox_elf::glibc(executable),
         mode: link.plan().mode,
         python: distribution.python.version.clone(),
-        projects: link.sizes()?,
+        projects: sizes(&program.name, &blob)?,
     };
     done.note(&built);
     Ok(Some(built))
+}
+
+/// How many bytes of a blob belong to each project, by its name and version; the largest comes first.
+fn sizes(name: &str, blob: &[u8]) -> Result<Vec<(String, u64)>> {
+    let input = Input::new(name, blob);
+    let contents = input.contents()?;
+    let title = |name: &str| match contents.projects.iter().find(|project| project.name == name) {
+        Some(project) => project.to_string(),
+        None => name.to_owned(),
+    };
+    Ok(contents.sums(By::Project).iter().map(|sum| (title(&sum.name), sum.size)).collect())
 }

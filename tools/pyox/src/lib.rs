@@ -11,7 +11,7 @@
 //! # }
 //! ```
 //!
-//! Each stage is a crate of its own: [`fetch`], [`collect`], [`pack`] and [`link`]. They take typed options and a
+//! Each stage is a crate of its own: [`fetch`], [`collect`], [`pack`] and [`link`]; [`inspect`] looks into what they make. They take typed options and a
 //! [`stage::Reporter`], give what the next one takes, and know no command line:
 //!
 //! ```no_run
@@ -36,16 +36,15 @@ mod project;
 mod pyproject;
 pub mod settings;
 mod siblings;
-mod summary;
 mod unchanged;
 
 pub use build::{BuildOptions, Built, build};
 pub use project::{Program, Project};
 pub use settings::Settings;
-pub use summary::summary;
 
 pub use pyox_collect as collect;
 pub use pyox_fetch as fetch;
+pub use pyox_inspect as inspect;
 pub use pyox_link as link;
 pub use pyox_pack as pack;
 pub use pyox_stage as stage;

@@ -1,5 +1,7 @@
 //! `pyox`: the driver that people type.
 
+mod summary;
+
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -134,7 +136,7 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
     match &args.command {
         Task::Build(build) => {
             for built in build.build(reporter)? {
-                output::text(None, format!("{}\n", pyox::summary(&built)?).as_bytes())?;
+                output::text(None, format!("{}\n", summary::summary(&built)).as_bytes())?;
             }
         }
         Task::Run { build, arguments } => {
