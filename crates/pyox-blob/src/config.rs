@@ -121,6 +121,10 @@ impl Config {
     }
 
     /// Reads a record, all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no record, or more than one.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         // The limit stops a forged length from reserving memory that the record cannot fill.
         let options = bincode::config::standard().with_limit::<{ 1 << 24 }>();

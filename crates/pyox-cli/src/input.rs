@@ -11,6 +11,10 @@ use pyox_stage::{Fault, FaultExt, Result};
 /// Reads all of a file, or of stdin where `path` is `-` or none.
 ///
 /// `what` names what is wanted, for the message when stdin is a terminal.
+///
+/// # Errors
+///
+/// If it cannot be read, or stdin is a terminal.
 pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
     match path.filter(|path| path.as_os_str() != "-") {
         Some(path) => fs::read(path).fault_at(path),
@@ -27,6 +31,10 @@ pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
 }
 
 /// Reads a document from a file or stdin, as [`read`] does.
+///
+/// # Errors
+///
+/// If it cannot be read, or is no such document.
 pub fn document<D: Document>(path: Option<&Path>) -> Result<D> {
     let bytes = read(path, &format!("a {} document", D::SCHEMA))?;
     D::from_json(&bytes).fault(name(path))

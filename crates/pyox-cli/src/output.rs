@@ -7,6 +7,10 @@ use std::path::Path;
 use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// Writes text to stdout, or to a file where one is named.
+///
+/// # Errors
+///
+/// If it cannot be written.
 pub fn text(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
     match file(path) {
         Some(path) => files::write(path, bytes),
@@ -15,6 +19,10 @@ pub fn text(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes bytes that no terminal should get to stdout, or to a file where one is named.
+///
+/// # Errors
+///
+/// If it cannot be written, or stdout is a terminal.
 pub fn binary(path: Option<&Path>, what: &str, bytes: &[u8]) -> Result<()> {
     if let Some(path) = file(path) {
         return files::write(path, bytes);
@@ -24,6 +32,10 @@ pub fn binary(path: Option<&Path>, what: &str, bytes: &[u8]) -> Result<()> {
 }
 
 /// Refuses to send `what` to a terminal; asked early, it saves the user the work in between.
+///
+/// # Errors
+///
+/// If stdout is a terminal, and no file is named.
 pub fn refuse_terminal(path: Option<&Path>, what: &str) -> Result<()> {
     if file(path).is_none() && io::stdout().is_terminal() {
         return Err(Fault::new("stdout", format_args!("{what} is binary, and this is a terminal"))
@@ -43,6 +55,10 @@ fn stdout(bytes: &[u8]) -> Result<()> {
 }
 
 /// Sends what `write` writes to stdout.
+///
+/// # Errors
+///
+/// What `write` says, or if it cannot be written.
 pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> Result<io::Result<()>>) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match write(&mut stdout)?.and_then(|()| stdout.flush()) {

@@ -4,6 +4,15 @@
 //! without section headers (`strip`, `sstrip`, some packers) gives the same answers. The bytes are
 //! untrusted: whatever is out of bounds is an [`Error`], never a panic. Costs a few microseconds for
 //! a file of any size, because only the dynamic section and its names are looked at.
+//!
+//! ```
+//! let bytes = std::fs::read("/proc/self/exe").unwrap();
+//! let elf = pyox_elf::Elf::parse(&bytes).unwrap();
+//! assert_eq!(elf.architecture(), Some(std::env::consts::ARCH));
+//! assert!(elf.needed.iter().any(|name| name.starts_with("libc.so")));
+//! ```
+
+#![deny(missing_docs)]
 
 use std::fmt;
 use std::io::{Read, Seek};
@@ -54,6 +63,10 @@ pub struct Error(String);
 
 impl Elf {
     /// Reads the facts from a file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no ELF file, or one that is cut off or damaged.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         match FileKind::parse(bytes) {
             Ok(FileKind::Elf64) => parse::<FileHeader64<Endianness>>(bytes, true),

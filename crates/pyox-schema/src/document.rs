@@ -10,6 +10,10 @@ pub trait Document: Serialize + DeserializeOwned {
     const SCHEMA: &'static str;
 
     /// Reads a document.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no JSON, or another document.
     fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         // The kind is looked at first: another kind of document has other keys, and a message about
         // a missing key would send its reader the wrong way.

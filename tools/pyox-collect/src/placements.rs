@@ -31,9 +31,18 @@ struct Entry {
 
 /// Reads the values of `--placement`, each `PACKAGE=memory`, `=cache` or `=beside`.
 ///
+/// ```
+/// use pyox_collect::placements;
+/// use pyox_schema::Placement;
+///
+/// let found = placements::parse(&["cv2=cache".to_owned()]).unwrap();
+/// assert_eq!(found["cv2"], Placement::Cache);
+/// assert!(placements::parse(&["cv2=disk".to_owned()]).is_err());
+/// ```
+///
 /// # Errors
 ///
-/// Where one has another form, or a package stands twice.
+/// If one has another form, or a package is named twice.
 pub fn parse(options: &[String]) -> Result<BTreeMap<String, Placement>> {
     let mut placements = BTreeMap::new();
     for option in options {

@@ -48,6 +48,16 @@ impl Problem {
 /// # Errors
 ///
 /// If it is nothing that pyox makes, or a blob of another version. Damage is a [`Verdict`] and not an error.
+///
+/// ```no_run
+/// use pyox_inspect::{Input, check};
+/// # fn main() -> pyox_stage::Result<()> {
+/// for problem in check(&Input::open("app".as_ref())?)?.problems {
+///     println!("{}: {}", problem.name, problem.problem);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn check(input: &Input<'_>) -> Result<Verdict> {
     let subject = input.subject()?;
     let (checked, problems) = match subject.blob() {

@@ -62,6 +62,15 @@ pub struct ResourceChange {
 /// # Errors
 ///
 /// If one of them is nothing that pyox makes, or a resource's bytes cannot be read.
+///
+/// ```no_run
+/// use pyox_inspect::{Input, diff};
+/// # fn main() -> pyox_stage::Result<()> {
+/// let (old, new) = (Input::open("old.blob".as_ref())?, Input::open("app".as_ref())?);
+/// let added: Vec<_> = diff(&old, &new)?.added.into_iter().map(|resource| resource.name).collect();
+/// # Ok(())
+/// # }
+/// ```
 pub fn diff(a: &Input<'_>, b: &Input<'_>) -> Result<Difference> {
     let (one, two) = (a.subject()?, b.subject()?);
     Difference::between(

@@ -20,7 +20,7 @@ const WORKER: &str = include_str!("worker.py");
 
 /// What became of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Compiled {
+pub(crate) enum Compiled {
     /// The marshalled code object.
     Code(Code),
     /// It does not compile.
@@ -33,7 +33,7 @@ pub enum Compiled {
 }
 
 /// Compiles for one distribution at one optimisation level.
-pub struct Compiler {
+pub(crate) struct Compiler {
     interpreter: PathBuf,
     version: String,
     magic: [u8; 4],
@@ -52,7 +52,7 @@ enum Answer {
 }
 
 /// A running interpreter.
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
     program: PathBuf,
     // None once it is told to end.
@@ -63,7 +63,12 @@ pub struct Worker {
 impl Compiler {
     /// A compiler for that distribution, whose bytecode magic number is `magic`.
     #[must_use]
-    pub fn new(distribution: &Distribution, magic: [u8; 4], optimize: u8, store: Store) -> Self {
+    pub(crate) fn new(
+        distribution: &Distribution,
+        magic: [u8; 4],
+        optimize: u8,
+        store: Store,
+    ) -> Self {
         Self {
             interpreter: distribution.path(&distribution.paths.executable),
             version: format!(
@@ -80,19 +85,19 @@ impl Compiler {
 
     /// How many sources were compiled, and how many interpreters did it.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         (self.compiled.load(Ordering::Relaxed), self.workers.load(Ordering::Relaxed))
     }
 
     /// What went wrong with keeping results.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.store.trouble()
     }
 
     /// Compiles a source, or finds it compiled. `location` is its path in the application's tree, and
     /// what tracebacks show. `worker` is the calling thread's own, started when it is needed.
-    pub fn compile(
+    pub(crate) fn compile(
         &self,
         worker: &mut Option<Worker>,
         location: &str,

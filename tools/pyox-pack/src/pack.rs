@@ -59,6 +59,28 @@ struct Packed {
 }
 
 /// Packs a manifest's resources into a blob.
+///
+/// The same manifest gives the same bytes, with any number of jobs. Costs compiling what no run has compiled before, with
+/// interpreters of the distribution, and reading and hashing everything else. The blob is in memory whole.
+///
+/// # Errors
+///
+/// If the manifest contradicts itself, the distribution is not known, a file has changed since it was collected
+/// ([`Kind::Digest`]), or the distribution's interpreter fails ([`Kind::Command`]). A source that does not compile is a
+/// warning.
+///
+/// ```no_run
+/// use pyox_pack::{Options, pack};
+/// use pyox_stage::{Kind, Silent};
+/// # fn example(manifest: &pyox_schema::Manifest) -> pyox_stage::Result<()> {
+/// match pack(manifest, &Options::default(), &Silent) {
+///     Ok(blob) => std::fs::write("app.blob", blob).unwrap(),
+///     Err(fault) if matches!(fault.kind(), Kind::Digest { .. }) => println!("collect again: {fault}"),
+///     Err(fault) => return Err(fault),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn pack(manifest: &Manifest, options: &Options, ui: &dyn Reporter) -> Result<Vec<u8>> {
     validate::manifest(manifest)?;
     let distribution = cache::distribution(options.distribution, &manifest.distribution.sha256)?;

@@ -12,7 +12,7 @@ use unicode_ident::is_xid_continue;
 const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
 
 /// Checks a manifest by itself.
-pub fn manifest(manifest: &Manifest) -> Result<(), Fault> {
+pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Fault> {
     if manifest.bytecode.optimize > 2 {
         let what = format!("expected 0, 1 or 2, got {}", manifest.bytecode.optimize);
         return Err(Fault::new("bytecode: optimize", what));
@@ -67,7 +67,10 @@ pub fn manifest(manifest: &Manifest) -> Result<(), Fault> {
 /// Checks that a manifest and a distribution belong together.
 ///
 /// Returns the bytecode magic number, in the order of a `.pyc` file's first four bytes.
-pub fn distribution(manifest: &Manifest, distribution: &Distribution) -> Result<[u8; 4], Fault> {
+pub(crate) fn distribution(
+    manifest: &Manifest,
+    distribution: &Distribution,
+) -> Result<[u8; 4], Fault> {
     let python = &distribution.python;
     for (what, expected, got) in [
         ("target", &manifest.distribution.target, &distribution.target),

@@ -15,7 +15,7 @@
 //! [`stage::Reporter`], give what the next one takes, and know no command line:
 //!
 //! ```no_run
-//! use pyox::{collect, fetch, link, pack, stage::Silent};
+//! use pyox::{collect, fetch, inspect, link, pack, stage::Silent};
 //! # fn main() -> pyox::stage::Result<()> {
 //! let distribution = fetch::fetch(&[fetch::Spec::parse("host")?], &fetch::Options::default(), &Silent)?;
 //! let options = collect::Options { apps: vec!["app.py".into()], ..Default::default() };
@@ -23,6 +23,8 @@
 //! let blob = pack::pack(&manifest, &pack::Options::default(), &Silent)?;
 //! let link = link::Link::new(&blob, "app.py", &link::Options::default(), &Silent)?;
 //! link.executable("app".as_ref(), &Silent)?;
+//! let made = inspect::summary(&inspect::Input::open("app".as_ref())?)?;
+//! println!("{} projects", made.projects.len());
 //! # Ok(())
 //! # }
 //! ```
