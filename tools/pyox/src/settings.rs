@@ -133,8 +133,8 @@ mod tests {
         assert_eq!((found.mode, found.sources), (Some(LinkMode::Static), Some(false)));
         assert_eq!(found.placement["cv2"], Placement::Cache);
         for key in KEYS {
-            let unknown = format!("{key} = 1979-05-27");
-            assert!(!settings(&unknown).unwrap_err().to_string().contains("is known"), "{key}");
+            let wrong = format!("{key} = [[1]]");
+            assert!(!settings(&wrong).unwrap_err().to_string().contains("is known"), "{key}");
         }
     }
 
