@@ -132,7 +132,7 @@ fn replace_name(bytes: &mut [u8], name: &str, with: &str) -> Result<(), String> 
     if with.len() > name.len() {
         return Err(format!(
             "libraries that need each other need names as long as {with}: give its package real files, \
-             by --location"
+             by --placement"
         ));
     }
     let mut string = vec![0];

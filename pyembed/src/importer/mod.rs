@@ -14,7 +14,7 @@
 //! | [`state`] | what an interpreter's importer works with |
 //! | [`modules`], [`namespaces`], [`loaders`] | finding modules, and running their code |
 //! | [`search`], [`path_entries`] | the order of `sys.path`, and packed folders in it |
-//! | [`resources`], [`locations`] | data files; packages whose files are real files |
+//! | [`resources`], [`placements`] | data files; packages whose files are real files |
 //! | [`native`], [`images`], [`private`] | shared objects; the files that the loader opens; folders for these |
 //! | [`collector`] | the garbage collector meanwhile |
 //! | [`patches`], [`python`] | what modules are told in Python |
@@ -23,12 +23,12 @@ mod collector;
 mod images;
 mod install;
 mod loaders;
-mod locations;
 mod modules;
 mod namespaces;
 mod native;
 mod patches;
 mod path_entries;
+mod placements;
 mod private;
 mod python;
 mod resources;

@@ -138,13 +138,13 @@ fn load_with_needs(
     name_of(number).ok_or_else(|| Failure::Why("the loader does not know it".to_owned()))
 }
 
-/// The file of a package that has a location.
+/// The file of a package that has a placement.
 fn real_path(
     attached: Option<Attached<'_>>,
     file: &File<'static>,
 ) -> Result<Option<String>, Failure> {
     let Some(attached) = attached else { return Ok(None) };
-    State::get().locations.path(attached, file).map_err(Failure::Raised)
+    State::get().placements.path(attached, file).map_err(Failure::Raised)
 }
 
 /// Loads one shared object, unless that has been done.

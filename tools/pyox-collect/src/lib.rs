@@ -16,10 +16,10 @@ mod exclusions;
 pub mod inline;
 mod known;
 mod libraries;
-pub mod locations;
 mod path_order;
 mod payloads;
 mod place;
+pub mod placements;
 mod projects;
 mod record;
 pub mod settings;
@@ -35,10 +35,10 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use pyox_schema::{
-    Bytecode, Distribution, DistributionRef, Document, Location, Manifest, Payload, Project,
+    Bytecode, Distribution, DistributionRef, Document, Manifest, Payload, Placement, Project,
     Resource, Value,
 };
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
 use application::App;
 use candidate::{Candidate, Found};
@@ -91,7 +91,7 @@ pub struct Options {
     /// children.
     pub interpreter: Option<bool>,
     /// Where packages' files are at run time.
-    pub locations: BTreeMap<String, Location>,
+    pub placements: BTreeMap<String, Placement>,
     /// How many files are read at once.
     pub jobs: NonZero<usize>,
 }
@@ -115,7 +115,7 @@ impl Default for Options {
             optimize: 0,
             sources: true,
             interpreter: None,
-            locations: BTreeMap::new(),
+            placements: BTreeMap::new(),
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         }
     }
@@ -209,11 +209,11 @@ pub fn collect(
     let choice =
         Choice { wanted, apps: &apps, candidates: &found.candidates, installed: &installed };
     let run = choice.decide()?;
-    let spoken: Vec<String> = options.locations.keys().cloned().collect();
-    let locations = locations::decide(options.locations.clone(), &found.candidates, reporter)?;
+    let spoken: Vec<String> = options.placements.keys().cloned().collect();
+    let placements = placements::decide(options.placements.clone(), &found.candidates, reporter)?;
     let spoken = |module: &str| {
-        let mut names = spoken.iter().chain(locations.keys());
-        names.any(|name| locations::overlap(name, module))
+        let mut names = spoken.iter().chain(placements.keys());
+        names.any(|name| placements::overlap(name, module))
     };
     suspects::report(&found.candidates, &reads, spoken, reporter);
 
@@ -229,7 +229,7 @@ pub fn collect(
         config: options.config.clone(),
         interpreter: options.interpreter,
         bytecode: Bytecode { optimize: options.optimize, sources: options.sources },
-        locations,
+        placements,
         projects: projects(&mut found),
         resources: resources(&mut found, reads)?,
         excluded: {

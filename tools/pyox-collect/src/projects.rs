@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Output, Stdio};
 
 use pyox_schema::{Digest, Distribution, Origin};
-use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, cache};
 
 use crate::edits;
 use crate::inline::Indexes;
@@ -231,7 +231,8 @@ impl Request {
         } else {
             "-v shows all that pip says"
         };
-        Err(fault.hint(hint))
+        let program = program.display().to_string();
+        Err(fault.hint(hint).of_kind(Kind::Command { program, status: output.status }))
     }
 }
 
@@ -326,6 +327,7 @@ fn find_pip(distribution: &Distribution) -> Result<Pip> {
 fn no_pip() -> Fault {
     Fault::new("pip", "expected a pip, found none in the distribution and none on PATH")
         .hint("install pip for any python3 on PATH")
+        .of_kind(Kind::Missing)
 }
 
 /// Options that make pip resolve for the distribution instead of the Python that runs it.

@@ -12,7 +12,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 use tar::EntryType;
 
 /// The one folder that an archive holds.
@@ -180,7 +180,7 @@ impl Job<'_> {
             {
                 Err(self.refuse(name, "expected a folder, but an earlier member is a file"))
             }
-            Err(error) => Err(Fault::at(path, error)),
+            error => error.fault_at(path),
         }
     }
 
@@ -192,7 +192,7 @@ impl Job<'_> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(self.refuse(name, "expected it once, got it twice"));
             }
-            Err(error) => return Err(Fault::at(to, error)),
+            error => error.fault_at(to)?,
         };
         let size = entry.size();
         let mut buffer = vec![0; 1 << 16];
@@ -264,7 +264,7 @@ impl Job<'_> {
                     let what = "expected a link, but other members are inside it";
                     return Err(self.refuse(name, what));
                 }
-                Err(error) => return Err(Fault::at(&to, error)),
+                error => error.fault_at(&to)?,
             }
         }
         Ok(())

@@ -1,14 +1,16 @@
 //! From a project to its executables.
 
+use std::fs::File;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use pyox_collect as collect;
 use pyox_fetch::{self as fetch, Spec};
+use pyox_inspect::{By, Input};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
-use pyox_schema::{Distribution, LinkMode, Location};
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_schema::{Distribution, LinkMode, Placement};
+use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::{Program, Project};
 use crate::{siblings, unchanged};
@@ -43,6 +45,8 @@ pub struct Built {
     pub size: u64,
     /// Whether it needs the platform's loader and C library.
     pub mode: LinkMode,
+    /// The version of glibc that it needs at least, such as `2.35`, if it needs one.
+    pub glibc: Option<String>,
     /// The Python in it, such as `3.13.5`.
     pub python: String,
     /// The sizes of the projects in it, in bytes, largest first.
@@ -140,7 +144,7 @@ fn build_one(
         optimize: settings.optimize,
         sources: settings.sources.unwrap_or(true),
         interpreter: settings.interpreter,
-        locations: settings.location.clone(),
+        placements: settings.placement.clone(),
         jobs: options.jobs.unwrap_or(defaults.jobs),
     };
     if let collect::Wanted::Script(script) = &program.run {
@@ -163,7 +167,7 @@ fn build_one(
     };
     let mode = options.mode.or(settings.mode);
     // Where files lie beside an executable, they are looked at each time.
-    let is_alone = !manifest.locations.values().any(|place| *place == Location::Beside);
+    let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
     let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
     let done = unchanged::Build::new(&manifest, &how, &distribution.python.tag, path)?;
     let is_wanted = is_alone && options.emit.is_none();
@@ -182,13 +186,26 @@ fn build_one(
         std::fs::create_dir_all(folder).fault_at(folder)?;
     }
     link.executable(path, reporter)?;
+    let executable = File::open(path).fault_at(path)?;
     let built = Built {
         path: path.to_owned(),
-        size: std::fs::metadata(path).fault_at(path)?.len(),
+        size: executable.metadata().fault_at(path)?.len(),
+        glibc: pyox_elf::glibc(executable),
         mode: link.plan().mode,
         python: distribution.python.version.clone(),
-        projects: link.sizes()?,
+        projects: sizes(&program.name, &blob)?,
     };
     done.note(&built);
     Ok(Some(built))
+}
+
+/// How many bytes of a blob belong to each project, by its name and version; the largest comes first.
+fn sizes(name: &str, blob: &[u8]) -> Result<Vec<(String, u64)>> {
+    let input = Input::new(name, blob);
+    let contents = input.contents()?;
+    let title = |name: &str| match contents.projects.iter().find(|project| project.name == name) {
+        Some(project) => project.to_string(),
+        None => name.to_owned(),
+    };
+    Ok(contents.sums(By::Project).iter().map(|sum| (title(&sum.name), sum.size)).collect())
 }

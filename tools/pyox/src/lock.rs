@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::Digest;
-use pyox_stage::{Fault, HintExt, Result, cache, files};
+use pyox_stage::{Fault, FaultExt, Result, cache, files};
 use serde::Deserialize;
 
 use crate::pyproject::Metadata;

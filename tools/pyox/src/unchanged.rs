@@ -17,6 +17,7 @@ struct Record {
     executable: Stamp,
     python: String,
     mode: LinkMode,
+    glibc: Option<String>,
     projects: Vec<(String, u64)>,
 }
 
@@ -49,6 +50,7 @@ impl Build {
             path: shown.to_owned(),
             size: record.executable.len(),
             mode: record.mode,
+            glibc: record.glibc,
             python: record.python,
             projects: record.projects,
         })
@@ -62,6 +64,7 @@ impl Build {
             executable,
             python: built.python.clone(),
             mode: built.mode,
+            glibc: built.glibc.clone(),
             projects: built.projects.clone(),
         };
         if let Ok(json) = serde_json::to_vec(&record) {
