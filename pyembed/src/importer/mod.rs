@@ -15,7 +15,7 @@
 //! | [`modules`], [`namespaces`], [`loaders`] | finding modules, and running their code |
 //! | [`search`], [`path_entries`] | the order of `sys.path`, and packed folders in it |
 //! | [`resources`], [`placements`] | data files; packages whose files are real files |
-//! | [`native`], [`images`], [`private`] | shared objects; the files that the loader opens; folders for these |
+//! | [`native`], [`images`], [`packed`], [`private`] | shared objects; the files that the loader opens; folders for these |
 //! | [`collector`] | the garbage collector meanwhile |
 //! | [`patches`], [`python`] | what modules are told in Python |
 
@@ -26,6 +26,7 @@ mod loaders;
 mod modules;
 mod namespaces;
 mod native;
+mod packed;
 mod patches;
 mod path_entries;
 mod placements;
@@ -38,4 +39,5 @@ mod state;
 
 pub(crate) use install::{before_start, install};
 pub(crate) use modules::{is_package, prepare_main};
+pub(crate) use native::load_python;
 pub(crate) use path_entries::add_python_path;

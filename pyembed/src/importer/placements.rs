@@ -219,7 +219,7 @@ fn settle(folder: &Path, files: &[File<'static>]) -> io::Result<()> {
 /// Whether a folder holds a file, with the right bytes and the right to be run where it needs it.
 fn holds(folder: &Path, file: &File<'static>) -> bool {
     let path = folder.join(file.path);
-    images::holds(&path, file)
+    images::holds(State::get().packed(), &path, file)
         && is_program(&path).is_ok_and(|program| {
             !program || fs::metadata(&path).is_ok_and(|there| there.mode() & 0o100 != 0)
         })
@@ -243,7 +243,7 @@ fn write(folder: &Path, file: &File<'static>) -> io::Result<()> {
     }
     let (temporary, to) = private::temporary(folder, TEMPORARY, 0o600)?;
     let publish = || {
-        images::copy(file, &to)?;
+        images::copy(State::get().packed(), file, &to)?;
         if is_program(&temporary)? {
             to.set_permissions(Permissions::from_mode(0o700))?;
         }

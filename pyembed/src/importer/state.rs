@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use pyox_blob::Blob;
-use pyox_blob::layout::Codec;
 use pyox_blob::tree::Tree;
 
 use super::loaders::Loaders;
+use super::packed::Packed;
 use super::placements::Placements;
 use crate::ffi::{Attached, Kept, Object, Own, Result};
 
@@ -129,21 +129,16 @@ impl State {
         result.map_err(|error| attached.raise_import_error(&error.to_string(), name))
     }
 
+    /// What loading a shared object takes.
+    pub(super) fn packed(&self) -> Packed<'_> {
+        Packed { blob: &self.blob, executable: &self.executable }
+    }
+
     /// A file's bytes, decoded.
     pub(super) fn read(
         &self,
         file: &pyox_blob::File<'static>,
     ) -> Result<Cow<'static, [u8]>, pyox_blob::Error> {
-        let stored = self.blob.stored(file)?;
-        match file.codec {
-            Codec::Stored => Ok(Cow::Borrowed(stored)),
-            Codec::Zstd => usize::try_from(file.len)
-                .map_err(|error| error.to_string())
-                .and_then(|len| zstd::bulk::decompress(stored, len).map_err(|e| e.to_string()))
-                .map(Cow::Owned)
-                .map_err(|error| {
-                    pyox_blob::Error::Malformed(format!("file {}: {error}", file.path))
-                }),
-        }
+        self.packed().read(file)
     }
 }
