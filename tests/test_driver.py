@@ -60,7 +60,7 @@ def test_the_driver_and_the_chain_make_the_same_bytes(driver, pyox, host, tmp_pa
 
 
 def test_a_new_application_in_three_commands(driver, tmp_path):
-    assert "cd demo && pyox build && ./dist/demo" in driver("init", "demo").stdout
+    assert "cd demo && pyox run" in driver("init", "demo").stdout
     demo = tmp_path / "demo"
     driver("build", cwd=demo)
     assert run(demo / "dist/demo").stdout.startswith("Hello from demo, Python 3.")
@@ -122,12 +122,12 @@ BAD = {
         ["build"],
         "ImportError: of the backend",
     ),
-    "a name that is none": ({}, ["init", "2nd!"], "expected a project's name"),
+    "a name that is none": ({}, ["init", "2nd!"], "expected a name of letters, digits"),
     "an unknown command": ({}, ["bild"], "expected a command that is known, got `bild`"),
     "one file for two programs": (
         {"pyproject.toml": PROJECT + '[project.scripts]\none = "app:main"\ntwo = "app:main"\n'},
         ["build", "-o", "both"],
-        "--output: expected one program for the one file, got 2",
+        "--output: expected one program, got 2",
     ),
 }
 

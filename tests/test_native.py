@@ -433,7 +433,7 @@ def test_a_library_opens_another_beside_itself(kits, each_minor):
 
 def test_a_library_opens_another_beside_itself_in_the_cache(kits, host, home):
     environment, _ = home
-    executable = kits(host, "--location", "nativekit=cache")
+    executable = kits(host, "--placement", "nativekit=cache")
     assert question(executable, HOST, env=environment) == OPENED
 
 

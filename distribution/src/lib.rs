@@ -12,6 +12,8 @@
 //! The steps are modules: [`sources`] gets the tarball, `libraries` looks at the system, `recipe` runs
 //! configure and make, `setup` and `document` describe the result, `archive` packs it.
 
+#![deny(missing_docs)]
+
 mod archive;
 mod debian;
 mod document;
@@ -83,7 +85,11 @@ pub enum Event {
 /// The key of a build: the digest of all that decides the archive's bytes.
 ///
 /// These are the tarball, the recipe, the options, the static libraries that go into the archive, the C
-/// library, and the versions of compiler, linker and make. Fails where one of them is not there.
+/// library, and the versions of compiler, linker and make.
+///
+/// # Errors
+///
+/// If one of them is not there.
 pub fn digest(request: &Request) -> Result<Digest> {
     let tarball = match &request.source {
         Source::Version(version) => sources::find(version)?.sha256,
@@ -104,8 +110,12 @@ fn key(tarball: Digest, pgo: bool, toolchain: &libraries::Toolchain) -> Digest {
 /// `.tar.zst` archive, in [`Request::cache`].
 ///
 /// The archive appears under its final name only when it is complete. Work folders are removed whether
-/// the build succeeds or fails, and those of a killed build by the next one. Of a failed build the log is
-/// kept, and the error's hint says where.
+/// the build succeeds or fails, and those of a killed build by the next one. The log of a failed build is
+/// kept.
+///
+/// # Errors
+///
+/// If the source cannot be had, a package is missing, or a step fails. The hint then names the log.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathBuf> {
     let toolchain = libraries::Toolchain::find()?;
     let (tarball_digest, name) = match &request.source {

@@ -59,6 +59,10 @@ pub fn releases() -> &'static [Release] {
 }
 
 /// The release of a minor or full version.
+///
+/// # Errors
+///
+/// If there is none, with those that are known.
 pub fn find(version: &str) -> Result<&'static Release> {
     releases()
         .iter()

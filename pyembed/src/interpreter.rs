@@ -25,6 +25,10 @@ impl MainPythonInterpreter {
     /// its own that fails half-way, such as one with an encoding that it lacks. Every later call then gives
     /// [`Error::Occupied`].
     pub fn new(mut config: PythonConfig) -> Result<Self, Error> {
+        if !ffi::has_python() {
+            files::mount(config.blob, &config.executable);
+            importer::load_python(&config.blob, &config.executable).map_err(Error::Start)?;
+        }
         let place = ffi::Place::take().ok_or(Error::Occupied)?;
         check_version(&config)?;
         files::mount(config.blob, &config.executable);

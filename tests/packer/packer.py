@@ -31,7 +31,7 @@ MODULE_KINDS = {"module": 1, "package": 2, "namespace-package": 3}
 EXTENSION, BUILTIN = 4, 5
 FILE_KINDS = {"module": 1, "package": 1, "package-data": 2, "metadata": 3, "extension-module": 4, "shared-library": 5}
 FLAG_PACKAGE = 1
-LOCATIONS = {"cache": 0, "beside": 1}
+PLACEMENTS = {"cache": 0, "beside": 1}
 STORED = 0
 
 
@@ -94,9 +94,9 @@ def config_record(manifest):
         *settings,
         bytes([{False: 0, True: 1, None: 2}[manifest.get("interpreter")]]),
         vector([
-            string(package) + varint(LOCATIONS[location])
-            for package, location in sorted(manifest.get("locations", {}).items())
-            if location != "memory"
+            string(package) + varint(PLACEMENTS[placement])
+            for package, placement in sorted(manifest.get("placements", {}).items())
+            if placement != "memory"
         ]),
     ])
 

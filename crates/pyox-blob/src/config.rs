@@ -26,7 +26,7 @@ pub struct Config {
     pub interpreter: Interpreter,
     /// Packages, by their dotted names, whose files are real files at run time; sorted by name. All
     /// others stay in memory.
-    pub locations: Vec<(String, Location)>,
+    pub placements: Vec<(String, Placement)>,
 }
 
 /// When an executable acts as the `python` command.
@@ -42,7 +42,7 @@ pub enum Interpreter {
 
 /// Where a package's files are real files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub enum Location {
+pub enum Placement {
     /// In a private folder of the user's cache, written when the package is first imported.
     Cache,
     /// In the folder `EXECUTABLE.files` beside the executable, which `pyox-link` writes.
@@ -101,7 +101,7 @@ impl Interpreter {
     }
 }
 
-impl Location {
+impl Placement {
     /// The manifest's name for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -121,6 +121,10 @@ impl Config {
     }
 
     /// Reads a record, all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no record, or more than one.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         // The limit stops a forged length from reserving memory that the record cannot fill.
         let options = bincode::config::standard().with_limit::<{ 1 << 24 }>();

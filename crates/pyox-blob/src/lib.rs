@@ -10,6 +10,8 @@
 //! is checked against its CRC-32 at the moment it is handed out. Damage is an [`Error`], never
 //! undefined behaviour: there is no `unsafe` here.
 
+#![deny(missing_docs)]
+
 pub mod config;
 mod error;
 mod file_name;

@@ -1,6 +1,6 @@
 //! Which files are a package's: what is written where its files are to be real files.
 //!
-//! `docs/formats/blob.md` says it with the configuration's locations. It is here because two have to agree
+//! `docs/formats/blob.md` says it with the configuration's placements. It is here because two have to agree
 //! on it, the run-time library and the tool that writes the folder beside the executable.
 
 use crate::layout::{FileKind, ModuleKind, path_problem};
@@ -24,8 +24,13 @@ pub struct PackageFiles<'a> {
 }
 
 impl<'a> PackageFiles<'a> {
-    /// Those of the package of that dotted name; of none that the blob does not hold. A name that is no dotted one is
-    /// an error, because names become folders.
+    /// The files of the package of that dotted name: none if the blob does not hold the package.
+    ///
+    /// Only dotted names are taken, because names become folders.
+    ///
+    /// # Errors
+    ///
+    /// If `package` is not a dotted name, or a record on the way is damaged.
     pub fn new(blob: &Blob<'a>, package: &str) -> Result<Self, Error> {
         if !is_dotted_name(package) {
             return Err(Error::Malformed(format!("{package:?} is no package's name")));
@@ -72,7 +77,11 @@ impl<'a> PackageFiles<'a> {
             }
     }
 
-    /// All of them, sorted by path. Looks at each of the blob's records. A path that leads out of the tree is an error.
+    /// All of them, sorted by path. Looks at each of the blob's records.
+    ///
+    /// # Errors
+    ///
+    /// If a record is damaged, or the path of one of them leads out of the tree.
     pub fn all(&self) -> Result<Vec<File<'a>>, Error> {
         let mut files = Vec::new();
         for file in self.blob.files() {

@@ -122,7 +122,22 @@ impl File<'_> {
 }
 
 impl<'a> Blob<'a> {
-    /// Opens the blob at the start of `bytes`, which may go on behind it.
+    /// Opens the blob at the start of `bytes`. There may be other bytes behind it.
+    ///
+    /// This takes the same time for a blob of any size, allocates nothing and copies nothing. It checks the header, the
+    /// section table and the configuration. Records and payloads are checked when they are asked for, and all of them by
+    /// [`verify`](Self::verify).
+    ///
+    /// ```
+    /// use pyox_blob::{Blob, Error};
+    ///
+    /// assert!(matches!(Blob::open(b"PK\x03\x04"), Err(Error::NotABlob)));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If no blob begins there, its major version is another one, it is cut off, or its header, its section table or
+    /// its configuration is damaged.
     pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let bytes = checked_header(bytes)?;
         let section = |kind: Section| find_section(bytes, kind);
@@ -163,6 +178,10 @@ impl<'a> Blob<'a> {
     }
 
     /// The configuration record.
+    ///
+    /// # Errors
+    ///
+    /// If the record does not decode.
     pub fn config(&self) -> Result<Config, Error> {
         Config::decode(self.config)
     }
@@ -173,6 +192,10 @@ impl<'a> Blob<'a> {
     }
 
     /// The module of that dotted name.
+    ///
+    /// # Errors
+    ///
+    /// If its record is damaged.
     pub fn module(&self, name: &str) -> Result<Option<Module<'a>>, Error> {
         self.find(&self.modules, name).map_or(Ok(None), |number| self.module_at(number).map(Some))
     }
@@ -184,6 +207,10 @@ impl<'a> Blob<'a> {
     }
 
     /// The module record of that number; records are sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// If there is no record of that number, or it is damaged.
     pub fn module_at(&self, number: u32) -> Result<Module<'a>, Error> {
         use layout::module as at;
         let record = self.modules.record(number)?;
@@ -223,12 +250,20 @@ impl<'a> Blob<'a> {
             .take_while(move |module| !matches!(module, Ok(m) if !m.name.starts_with(prefix)))
     }
 
-    /// A module's marshalled code object, checked; empty where it has none.
+    /// A module's marshalled code object, checked. Empty if it has none.
+    ///
+    /// # Errors
+    ///
+    /// If its checksum does not hold.
     pub fn code(&self, module: &Module<'a>) -> Result<&'a [u8], Error> {
         self.payload(&module.code, || format!("module {}", module.name))
     }
 
-    /// Where the name of its file stands in a module's code; none where the record does not say it.
+    /// Where the name of its file stands in a module's code. `None` if the record does not say it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no name where the record says.
     pub fn file_name(
         &self,
         module: &Module<'a>,
@@ -247,8 +282,12 @@ impl<'a> Blob<'a> {
         found.map(Some).ok_or_else(missing)
     }
 
-    /// Where a module lies in the application's tree: the path of its file, or what its code says where the source was
-    /// left out. None for what has neither.
+    /// Where a module lies in the application's tree: the path of its file, or what its code says if the source was
+    /// left out. `None` if it has neither.
+    ///
+    /// # Errors
+    ///
+    /// If its record or the record of its file is damaged.
     pub fn location(&self, module: &Module<'a>) -> Result<Option<&'a str>, Error> {
         if let Some(number) = module.file {
             return self.file_at(number).map(|file| Some(file.path));
@@ -258,11 +297,19 @@ impl<'a> Blob<'a> {
     }
 
     /// The file of that path.
+    ///
+    /// # Errors
+    ///
+    /// If its record is damaged.
     pub fn file(&self, path: &str) -> Result<Option<File<'a>>, Error> {
         self.find(&self.files, path).map_or(Ok(None), |number| self.file_at(number).map(Some))
     }
 
     /// The number of the file record of that path.
+    ///
+    /// # Errors
+    ///
+    /// If its record is damaged.
     pub fn file_number(&self, path: &str) -> Result<Option<u32>, Error> {
         self.find(&self.files, path)
             .map_or(Ok(None), |number| self.file_at(number).map(|_| Some(number)))
@@ -275,6 +322,10 @@ impl<'a> Blob<'a> {
     }
 
     /// The file record of that number; records are sorted by path.
+    ///
+    /// # Errors
+    ///
+    /// If there is no record of that number, or it is damaged.
     pub fn file_at(&self, number: u32) -> Result<File<'a>, Error> {
         use layout::file as at;
         let record = self.files.record(number)?;
@@ -309,18 +360,30 @@ impl<'a> Blob<'a> {
     }
 
     /// A file's bytes as they are stored, checked. [`File::codec`] says how to decode them.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes lie outside of the blob, or their checksum does not hold.
     pub fn stored(&self, file: &File<'a>) -> Result<&'a [u8], Error> {
         self.payload(&file.stored, || format!("file {}", file.path))
     }
 
-    /// A file's bytes as they are stored, unchecked: for who has read them before.
+    /// A file's bytes as they are stored, unchecked, for a caller that has read them before.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes lie outside of the blob.
     pub fn stored_unchecked(&self, file: &File<'a>) -> Result<&'a [u8], Error> {
         self.unchecked(&file.stored, || format!("file {}", file.path))
     }
 
-    /// A file's bytes as they are stored, in pieces of `size` bytes, for who copies a large file and does
-    /// not want to have all of it in memory twice. The checksum is known behind the last piece: an
-    /// error then says that the bytes before are not to be used.
+    /// A file's bytes as they are stored, in pieces of `size` bytes, so that a large file can be copied without
+    /// being in memory twice. The checksum is known after the last piece. If it does not hold, the last item is an
+    /// error, and the pieces before must not be used.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes lie outside of the blob.
     pub fn stored_pieces(
         &self,
         file: &File<'a>,
@@ -345,6 +408,10 @@ impl<'a> Blob<'a> {
     }
 
     /// The numbers of the files that must be loaded before this one, in their order.
+    ///
+    /// # Errors
+    ///
+    /// If the list lies outside of its section.
     pub fn needs(&self, file: &File<'a>) -> Result<impl Iterator<Item = u32> + use<'a>, Error> {
         let (first, count) = (file.needs.0 as usize, file.needs.1 as usize);
         let bytes = first
@@ -357,11 +424,19 @@ impl<'a> Blob<'a> {
 
     /// The order in which a file and all that it needs are to be loaded: groups of file numbers, one group after the
     /// other. Files of one group need each other. The file itself is in the last group. Linear in the needs.
+    ///
+    /// # Errors
+    ///
+    /// If a record on the way is damaged.
     pub fn load_order(&self, number: u32) -> Result<Vec<Vec<u32>>, Error> {
         needs::order(number, |number| Ok(self.needs(&self.file_at(number)?)?.collect()))
     }
 
     /// The project of that number.
+    ///
+    /// # Errors
+    ///
+    /// If there is no record of that number, or it is damaged.
     pub fn project(&self, number: u32) -> Result<Project<'a>, Error> {
         use layout::project as at;
         let record = record_at(self.projects, PROJECT_SIZE, number)
@@ -386,6 +461,10 @@ impl<'a> Blob<'a> {
     /// length.
     ///
     /// The header's SHA-256 is the caller's to check: this crate has no use for one.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong first.
     pub fn verify(&self) -> Result<(), Error> {
         self.faults().into_iter().next().map_or(Ok(()), Err)
     }
@@ -398,7 +477,7 @@ impl<'a> Blob<'a> {
         let modules = (0..self.modules.len_u32()).filter_map(|n| self.check_module(n).err());
         let files = (0..self.files.len_u32()).filter_map(|n| self.check_file(n).err());
         let projects = (0..).take(self.project_count()).filter_map(|n| self.project(n).err());
-        let config = self.config().and_then(|config| check_locations(&config)).err();
+        let config = self.config().and_then(|config| check_placements(&config)).err();
         sections.chain(modules).chain(files).chain(projects).chain(config).collect()
     }
 
@@ -578,10 +657,10 @@ impl<'a> Table<'a> {
 }
 
 /// The names of packages with files of their own become folders.
-fn check_locations(config: &Config) -> Result<(), Error> {
-    match config.locations.iter().find(|(package, _)| !package::is_dotted_name(package)) {
+fn check_placements(config: &Config) -> Result<(), Error> {
+    match config.placements.iter().find(|(package, _)| !package::is_dotted_name(package)) {
         Some((package, _)) => Err(malformed(format!(
-            "config: location {package:?}: expected a package's dotted name"
+            "config: placement {package:?}: expected a package's dotted name"
         ))),
         None => Ok(()),
     }

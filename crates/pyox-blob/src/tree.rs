@@ -19,6 +19,12 @@ pub struct Tree {
 /// Where shared libraries lie that are no project's.
 pub const LIBRARIES: &str = "lib";
 
+/// Where libpython lies as a shared library, for an executable that is linked without it.
+#[must_use]
+pub fn libpython((major, minor): (u8, u8)) -> String {
+    format!("{LIBRARIES}/libpython{major}.{minor}.so.1.0")
+}
+
 impl Tree {
     /// That of a Python with that major and minor version.
     #[must_use]

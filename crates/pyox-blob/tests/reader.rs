@@ -2,7 +2,7 @@
 
 mod support;
 
-use pyox_blob::config::Location;
+use pyox_blob::config::Placement;
 use pyox_blob::layout::{self, FileKind, HEADER_SIZE, ModuleKind, SECTION_SIZE, Section};
 use pyox_blob::{Blob, Config, Error};
 use support::{Draft, example, file, module};
@@ -293,8 +293,8 @@ fn names_that_lead_elsewhere_are_faults() {
     }
     for package in ["/home/me", "..", "", "a/b", "a..b"] {
         let mut draft = example();
-        draft.config.locations = vec![(package.to_owned(), Location::Beside)];
-        refused(&draft, "location");
+        draft.config.placements = vec![(package.to_owned(), Placement::Beside)];
+        refused(&draft, "placement");
     }
 }
 

@@ -6,20 +6,21 @@ use std::path::Path;
 
 use pyox_schema::Document;
 
-use pyox_stage::{Fault, HintExt};
-
-use crate::Result;
+use pyox_stage::{Fault, FaultExt, Result};
 
 /// Reads all of a file, or of stdin where `path` is `-` or none.
 ///
 /// `what` names what is wanted, for the message when stdin is a terminal.
+///
+/// # Errors
+///
+/// If it cannot be read, or stdin is a terminal.
 pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
     match path.filter(|path| path.as_os_str() != "-") {
-        Some(path) => Ok(fs::read(path).fault_at(path)?),
+        Some(path) => fs::read(path).fault_at(path),
         None if io::stdin().is_terminal() => {
             Err(Fault::new("stdin", format_args!("expected {what} through a pipe, got a terminal"))
-                .hint("name a file, or put the stage that makes it in front: `… | pyox-…`")
-                .into())
+                .hint("name a file, or put the stage that makes it in front: `… | pyox-…`"))
         }
         None => {
             let mut bytes = Vec::new();
@@ -30,9 +31,13 @@ pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
 }
 
 /// Reads a document from a file or stdin, as [`read`] does.
+///
+/// # Errors
+///
+/// If it cannot be read, or is no such document.
 pub fn document<D: Document>(path: Option<&Path>) -> Result<D> {
     let bytes = read(path, &format!("a {} document", D::SCHEMA))?;
-    Ok(D::from_json(&bytes).fault(name(path))?)
+    D::from_json(&bytes).fault(name(path))
 }
 
 /// How messages name an input.

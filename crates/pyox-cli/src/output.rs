@@ -1,35 +1,45 @@
 //! The sending end: stdout, or a file that appears whole or not at all.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use pyox_stage::{Fault, HintExt, files};
-
-use crate::Result;
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// Writes text to stdout, or to a file where one is named.
+///
+/// # Errors
+///
+/// If it cannot be written.
 pub fn text(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
     match file(path) {
-        Some(path) => Ok(files::write(path, bytes)?),
+        Some(path) => files::write(path, bytes),
         None => stdout(bytes),
     }
 }
 
 /// Writes bytes that no terminal should get to stdout, or to a file where one is named.
+///
+/// # Errors
+///
+/// If it cannot be written, or stdout is a terminal.
 pub fn binary(path: Option<&Path>, what: &str, bytes: &[u8]) -> Result<()> {
     if let Some(path) = file(path) {
-        return Ok(files::write(path, bytes)?);
+        return files::write(path, bytes);
     }
     refuse_terminal(path, what)?;
     stdout(bytes)
 }
 
 /// Refuses to send `what` to a terminal; asked early, it saves the user the work in between.
+///
+/// # Errors
+///
+/// If stdout is a terminal, and no file is named.
 pub fn refuse_terminal(path: Option<&Path>, what: &str) -> Result<()> {
     if file(path).is_none() && io::stdout().is_terminal() {
         return Err(Fault::new("stdout", format_args!("{what} is binary, and this is a terminal"))
-            .hint("write it to a file with -o, or pipe it into the next stage")
-            .into());
+            .hint("write it to a file with -o, or pipe it into the next stage"));
     }
     Ok(())
 }
@@ -45,14 +55,27 @@ fn stdout(bytes: &[u8]) -> Result<()> {
 }
 
 /// Sends what `write` writes to stdout.
-pub fn to_stdout(
-    write: impl FnOnce(&mut dyn Write) -> pyox_stage::Result<io::Result<()>>,
-) -> Result<()> {
+///
+/// # Errors
+///
+/// What `write` says, or if it cannot be written.
+pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> Result<io::Result<()>>) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    let written = write(&mut stdout)?.and_then(|()| stdout.flush());
-    match written {
-        // It must stay an `io::Error`: `run` knows it.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(error.into()),
-        written => Ok(written.fault("stdout")?),
+    match write(&mut stdout)?.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone).fault("stdout"),
+        written => written.fault("stdout"),
     }
 }
+
+/// The source of a fault: whoever reads stdout has seen enough (`pyox-inspect list | head`). [`run`](crate::run) ends well
+/// then. A pipe to a program that a stage has started is another matter.
+#[derive(Debug)]
+pub(crate) struct ReaderGone;
+
+impl fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its reader is gone")
+    }
+}
+
+impl std::error::Error for ReaderGone {}

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use clap::Command;
 use clap_complete::Shell;
-use pyox_stage::Fault;
+use pyox_stage::{Fault, FaultExt, Result};
 
-use crate::{Result, output};
+use crate::output;
 
 /// What is asked for by the command line, if it is that.
 pub(crate) fn asked() -> Option<String> {
@@ -22,7 +22,7 @@ pub(crate) fn print(mut command: Command, what: &str) -> Result<()> {
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
     if what == "man" {
-        clap_mangen::Man::new(command).render(&mut text)?;
+        clap_mangen::Man::new(command).render(&mut text).fault(what)?;
     } else {
         let shell = Shell::from_str(what).map_err(|_| {
             Fault::new("--generate", format!("expected `man` or a shell, got `{what}`"))

@@ -1,5 +1,6 @@
 //! A tool's `main`, and what it says on stderr while it works.
 
+use std::error::Error as _;
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pyox_stage::{Fault, Message, Reporter, Task};
+use pyox_stage::{Fault, Message, Reporter, Result, Task};
 
-use crate::{Result, pages};
+use crate::output::ReaderGone;
+use crate::pages;
 
 /// The options that every tool has.
 #[derive(Debug, Clone, Default, Args)]
@@ -75,10 +77,9 @@ pub fn run<A: Parser>(
     match result {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
-        // The reader of a pipe has seen enough (`pyox-inspect list | head`): not an error.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            ui.error(&error);
+        Err(fault) if reader_is_gone(&fault) => ExitCode::SUCCESS,
+        Err(fault) => {
+            ui.error(&fault);
             ExitCode::from(2)
         }
     }
@@ -99,13 +100,11 @@ impl Ui {
         Self { tool, quiet: common.quiet, verbose: common.verbose, color }
     }
 
-    fn error(&self, error: &anyhow::Error) {
-        self.line("31", "error", &format_args!("{error:#}"));
+    fn error(&self, fault: &Fault) {
+        self.line("31", "error", fault);
         // Hints survive `--quiet`: they are part of the error.
-        for fault in error.chain().filter_map(|cause| cause.downcast_ref::<Fault>()) {
-            if let Some(hint) = fault.way_out() {
-                self.line("32", "hint", &hint);
-            }
+        if let Some(hint) = fault.way_out() {
+            self.line("32", "hint", &hint);
         }
     }
 
@@ -168,8 +167,6 @@ impl Drop for Bar {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
+fn reader_is_gone(fault: &Fault) -> bool {
+    fault.source().is_some_and(<dyn std::error::Error>::is::<ReaderGone>)
 }

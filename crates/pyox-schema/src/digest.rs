@@ -53,6 +53,10 @@ impl Digest {
     }
 
     /// The digest of all that a reader gives, and how many bytes that was.
+    ///
+    /// # Errors
+    ///
+    /// What the reader says.
     pub fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; 1 << 16];

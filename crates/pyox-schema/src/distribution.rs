@@ -1,10 +1,11 @@
 //! `pyox.distribution/1`: a Python interpreter to embed. `docs/formats/distribution.md` specifies it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use pep440_rs::{Version, VersionSpecifiers};
+use pep440_rs::{Version, VersionParseError, VersionSpecifiers, VersionSpecifiersParseError};
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Document};
@@ -172,9 +173,9 @@ impl Python {
     ///
     /// # Errors
     ///
-    /// For text that is none, with what is wrong about it.
-    pub fn meets(&self, requires_python: &str) -> Result<bool, String> {
-        let version = Version::from_str(&self.version).map_err(|error| error.to_string())?;
+    /// If either is not what PEP 440 allows.
+    pub fn meets(&self, requires_python: &str) -> Result<bool, VersionError> {
+        let version = Version::from_str(&self.version).map_err(VersionError::Version)?;
         Ok(specifiers(requires_python)?.contains(&version))
     }
 }
@@ -183,13 +184,47 @@ impl Python {
 ///
 /// # Errors
 ///
-/// For text that is none, with what is wrong about it.
-pub fn specifiers(text: &str) -> Result<VersionSpecifiers, String> {
-    VersionSpecifiers::from_str(text).map_err(|error| {
-        let why = error.to_string();
-        let why = why.lines().next().unwrap_or_default();
-        format!("requires-python: expected version specifiers, got `{text}`: {why}")
-    })
+/// If it is not what PEP 440 allows.
+pub fn specifiers(text: &str) -> Result<VersionSpecifiers, VersionError> {
+    VersionSpecifiers::from_str(text)
+        .map_err(|error| VersionError::Specifiers { text: text.to_owned(), error })
+}
+
+/// Why a version cannot be compared with what is required.
+#[derive(Debug)]
+pub enum VersionError {
+    /// The distribution's version.
+    Version(VersionParseError),
+    /// The `requires-python`.
+    Specifiers {
+        /// What it says.
+        text: String,
+        /// What is wrong with it.
+        error: VersionSpecifiersParseError,
+    },
+}
+
+impl fmt::Display for VersionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(error) => error.fmt(f),
+            Self::Specifiers { text, error } => {
+                // The lines behind it draw a picture.
+                let why = error.to_string();
+                let why = why.lines().next().unwrap_or_default();
+                write!(f, "requires-python: expected version specifiers, got `{text}`: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for VersionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self {
+            Self::Version(error) => error,
+            Self::Specifiers { error, .. } => error,
+        })
+    }
 }
 
 impl Distribution {

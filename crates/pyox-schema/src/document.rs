@@ -10,6 +10,10 @@ pub trait Document: Serialize + DeserializeOwned {
     const SCHEMA: &'static str;
 
     /// Reads a document.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no JSON, or another document.
     fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         // The kind is looked at first: another kind of document has other keys, and a message about
         // a missing key would send its reader the wrong way.
@@ -17,10 +21,10 @@ pub trait Document: Serialize + DeserializeOwned {
         struct Head {
             schema: Option<String>,
         }
-        let head: Head = serde_json::from_slice(bytes).map_err(|e| Error::json(bytes, &e))?;
+        let head: Head = serde_json::from_slice(bytes).map_err(|e| Error::json(bytes, e))?;
         match head.schema {
             Some(schema) if schema == Self::SCHEMA => {
-                serde_json::from_slice(bytes).map_err(|e| Error::json(bytes, &e))
+                serde_json::from_slice(bytes).map_err(|e| Error::json(bytes, e))
             }
             found => Err(Error::Schema { expected: Self::SCHEMA, found }),
         }
@@ -36,12 +40,12 @@ pub trait Document: Serialize + DeserializeOwned {
 }
 
 /// Why bytes are not the document that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Error {
     /// Nothing at all, as a stage that failed leaves it in a pipe.
     Empty,
     /// Not JSON, or JSON of another shape.
-    Json(String),
+    Json(serde_json::Error),
     /// Another document, or another major version of it.
     Schema {
         /// What the reader wants.
@@ -52,11 +56,11 @@ pub enum Error {
 }
 
 impl Error {
-    fn json(bytes: &[u8], error: &serde_json::Error) -> Self {
+    fn json(bytes: &[u8], error: serde_json::Error) -> Self {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Self::Empty;
         }
-        Self::Json(error.to_string())
+        Self::Json(error)
     }
 }
 
@@ -66,7 +70,7 @@ impl fmt::Display for Error {
             Self::Empty => {
                 f.write_str("expected a document, got nothing: did the stage before fail?")
             }
-            Self::Json(error) => f.write_str(error),
+            Self::Json(error) => error.fmt(f),
             Self::Schema { expected, found: None } => {
                 write!(f, "schema: expected `{expected}`, but the document names none")
             }
@@ -77,4 +81,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Json(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -4,6 +4,16 @@
 //! to `pyox-pack`, and [`LinkPlan`] from `pyox-link` to another build system. Each is one JSON object whose
 //! `schema` names its kind and major version; readers refuse another kind or version and ignore
 //! keys that they do not know. `docs/formats/` specifies them and `schemas/` holds their JSON Schemas.
+//!
+//! ```
+//! use pyox_schema::{Document, Error, LinkPlan, Manifest};
+//!
+//! let error = Manifest::from_json(br#"{"schema": "pyox.link-plan/1"}"#).unwrap_err();
+//! assert!(matches!(error, Error::Schema { expected: "pyox.manifest/1", .. }));
+//! assert_eq!(LinkPlan::SCHEMA, "pyox.link-plan/1");
+//! ```
+
+#![deny(missing_docs)]
 
 pub mod digest;
 mod distribution;
@@ -13,11 +23,12 @@ mod manifest;
 
 pub use digest::Digest;
 pub use distribution::{
-    Distribution, Extension, FileRef, Library, Link, Linkage, Paths, Python, Stdlib, specifiers,
+    Distribution, Extension, FileRef, Library, Link, Linkage, Paths, Python, Stdlib, VersionError,
+    specifiers,
 };
 pub use document::{Document, Error};
 pub use link_plan::{LinkMode, LinkPlan};
 pub use manifest::{
-    Bytecode, DistributionRef, Excluded, Location, Manifest, Origin, Payload, Project, Resource,
+    Bytecode, DistributionRef, Excluded, Manifest, Origin, Payload, Placement, Project, Resource,
     ResourceKind, Run, Value,
 };

@@ -32,7 +32,7 @@ pub struct Manifest {
     pub bytecode: Bytecode,
     /// Where the files of a package are at run time, by its dotted name; in memory without an entry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub locations: BTreeMap<String, Location>,
+    pub placements: BTreeMap<String, Placement>,
     /// The projects that resources belong to, sorted by name.
     pub projects: Vec<Project>,
     /// What is taken, sorted by kind and name.
@@ -113,7 +113,7 @@ impl Default for Bytecode {
 /// Where the files of a package are at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Location {
+pub enum Placement {
     /// In memory; the process alone can open them.
     Memory,
     /// In a private folder of the user's cache, written when the package is first imported.
@@ -241,7 +241,7 @@ impl Document for Manifest {
     const SCHEMA: &'static str = "pyox.manifest/1";
 }
 
-impl Location {
+impl Placement {
     /// The name that the manifest writes.
     #[must_use]
     pub const fn name(self) -> &'static str {

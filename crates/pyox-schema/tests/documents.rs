@@ -18,8 +18,9 @@ fn read(document: &Value) -> Result<Distribution, Error> {
 #[test]
 fn an_empty_input_points_at_the_stage_before() {
     for empty in ["", "  \n\t\r\n"] {
-        assert_eq!(Manifest::from_json(empty.as_bytes()), Err(Error::Empty));
-        let message = Manifest::from_json(empty.as_bytes()).unwrap_err().to_string();
+        let error = Manifest::from_json(empty.as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::Empty), "{error:?}");
+        let message = error.to_string();
         assert!(message.contains("did the stage before fail"), "{message}");
     }
 }
@@ -29,7 +30,8 @@ fn a_truncated_document_is_an_error_with_its_place() {
     let whole = read(&example()).unwrap().to_json();
     for len in (1..whole.len() - 2).step_by(97) {
         let error = Distribution::from_json(&whole[..len]).unwrap_err();
-        let Error::Json(message) = &error else { panic!("{len}: {error:?}") };
+        let Error::Json(json) = &error else { panic!("{len}: {error:?}") };
+        let message = json.to_string();
         let line = whole[..len].split(|byte| *byte == b'\n').count();
         assert!(message.contains("EOF"), "{message}");
         // A cut right behind a line feed is reported at the end of the line before or of the next.
@@ -49,7 +51,8 @@ fn another_kind_or_major_version_is_refused_before_its_keys_are_looked_at() {
         assert_eq!(error.to_string(), message);
     }
     let error = LinkPlan::from_json(b"{}").unwrap_err();
-    assert_eq!(error, Error::Schema { expected: LinkPlan::SCHEMA, found: None });
+    let wanted = LinkPlan::SCHEMA;
+    assert!(matches!(error, Error::Schema { expected, found: None } if expected == wanted));
 }
 
 #[test]

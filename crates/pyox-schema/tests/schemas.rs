@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jsonschema::Validator;
 use pyox_schema::{
     Bytecode, Digest, Distribution, DistributionRef, Document, Excluded, Extension, FileRef,
-    Library, Link, LinkMode, LinkPlan, Linkage, Location, Manifest, Paths, Payload, Project,
+    Library, Link, LinkMode, LinkPlan, Linkage, Manifest, Paths, Payload, Placement, Project,
     Python, Resource, ResourceKind, Run, Stdlib, Value as Setting,
 };
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ fn manifest(run: Run) -> Manifest {
         config: values,
         interpreter: Some(true),
         bytecode: Bytecode { optimize: 2, sources: false },
-        locations: [(text("app"), Location::Cache), (text("ns.app_1"), Location::Beside)].into(),
+        placements: [(text("app"), Placement::Cache), (text("ns.app_1"), Placement::Beside)].into(),
         projects: vec![Project { name: text("app"), version: None }],
         resources: vec![
             resource(Kind::Module, "app.größe", Some("app/größe.py")),
@@ -292,7 +292,7 @@ fn wrong_distributions_are_refused() {
 #[test]
 fn wrong_manifests_are_refused() {
     let valid = written(&manifest(Run::Module { module: "app".to_owned() }));
-    let optional = ["preconfig", "config", "interpreter", "bytecode", "locations", "excluded"];
+    let optional = ["preconfig", "config", "interpreter", "bytecode", "placements", "excluded"];
     assert_required("manifest", &valid, "", &optional);
     assert_required("manifest", &valid, "/distribution", &[]);
     assert_required("manifest", &valid, "/run", &[]);
@@ -313,7 +313,7 @@ fn wrong_manifests_are_refused() {
         ("/preconfig/utf8-mode", json!(1)),
         ("/config/argv", json!([1])),
         ("/interpreter", json!(1)),
-        ("/locations/app", json!("disk")),
+        ("/placements/app", json!("disk")),
         ("/bytecode/optimize", json!(3)),
         ("/projects/0/name", json!("Ruamel.Yaml")),
         ("/resources/0/kind", json!("source")),

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
 
-use crate::{Fault, HintExt, Result, files};
+use crate::{Fault, FaultExt, Kind, Result, files};
 
 /// `$PYOX_CACHE_DIR`, or `pyox` under `$XDG_CACHE_HOME` or `~/.cache`.
+///
+/// # Errors
+///
+/// If none of these variables is set.
 pub fn root() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     variable("PYOX_CACHE_DIR")
@@ -24,6 +28,10 @@ pub fn root() -> Result<PathBuf> {
 }
 
 /// A folder of the cache, made where it is missing.
+///
+/// # Errors
+///
+/// If it cannot be made.
 pub fn folder(name: &str) -> Result<PathBuf> {
     let path = root()?.join(name);
     fs::create_dir_all(&path).fault_at(&path)?;
@@ -31,6 +39,10 @@ pub fn folder(name: &str) -> Result<PathBuf> {
 }
 
 /// Keeps a distribution document, so that later stages find it by its digest.
+///
+/// # Errors
+///
+/// If it cannot be written.
 pub fn remember(distribution: &Distribution) -> Result<Digest> {
     let digest = distribution.digest();
     let path = document_path(&digest)?;
@@ -43,6 +55,11 @@ pub fn remember(distribution: &Distribution) -> Result<Digest> {
 }
 
 /// The distribution of that digest: `document` where one is named, else as it was remembered.
+///
+/// # Errors
+///
+/// If the document is not there or cannot be read ([`Kind::Missing`] if it is not known), or has another digest
+/// ([`Kind::Digest`]).
 pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribution> {
     if let Some(path) = document {
         let distribution: Distribution = files::document(path)?;
@@ -51,7 +68,9 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
             return Ok(distribution);
         }
         let what = format!("expected the distribution {}, got {}", digest.short(), found.short());
-        return Err(Fault::at(path, what).hint("collect and pack again for this one"));
+        return Err(Fault::at(path, what)
+            .hint("collect and pack again for this one")
+            .of_kind(Kind::Digest { expected: *digest, found }));
     }
     let path = document_path(digest)?;
     if !path.exists() {
@@ -59,7 +78,8 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
             "distribution",
             format_args!("{} is not known here", digest.short()),
         )
-        .hint("name its document with -d, or fetch it again with pyox-fetch"));
+        .hint("name its document with -d, or fetch it again with pyox-fetch")
+        .of_kind(Kind::Missing));
     }
     files::document(&path)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use pyox_schema::Document;
 use rustix::fs::{AtFlags, CWD, linkat};
 
-use crate::{HintExt, Result};
+use crate::{FaultExt, Result};
 
 /// Permission bits of a file that is read, before the umask.
 pub const PLAIN: u32 = 0o666;
@@ -42,7 +42,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Where it cannot be written; then there is what was there before.
+/// If it cannot be written. What was there before is still there then.
+///
+/// ```
+/// use std::io::Write as _;
+/// use pyox_stage::files;
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("list");
+/// files::atomically(&path, files::PLAIN, |to| writeln!(to, "one line")).unwrap();
+/// assert_eq!(std::fs::read(&path).unwrap(), b"one line\n");
+/// ```
 pub fn atomically(
     path: &Path,
     mode: u32,

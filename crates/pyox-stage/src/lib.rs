@@ -1,6 +1,6 @@
 //! What the stages share as libraries: nothing here knows a command line or a terminal.
 //!
-//! - [`Fault`] is an error that a user can act on: place, what is wrong, and a hint.
+//! - [`Fault`] is the error of every stage: place, what is wrong, a hint, a [`Kind`] and a source.
 //! - [`Reporter`] is where a stage tells what it does while it works; its caller decides what becomes of that.
 //! - [`files`] appear whole or not at all, and a [`Stamp`] tells whether one is as it was.
 //! - [`Compiler`] is the C compiler that variables such as `CC` name.
@@ -19,7 +19,7 @@ mod report;
 mod stamp;
 
 pub use compiler::Compiler;
-pub use fault::{Fault, HintExt, position};
+pub use fault::{Fault, FaultExt, Kind, position};
 pub use partial::Partial;
 pub use report::{Message, Reporter, Silent, Task};
 pub use stamp::Stamp;

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock, syncfs};
 use tempfile::TempDir;
 
-use crate::{HintExt, Result};
+use crate::{FaultExt, Result};
 
 const PREFIX: &str = ".partial-";
 
@@ -23,6 +23,10 @@ pub struct Partial {
 
 impl Partial {
     /// A new one, in that folder.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
     pub fn new(within: &Path) -> Result<Self> {
         // Only for a moment: to make a folder and to lock it must be one step for those who sweep.
         let sweeping = File::open(within).fault_at(within)?;
@@ -44,6 +48,10 @@ impl Partial {
 
     /// Waits until all that is in it is on the disk. A power cut could otherwise leave the name that it is given
     /// next, and not the bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
     pub fn sync(&self) -> io::Result<()> {
         Ok(syncfs(&self.lock)?)
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::{Fault, HintExt, Partial, Result};
+use crate::{Fault, FaultExt, Partial, Result};
 
 /// The variable with the bytes that installed projects may take.
 const VARIABLE: &str = "PYOX_CACHE_LIMIT";

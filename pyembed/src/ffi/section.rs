@@ -134,6 +134,49 @@ pub(super) fn own_library() -> Option<CString> {
     Segment::of((&raw const pyembed_blob).addr())?.library
 }
 
+/// Where the loader has found what it needs of this program.
+pub(super) struct Program {
+    pub(super) base: usize,
+    pub(super) dynamic: *const super::late::Dyn,
+    /// What it has made read-only.
+    pub(super) relro: Option<Phdr>,
+}
+
+pub(super) type Phdr = libc::Elf64_Phdr;
+
+/// None for a static program.
+pub(super) fn dynamic_of_program() -> Option<Program> {
+    let mut program = None;
+    // SAFETY: the callback gets the pointer to `program`, which outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut program).cast()) };
+    program
+}
+
+/// Looks at the first object that the loader names, which is the program.
+unsafe extern "C" fn look(
+    info: *mut libc::dl_phdr_info,
+    _: libc::size_t,
+    program: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the loader passes its own record, with `dlpi_phnum` headers, and our pointer.
+    let (program, headers, base) = unsafe {
+        let info = &*info;
+        let headers = std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into());
+        (&mut *program.cast::<Option<Program>>(), headers, info.dlpi_addr)
+    };
+    // Both are addresses of this process.
+    #[allow(clippy::cast_possible_truncation)]
+    let base = base as usize;
+    let of_kind = |kind| headers.iter().find(|header| header.p_type == kind);
+    *program = of_kind(libc::PT_DYNAMIC).map(|dynamic| Program {
+        base,
+        #[allow(clippy::cast_possible_truncation)]
+        dynamic: ptr::with_exposed_provenance(base + dynamic.p_vaddr as usize),
+        relro: of_kind(libc::PT_GNU_RELRO).copied(),
+    });
+    1
+}
+
 /// The rest of a loadable segment, from an address on.
 struct Segment {
     len: usize,
@@ -169,7 +212,7 @@ unsafe extern "C" fn visit(
         (&mut *search.cast::<Search>(), headers, info.dlpi_addr, info.dlpi_name)
     };
     let start = search.start as u64;
-    let range = |h: &libc::Elf64_Phdr| (base + h.p_vaddr)..(base + h.p_vaddr + h.p_filesz);
+    let range = |h: &Phdr| (base + h.p_vaddr)..(base + h.p_vaddr + h.p_filesz);
     let found = headers.iter().find(|h| h.p_type == libc::PT_LOAD && range(h).contains(&start));
     search.segment = found.map(|segment| {
         let range = range(segment);

@@ -17,8 +17,8 @@ use std::sync::{Mutex, PoisonError};
 use pyox_blob::layout::Codec;
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use super::packed::Packed;
 use super::private;
-use super::state::State;
 use crate::ffi::{self, LoadedLibrary};
 
 /// How much is copied at a time; pages of the blob that were copied are let go of.
@@ -40,9 +40,14 @@ impl Image {
 
     /// To be called once the library is loaded: where it was copied as it is, the executable's own pages take
     /// the place of the copy.
-    pub(super) fn give_back(&self, file: &pyox_blob::File<'static>, library: LoadedLibrary) {
+    pub(super) fn give_back(
+        &self,
+        packed: Packed<'_>,
+        file: &pyox_blob::File<'static>,
+        library: LoadedLibrary,
+    ) {
         if let Some(memory) = self.memory.as_ref().filter(|_| self.is_verbatim)
-            && let Ok(bytes) = State::get().blob.stored_unchecked(file)
+            && let Ok(bytes) = packed.blob.stored_unchecked(file)
         {
             library.share(bytes, memory);
         }
@@ -50,14 +55,19 @@ impl Image {
 }
 
 /// The image of a file.
-pub(super) fn of(file: &pyox_blob::File<'static>, number: u32) -> Result<Image, String> {
-    in_memory(file).or_else(|forbidden| {
+pub(super) fn of(
+    packed: Packed<'_>,
+    file: &pyox_blob::File<'static>,
+    number: u32,
+) -> Result<Image, String> {
+    in_memory(packed, file).or_else(|forbidden| {
         // Damaged bytes are damaged everywhere.
         let cause = forbidden.get_ref().and_then(|cause| cause.downcast_ref());
         if let Some(pyox_blob::Error::Checksum { .. } | pyox_blob::Error::Malformed(_)) = cause {
             return Err(forbidden.to_string());
         }
-        in_cache(file, number).map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
+        in_cache(packed, file, number)
+            .map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
     })
 }
 
@@ -70,19 +80,23 @@ fn cannot_be_loaded(path: &str, memory: &io::Error, cache: &io::Error) -> String
 /// A name that a library needs is taken for a path when it has a slash in it. So in these images each
 /// other's names are overwritten with the paths of their descriptors. Costs a copy of each library's bytes,
 /// and a search in them.
-pub(super) fn of_circle(files: &[pyox_blob::File<'static>]) -> Result<Vec<Image>, String> {
+pub(super) fn of_circle(
+    packed: Packed<'_>,
+    files: &[pyox_blob::File<'static>],
+) -> Result<Vec<Image>, String> {
     let mut images = Vec::new();
     for file in files {
         let memory = memfd_create(name_of(file), MemfdFlags::CLOEXEC).map(File::from);
         let memory = memory.map_err(io::Error::from).or_else(|forbidden| {
-            unnamed_in_cache().map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
+            unnamed_in_cache(packed)
+                .map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
         })?;
         let path = path_of_circle(memory.as_raw_fd(), name_of(file).len());
         images.push(Image { path, memory: Some(memory), is_verbatim: false });
     }
     for (file, image) in files.iter().zip(&images) {
         let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", file.path);
-        let bytes = State::get().read(file).map_err(|error| error.to_string())?;
+        let bytes = packed.read(file).map_err(|error| error.to_string())?;
         let mut bytes = bytes.into_owned();
         for (other, needed) in files.iter().zip(&images) {
             if other.path != file.path {
@@ -119,8 +133,8 @@ fn path_of_circle(descriptor: i32, room: usize) -> String {
 }
 
 /// A file of the private folder that has lost its name, in place of one in memory.
-fn unnamed_in_cache() -> io::Result<File> {
-    private::within(&folder_name(), |folder| {
+fn unnamed_in_cache(packed: Packed<'_>) -> io::Result<File> {
+    private::within(&folder_name(packed), |folder| {
         let (path, file) = private::temporary(folder, ".unnamed-", 0o700)?;
         fs::remove_file(&path)?;
         Ok(file)
@@ -132,7 +146,7 @@ fn replace_name(bytes: &mut [u8], name: &str, with: &str) -> Result<(), String> 
     if with.len() > name.len() {
         return Err(format!(
             "libraries that need each other need names as long as {with}: give its package real files, \
-             by --location"
+             by --placement"
         ));
     }
     let mut string = vec![0];
@@ -149,9 +163,9 @@ fn replace_name(bytes: &mut [u8], name: &str, with: &str) -> Result<(), String> 
 }
 
 /// As an anonymous file.
-fn in_memory(file: &pyox_blob::File<'static>) -> io::Result<Image> {
+fn in_memory(packed: Packed<'_>, file: &pyox_blob::File<'static>) -> io::Result<Image> {
     let memory = File::from(memfd_create(name_of(file), MemfdFlags::CLOEXEC)?);
-    copy(file, &memory)?;
+    copy(packed, file, &memory)?;
     let path = descriptor_path(memory.as_raw_fd());
     // Without /proc there is no such path.
     fs::metadata(&path)?;
@@ -160,12 +174,12 @@ fn in_memory(file: &pyox_blob::File<'static>) -> io::Result<Image> {
 }
 
 /// As a file of a private folder, which is made when it is missing and verified when it is not.
-fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
-    let path = private::within(&folder_name(), |folder| {
+fn in_cache(packed: Packed<'_>, file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
+    let path = private::within(&folder_name(packed), |folder| {
         let path = folder.join(format!("{number}-{}", name_of(file)));
-        if !holds(&path, file) {
+        if !holds(packed, &path, file) {
             let (temporary, target) = private::temporary(folder, &format!(".{number}-"), 0o500)?;
-            copy(file, &target)
+            copy(packed, file, &target)
                 .and_then(|()| fs::rename(&temporary, &path))
                 .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
         }
@@ -177,8 +191,8 @@ fn in_cache(file: &pyox_blob::File<'static>, number: u32) -> io::Result<Image> {
 }
 
 /// The blob's digest.
-fn folder_name() -> String {
-    State::get().blob.digest().iter().fold(String::new(), |mut text, byte| {
+fn folder_name(packed: Packed<'_>) -> String {
+    packed.blob.digest().iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
@@ -186,7 +200,7 @@ fn folder_name() -> String {
 }
 
 /// Whether a file holds the bytes that it should.
-pub(super) fn holds(path: &Path, file: &pyox_blob::File<'static>) -> bool {
+pub(super) fn holds(packed: Packed<'_>, path: &Path, file: &pyox_blob::File<'static>) -> bool {
     let compare = || -> Option<bool> {
         let mut there = File::open(path).ok()?;
         if there.metadata().ok()?.len() != file.len {
@@ -194,7 +208,7 @@ pub(super) fn holds(path: &Path, file: &pyox_blob::File<'static>) -> bool {
         }
         let mut buffer = vec![0; PIECE];
         let mut same = true;
-        each_piece(file, |piece| {
+        each_piece(packed, file, |piece| {
             for part in piece.chunks(PIECE) {
                 let buffer = &mut buffer[..part.len()];
                 there.read_exact(buffer)?;
@@ -209,20 +223,24 @@ pub(super) fn holds(path: &Path, file: &pyox_blob::File<'static>) -> bool {
 }
 
 /// Writes a file's bytes, decoded; on an error what has been written is not to be used.
-pub(super) fn copy(file: &pyox_blob::File<'static>, mut target: &File) -> io::Result<()> {
-    each_piece(file, |piece| target.write_all(piece))
+pub(super) fn copy(
+    packed: Packed<'_>,
+    file: &pyox_blob::File<'static>,
+    mut target: &File,
+) -> io::Result<()> {
+    each_piece(packed, file, |piece| target.write_all(piece))
 }
 
 /// Hands out a file's bytes, decoded, piece by piece; an error means that none of them may be used.
 fn each_piece(
+    packed: Packed<'_>,
     file: &pyox_blob::File<'static>,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let state = State::get();
     if file.codec != Codec::Stored {
-        return take(&state.read(file).map_err(io::Error::other)?);
+        return take(&packed.read(file).map_err(io::Error::other)?);
     }
-    for piece in state.blob.stored_pieces(file, PIECE).map_err(io::Error::other)? {
+    for piece in packed.blob.stored_pieces(file, PIECE).map_err(io::Error::other)? {
         let piece = piece.map_err(io::Error::other)?;
         take(piece)?;
         ffi::let_go(piece);

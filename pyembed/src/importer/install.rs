@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use pyox_blob::tree::Tree;
 
 use super::loaders::{Loaders, make_class};
-use super::locations::Locations;
+use super::placements::Placements;
 use super::state::State;
 use super::{collector, modules, native, path_entries, resources, startup};
 use crate::ffi::{self, Attached, Function, Result};
@@ -67,10 +67,10 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
         root_text: ffi::decoded(&config.executable),
         canonical: OnceLock::new(),
         tree: Tree::of(config.record.python),
-        locations: State::checked(
+        placements: State::checked(
             attached,
-            "locations",
-            Locations::new(&config.blob, &config.record.locations),
+            "placements",
+            Placements::new(&config.blob, &config.record.placements),
         )?,
         cache_tag: implementation.attribute(c"cache_tag")?.as_str()?.to_owned(),
         class: class.clone().keep(),

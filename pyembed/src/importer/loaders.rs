@@ -60,7 +60,7 @@ impl Loaders {
         let state = State::get();
         let class = if module.kind != ModuleKind::Extension {
             &self.source
-        } else if state.locations.has_module(module.name) || path.text().is_none() {
+        } else if state.placements.has_module(module.name) || path.text().is_none() {
             &self.own_extension
         } else {
             &self.extension

@@ -14,8 +14,8 @@
 //! | [`state`] | what an interpreter's importer works with |
 //! | [`modules`], [`namespaces`], [`loaders`] | finding modules, and running their code |
 //! | [`search`], [`path_entries`] | the order of `sys.path`, and packed folders in it |
-//! | [`resources`], [`locations`] | data files; packages whose files are real files |
-//! | [`native`], [`images`], [`private`] | shared objects; the files that the loader opens; folders for these |
+//! | [`resources`], [`placements`] | data files; packages whose files are real files |
+//! | [`native`], [`images`], [`packed`], [`private`] | shared objects; the files that the loader opens; folders for these |
 //! | [`collector`] | the garbage collector meanwhile |
 //! | [`patches`], [`python`] | what modules are told in Python |
 
@@ -23,12 +23,13 @@ mod collector;
 mod images;
 mod install;
 mod loaders;
-mod locations;
 mod modules;
 mod namespaces;
 mod native;
+mod packed;
 mod patches;
 mod path_entries;
+mod placements;
 mod private;
 mod python;
 mod resources;
@@ -38,4 +39,5 @@ mod state;
 
 pub(crate) use install::{before_start, install};
 pub(crate) use modules::{is_package, prepare_main};
+pub(crate) use native::load_python;
 pub(crate) use path_entries::add_python_path;

@@ -31,7 +31,7 @@ pub(super) static FIND_SPEC: Function = Function {
             | Some(Module { kind: ModuleKind::Builtin, .. } | Module { name: "__main__", .. }) => {
                 Ok(attached.none())
             }
-            Some(_) if State::get().locations.means_another(name) => Ok(attached.none()),
+            Some(_) if State::get().placements.means_another(name) => Ok(attached.none()),
             Some(module) => match search::look(attached, &module, arguments.optional(1))? {
                 Finds::Packed => spec_of(attached, &module, arguments.optional(1)),
                 Finds::Other(spec) => Ok(spec),
@@ -65,7 +65,7 @@ pub(super) static EXEC_MODULE: Function = Function {
         let code = code_of(attached, &module)?;
         let namespace = object.namespace()?;
         collector::deferred(attached, || {
-            state.locations.run(module.name, || {
+            state.placements.run(module.name, || {
                 state.call_trimmed.get(attached).call([
                     &state.exec.get(attached),
                     &code,

@@ -8,16 +8,18 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, c_int};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use pyox_blob::File;
 use pyox_blob::layout::FileKind;
+use pyox_blob::{Blob, File, tree};
 
 use super::images::{self, Image};
 use super::modules;
+use super::packed::Packed;
 use super::state::State;
 use crate::ffi::{Attached, Function, LoadedLibrary, Object, Raised, Result, resolve_paths_by};
-use crate::files;
+use crate::{ffi, files};
 
 /// Lets C code load libraries of the blob, and ctypes too.
 pub(super) fn install() {
@@ -44,10 +46,13 @@ fn create<'py>(attached: Attached<'py>, spec: &Object<'py>) -> Result<Object<'py
     let origin = spec.attribute(c"origin")?;
     let flags = attached.import(c"sys")?.call_method(c"getdlopenflags", [])?.as_integer()?;
     let flags = c_int::try_from(flags).unwrap_or(libc::RTLD_NOW);
-    let name = load_with_needs(Some(attached), number, flags).map_err(|failure| match failure {
-        Failure::Why(why) => attached.raise_import_error_at(&why, module.name, &origin),
-        Failure::Raised(raised) => raised,
-    })?;
+    let name =
+        load_with_needs(state.packed(), Some(attached), number, flags).map_err(|failure| {
+            match failure {
+                Failure::Why(why) => attached.raise_import_error_at(&why, module.name, &origin),
+                Failure::Raised(raised) => raised,
+            }
+        })?;
     // `_imp.create_dynamic` opens what the origin names; the loader may know the file by another name.
     spec.set_attribute(c"origin", &attached.path(OsStr::from_bytes(name.to_bytes()))?)?;
     let create = attached.import(c"_imp")?.attribute(c"create_dynamic")?;
@@ -63,6 +68,22 @@ fn create<'py>(attached: Attached<'py>, spec: &Object<'py>) -> Result<Object<'py
             attached.aside(|| spec.set_attribute(c"origin", &origin));
             Err(raised)
         }
+    }
+}
+
+/// Loads libpython and what it needs from the blob, for a program that is linked without, before there is an interpreter.
+pub(crate) fn load_python(blob: &Blob<'static>, executable: &Path) -> Result<(), String> {
+    let location = tree::libpython(blob.config().map_err(|error| error.to_string())?.python);
+    let Ok(Some(number)) = blob.file_number(&location) else {
+        return Err(format!("{location}: expected in the blob, found nothing"));
+    };
+    let packed = Packed { blob, executable };
+    match load_with_needs(packed, None, number, libc::RTLD_NOW | libc::RTLD_GLOBAL) {
+        Ok(_) if ffi::bind() => Ok(()),
+        Ok(_) => Err(format!("{location}: it lacks functions that this program needs")),
+        Err(Failure::Why(why)) => Err(why),
+        // There is no interpreter that could raise anything.
+        Err(Failure::Raised(_)) => Err(location),
     }
 }
 
@@ -98,9 +119,8 @@ fn entries() -> MutexGuard<'static, BTreeMap<Key, Entry>> {
     ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The key of a file of this interpreter's blob.
-fn key(number: u32) -> Key {
-    (State::get().blob.digest(), number)
+fn key(packed: Packed<'_>, number: u32) -> Key {
+    (packed.blob.digest(), number)
 }
 
 /// Loads a shared object, and before it what it needs; gives the name that the loader knows it by.
@@ -110,23 +130,24 @@ fn key(number: u32) -> Key {
 ///
 /// Without an `attached` no package can be given its files.
 fn load_with_needs(
+    packed: Packed<'_>,
     attached: Option<Attached<'_>>,
     number: u32,
     flags: c_int,
 ) -> Result<&'static CStr, Failure> {
-    for group in State::get().blob.load_order(number)? {
-        if group.iter().all(|&member| name_of(member).is_some()) {
+    for group in packed.blob.load_order(number)? {
+        if group.iter().all(|&member| name_of(packed, member).is_some()) {
             continue;
         }
         // Python's own flags for extension modules: resolved now, symbols not offered to others.
         let flags = if group.contains(&number) { flags } else { libc::RTLD_NOW | libc::RTLD_LOCAL };
-        let file = State::get().blob.file_at(group[0])?;
+        let file = packed.blob.file_at(group[0])?;
         let loaded = if group.len() == 1 || real_path(attached, &file)?.is_some() {
-            group
-                .iter()
-                .try_for_each(|&member| open(attached, member, flags, &needs(member)?).map(|_| ()))
+            group.iter().try_for_each(|&member| {
+                open(packed, attached, member, flags, &needs(packed, member)?).map(|_| ())
+            })
         } else {
-            open_circle(&group, flags)
+            open_circle(packed, &group, flags)
         };
         loaded.map_err(|failure| match failure {
             Failure::Why(why) if group[0] != number && !why.contains(file.path) => {
@@ -135,73 +156,74 @@ fn load_with_needs(
             failure => failure,
         })?;
     }
-    name_of(number).ok_or_else(|| Failure::Why("the loader does not know it".to_owned()))
+    name_of(packed, number).ok_or_else(|| Failure::Why("the loader does not know it".to_owned()))
 }
 
-/// The file of a package that has a location.
+/// The file of a package that has a placement.
 fn real_path(
     attached: Option<Attached<'_>>,
     file: &File<'static>,
 ) -> Result<Option<String>, Failure> {
     let Some(attached) = attached else { return Ok(None) };
-    State::get().locations.path(attached, file).map_err(Failure::Raised)
+    State::get().placements.path(attached, file).map_err(Failure::Raised)
 }
 
 /// Loads one shared object, unless that has been done.
 fn open(
+    packed: Packed<'_>,
     attached: Option<Attached<'_>>,
     number: u32,
     flags: c_int,
     needs: &[u32],
 ) -> Result<&'static CStr, Failure> {
-    if let Some(name) = name_of(number) {
+    if let Some(name) = name_of(packed, number) {
         return Ok(name);
     }
-    let file = State::get().blob.file_at(number)?;
+    let file = packed.blob.file_at(number)?;
     if let Some(path) = real_path(attached, &file)? {
         let library = LoadedLibrary::open(&path, flags).map_err(Failure::Why)?;
-        return Ok(keep(number, library, &path));
+        return Ok(keep(packed, number, library, &path));
     }
     // Threads at the same time get one image, and so one library.
     let image = {
         let mut entries = entries();
-        let entry = entries.entry(key(number)).or_default();
+        let entry = entries.entry(key(packed, number)).or_default();
         if let Some(image) = entry.image.upgrade() {
             image
         } else {
-            let image = Arc::new(images::of(&file, number).map_err(Failure::Why)?);
+            let image = Arc::new(images::of(packed, &file, number).map_err(Failure::Why)?);
             entry.image = Arc::downgrade(&image);
             image
         }
     };
-    let path = path_of(&file);
+    let path = packed.path_of(&file);
     let library = loop {
         match LoadedLibrary::open(image.path(), flags) {
             Ok(library) => break library,
             Err(why) => {
-                if !names_one_without_soname(&why, needs) {
+                if !names_one_without_soname(packed, &why, needs) {
                     return Err(Failure::Why(why.replace(image.path(), &path)));
                 }
             }
         }
     };
-    let name = rename(number, library, &path, image.path());
-    image.give_back(&file, library);
+    let name = rename(packed, number, library, &path, image.path());
+    image.give_back(packed, &file, library);
     Ok(name)
 }
 
 /// Loads libraries that need each other.
-fn open_circle(numbers: &[u32], flags: c_int) -> Result<(), Failure> {
-    let blob = &State::get().blob;
+fn open_circle(packed: Packed<'_>, numbers: &[u32], flags: c_int) -> Result<(), Failure> {
+    let blob = packed.blob;
     let files =
         numbers.iter().map(|&number| blob.file_at(number)).collect::<Result<Vec<_>, _>>()?;
-    let images = images::of_circle(&files).map_err(Failure::Why)?;
+    let images = images::of_circle(packed, &files).map_err(Failure::Why)?;
     let Some(first) = images.first() else { return Ok(()) };
     let opened = LoadedLibrary::open(first.path(), flags);
-    opened.map_err(|why| Failure::Why(why.replace(first.path(), &path_of(&files[0]))))?;
+    opened.map_err(|why| Failure::Why(why.replace(first.path(), &packed.path_of(&files[0]))))?;
     for ((&number, file), image) in numbers.iter().zip(&files).zip(&images) {
         if let Some(library) = LoadedLibrary::find(image.path()) {
-            rename(number, library, &path_of(file), image.path());
+            rename(packed, number, library, &packed.path_of(file), image.path());
         }
     }
     Ok(())
@@ -209,19 +231,19 @@ fn open_circle(numbers: &[u32], flags: c_int) -> Result<(), Failure> {
 
 /// Where the loader finds one of the needs by no name, because it has no SONAME, that one is given its file's
 /// name. Answers whether it was so.
-fn names_one_without_soname(why: &str, needs: &[u32]) -> bool {
-    let blob = &State::get().blob;
+fn names_one_without_soname(packed: Packed<'_>, why: &str, needs: &[u32]) -> bool {
+    let blob = packed.blob;
     let files = needs.iter().filter_map(|&need| Some((need, blob.file_at(need).ok()?)));
     for (need, file) in files {
         let name = images::name_of(&file);
         let is_meant = why.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
-        let library = entries().get(&key(need)).and_then(|entry| entry.library);
+        let library = entries().get(&key(packed, need)).and_then(|entry| entry.library);
         if is_meant
             && let Some(library) = library
-            && name_of(need).is_some_and(|known| known.to_bytes() != name.as_bytes())
+            && name_of(packed, need).is_some_and(|known| known.to_bytes() != name.as_bytes())
         {
             library.rename(name);
-            keep(need, library, name);
+            keep(packed, need, library, name);
             return true;
         }
     }
@@ -229,45 +251,45 @@ fn names_one_without_soname(why: &str, needs: &[u32]) -> bool {
 }
 
 /// Gives a library the name of its path below the executable, unless one of another blob has it.
-fn rename(number: u32, library: LoadedLibrary, path: &str, image: &str) -> &'static CStr {
+fn rename(
+    packed: Packed<'_>,
+    number: u32,
+    library: LoadedLibrary,
+    path: &str,
+    image: &str,
+) -> &'static CStr {
     let is_free = entries()
         .values()
         .all(|entry| entry.name.is_none_or(|name| name.to_bytes() != path.as_bytes()));
     if is_free {
         library.rename(path);
     }
-    keep(number, library, if is_free { path } else { image })
+    keep(packed, number, library, if is_free { path } else { image })
 }
 
 /// Notes that a shared object is loaded, and the name that it goes by.
-fn keep(number: u32, library: LoadedLibrary, name: &str) -> &'static CStr {
+fn keep(packed: Packed<'_>, number: u32, library: LoadedLibrary, name: &str) -> &'static CStr {
     let name: &CStr = Box::leak(CString::new(name).unwrap_or_default().into_boxed_c_str());
     let mut entries = entries();
-    let entry = entries.entry(key(number)).or_default();
+    let entry = entries.entry(key(packed, number)).or_default();
     entry.library = Some(library);
     entry.name = Some(name);
     name
 }
 
-fn name_of(number: u32) -> Option<&'static CStr> {
-    entries().get(&key(number)).and_then(|entry| entry.name)
-}
-
-/// The path below the executable. It is text, whatever the executable's is: CPython 3.12 and 3.13 cannot
-/// load an extension module by any other.
-fn path_of(file: &File<'static>) -> String {
-    format!("{}/{}", State::get().executable.to_string_lossy(), file.path)
+fn name_of(packed: Packed<'_>, number: u32) -> Option<&'static CStr> {
+    entries().get(&key(packed, number)).and_then(|entry| entry.name)
 }
 
 /// The numbers of the libraries that a file needs, dependencies first.
-fn needs(number: u32) -> Result<Vec<u32>, pyox_blob::Error> {
-    let blob = &State::get().blob;
+fn needs(packed: Packed<'_>, number: u32) -> Result<Vec<u32>, pyox_blob::Error> {
+    let blob = packed.blob;
     Ok(blob.needs(&blob.file_at(number)?)?.collect())
 }
 
 /// The number of the one library whose file has a name. Costs a look at each file record.
-fn number_of_named(name: &str) -> Option<u32> {
-    let blob = &State::get().blob;
+fn number_of_named(packed: Packed<'_>, name: &str) -> Option<u32> {
+    let blob = packed.blob;
     let numbers = 0..u32::try_from(blob.file_count()).ok()?;
     let mut found = numbers.filter(|&number| {
         let file = blob.file_at(number);
@@ -284,18 +306,18 @@ fn resolve(path: &CStr, flags: c_int) -> Option<&'static CStr> {
     let state = State::of_here()?;
     let is_name = !path.to_bytes().contains(&b'/');
     let number = if is_name {
-        number_of_named(path.to_str().ok()?)
+        number_of_named(state.packed(), path.to_str().ok()?)
     } else {
         files::number_of(&state.blob, path)
     }?;
     if flags & libc::RTLD_NOLOAD != 0 {
-        return name_of(number);
+        return name_of(state.packed(), number);
     }
     // One that goes by the name already, from elsewhere, is what the loader would give.
     if is_name && LoadedLibrary::find(path.to_str().ok()?).is_some() {
         return None;
     }
-    match load_with_needs(None, number, flags) {
+    match load_with_needs(state.packed(), None, number, flags) {
         Ok(name) => Some(name),
         Err(Failure::Why(why)) => {
             files::note_failure(Some(why));

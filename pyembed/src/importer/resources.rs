@@ -21,7 +21,7 @@ pub(super) static REAL_PATH: Function = Function {
         let location = arguments.required(0).as_str()?;
         let file = State::checked(attached, location, state.blob.file(location))?;
         let path = match file {
-            Some(file) => state.locations.path(attached, &file)?,
+            Some(file) => state.placements.path(attached, &file)?,
             None => None,
         };
         path.map_or_else(|| Ok(attached.none()), |path| attached.string(&path))

@@ -28,7 +28,7 @@ pub(super) fn look<'py>(
     parent: Option<&Object<'py>>,
 ) -> Result<Finds<'py>> {
     let state = State::get();
-    if state.locations.has_module(module.name) {
+    if state.placements.has_module(module.name) {
         // Its package's folder is a real one.
         return Ok(Finds::Packed);
     }

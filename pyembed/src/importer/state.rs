@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use pyox_blob::Blob;
-use pyox_blob::layout::Codec;
 use pyox_blob::tree::Tree;
 
 use super::loaders::Loaders;
-use super::locations::Locations;
+use super::packed::Packed;
+use super::placements::Placements;
 use crate::ffi::{Attached, Kept, Object, Own, Result};
 
 /// What the importer works with, in one interpreter; set once, when it is installed.
@@ -27,7 +27,7 @@ pub(super) struct State {
     /// Where in the blob's tree modules lie.
     pub(super) tree: Tree,
     /// The packages whose files are real files.
-    pub(super) locations: Locations,
+    pub(super) placements: Placements,
     /// `cpython-313`, which `__cached__` has in it.
     pub(super) cache_tag: String,
     pub(super) class: Kept,
@@ -63,7 +63,7 @@ impl State {
         module: &str,
         location: &str,
     ) -> Result<Object<'py>> {
-        if let Some(root) = self.locations.root(attached, module)? {
+        if let Some(root) = self.placements.root(attached, module)? {
             return attached.string(&format!("{root}/{location}"));
         }
         self.path_of(attached, location)
@@ -85,7 +85,7 @@ impl State {
         module: &str,
         location: &str,
     ) -> Result<Vec<u8>> {
-        let root = self.locations.root(attached, module)?;
+        let root = self.placements.root(attached, module)?;
         let root = root.map_or(self.root_text.as_slice(), str::as_bytes);
         Ok([root, b"/", location.as_bytes()].concat())
     }
@@ -129,21 +129,16 @@ impl State {
         result.map_err(|error| attached.raise_import_error(&error.to_string(), name))
     }
 
+    /// What loading a shared object takes.
+    pub(super) fn packed(&self) -> Packed<'_> {
+        Packed { blob: &self.blob, executable: &self.executable }
+    }
+
     /// A file's bytes, decoded.
     pub(super) fn read(
         &self,
         file: &pyox_blob::File<'static>,
     ) -> Result<Cow<'static, [u8]>, pyox_blob::Error> {
-        let stored = self.blob.stored(file)?;
-        match file.codec {
-            Codec::Stored => Ok(Cow::Borrowed(stored)),
-            Codec::Zstd => usize::try_from(file.len)
-                .map_err(|error| error.to_string())
-                .and_then(|len| zstd::bulk::decompress(stored, len).map_err(|e| e.to_string()))
-                .map(Cow::Owned)
-                .map_err(|error| {
-                    pyox_blob::Error::Malformed(format!("file {}: {error}", file.path))
-                }),
-        }
+        self.packed().read(file)
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use pyox_schema::{Origin, Project, ResourceKind};
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 
 use crate::candidate::{Candidate, Found, Layer, Owner, is_identifier, normalise};
 use crate::stdlib::{is_bytecode, utf8};

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::Digest;
-use pyox_stage::{HintExt, Result, Stamp, cache, files};
+use pyox_stage::{FaultExt, Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 use crate::projects::is_made_by_tools;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use pyox_schema::specifiers;
-use pyox_stage::{Fault, HintExt, Result, position};
+use pyox_stage::{Fault, FaultExt, Result, position};
 use serde::Deserialize;
 
 /// What a script says about itself.
@@ -100,7 +100,7 @@ impl Metadata {
             return Ok(None);
         };
         let block: Block =
-            toml::from_str(&text).map_err(|error| at_line(path, line, &text, &error))?;
+            toml::from_str(&text).map_err(|error| at_line(path, line, &text, error))?;
         let uv = block.tool.uv;
         let mut indexes = Indexes {
             index: uv.index_url,
@@ -153,12 +153,12 @@ fn place(path: &Path, line: usize) -> String {
 }
 
 /// An error in the block, by its place in the script.
-fn at_line(path: &Path, first: usize, text: &str, error: &toml::de::Error) -> Fault {
+fn at_line(path: &Path, first: usize, text: &str, error: toml::de::Error) -> Fault {
     let (line, column) = position(text, error.span().map_or(0, |span| span.start));
     // Two letters stand before each line.
     let (line, column) = (first + line - 1, column + 2);
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
-    Fault::new(format_args!("{}:{column}", place(path, line)), message)
+    Fault::new(format_args!("{}:{column}", place(path, line)), message).caused_by(error)
 }
 
 #[cfg(test)]

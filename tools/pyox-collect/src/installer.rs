@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use pyox_schema::Distribution;
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use serde::Deserialize;
 
 use crate::inline::Indexes;
@@ -55,7 +55,8 @@ impl Tool {
             Some(uv) => Ok(Self::Uv(uv)),
             None if wanted == Installer::Any => find_pip(distribution),
             None => Err(Fault::new("uv", "expected uv on PATH, found none")
-                .hint("`pip install uv` brings it; without --installer pip will do")),
+                .hint("`pip install uv` brings it; without --installer pip will do")
+                .of_kind(Kind::Missing)),
         }
     }
 
@@ -98,11 +99,14 @@ impl Tool {
             return Ok(!is_foreign);
         }
         let said = if self.is_uv() { uv_explanation(&output) } else { explanation(&output) };
-        Err(Fault::new(name, said).hint(if is_foreign {
+        let hint = if is_foreign {
             "the distribution has no pip of its own, so that only wheels will do".to_owned()
         } else {
             format!("-v shows all that {name} says")
-        }))
+        };
+        let program = command.get_program().to_string_lossy().into_owned();
+        let kind = Kind::Command { program, status: output.status };
+        Err(Fault::new(name, said).hint(hint).of_kind(kind))
     }
 }
 
@@ -310,6 +314,7 @@ fn find_pip(distribution: &Distribution) -> Result<Tool> {
 fn no_pip() -> Fault {
     Fault::new("pip", "expected a pip, found none in the distribution and none on PATH")
         .hint("install pip for any python3 on PATH")
+        .of_kind(Kind::Missing)
 }
 
 /// Options that make pip resolve for the distribution instead of the Python that runs it.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use pyox_elf::Elf;
 use pyox_schema::Digest;
-use pyox_stage::{HintExt, Result, Stamp, cache, files};
+use pyox_stage::{FaultExt, Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 /// A file changed later than that before it was read may have been changed again since, with the

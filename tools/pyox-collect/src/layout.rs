@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pyox_stage::{Fault, HintExt, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 use crate::projects::name_of;
 use crate::record::{self, Row};

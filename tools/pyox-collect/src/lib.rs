@@ -18,12 +18,12 @@ mod installer;
 mod known;
 mod layout;
 mod libraries;
-pub mod locations;
 mod multicall;
 mod path_order;
 mod payloads;
 mod pip_config;
 mod place;
+pub mod placements;
 mod projects;
 mod record;
 mod requirements;
@@ -40,10 +40,10 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use pyox_schema::{
-    Bytecode, Distribution, DistributionRef, Document, Location, Manifest, Payload, Project,
+    Bytecode, Distribution, DistributionRef, Document, Manifest, Payload, Placement, Project,
     Resource, Run, Value,
 };
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
 use application::App;
 use candidate::{Candidate, Found};
@@ -103,7 +103,7 @@ pub struct Options {
     /// children.
     pub interpreter: Option<bool>,
     /// Where packages' files are at run time.
-    pub locations: BTreeMap<String, Location>,
+    pub placements: BTreeMap<String, Placement>,
     /// How many files are read at once.
     pub jobs: NonZero<usize>,
 }
@@ -129,7 +129,7 @@ impl Default for Options {
             optimize: 0,
             sources: true,
             interpreter: None,
-            locations: BTreeMap::new(),
+            placements: BTreeMap::new(),
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         }
     }
@@ -266,11 +266,11 @@ fn find(
     reader.save()?;
     exclusions.check_excludes()?;
 
-    let spoken: Vec<String> = options.locations.keys().cloned().collect();
-    let locations = locations::decide(options.locations.clone(), &found.candidates, reporter)?;
+    let spoken: Vec<String> = options.placements.keys().cloned().collect();
+    let placements = placements::decide(options.placements.clone(), &found.candidates, reporter)?;
     let spoken = |module: &str| {
-        let mut names = spoken.iter().chain(locations.keys());
-        names.any(|name| locations::overlap(name, module))
+        let mut names = spoken.iter().chain(placements.keys());
+        names.any(|name| placements::overlap(name, module))
     };
     suspects::report(&found.candidates, &reads, spoken, reporter);
 
@@ -286,7 +286,7 @@ fn find(
         config: options.config.clone(),
         interpreter: options.interpreter,
         bytecode: Bytecode { optimize: options.optimize, sources: options.sources },
-        locations,
+        placements,
         projects: projects(&mut found),
         resources: resources(&mut found, reads)?,
         excluded: {

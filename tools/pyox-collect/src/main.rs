@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser};
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_collect::{Installer, Options, Wanted, depfile, locations, settings};
+use pyox_collect::{Installer, Options, Wanted, depfile, placements, settings};
 use pyox_schema::{Distribution, Document};
 use pyox_stage::Reporter;
 
@@ -68,7 +68,7 @@ struct Args {
     /// Where a package's files are at run time: in memory (`PACKAGE=memory`), in the user's cache folder
     /// (`PACKAGE=cache`) or in a folder next to the executable (`PACKAGE=beside`)
     #[arg(long, value_name = "PACKAGE=WHERE")]
-    location: Vec<String>,
+    placement: Vec<String>,
     /// Write the manifest to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -145,7 +145,7 @@ fn options(args: &Args) -> Result<Options> {
             (_, true) => Some(false),
             _ => None,
         },
-        locations: locations::parse(&args.location)?,
+        placements: placements::parse(&args.placement)?,
         jobs: args.jobs.unwrap_or(defaults.jobs),
     })
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use pyox_schema::ResourceKind;
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 
 use crate::candidate::{Candidate, Found, Layer, is_identifier};
 use crate::tree::parents;

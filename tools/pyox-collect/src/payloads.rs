@@ -11,7 +11,7 @@ use std::thread;
 
 use pyox_elf::Elf;
 use pyox_schema::{Digest, ResourceKind};
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 
 use crate::candidate::{Candidate, Layer};
 use crate::known::{Facts, Known, Native};
@@ -149,7 +149,13 @@ impl Reader {
                 expected.sha256.first().map(Digest::short).unwrap_or_default(),
                 facts.sha256.short()
             );
-            return Err(Fault::at(path, what));
+            let fault = Fault::at(path, what);
+            let mismatch =
+                |expected: &Digest| Kind::Digest { expected: *expected, found: facts.sha256 };
+            return Err(match expected.sha256.first().map(mismatch) {
+                Some(kind) => fault.of_kind(kind),
+                None => fault,
+            });
         }
         Ok(Some(facts))
     }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
 use pyox_schema::{Digest, Distribution, Origin};
-use pyox_stage::{HintExt, Partial, Reporter, Result, cache, prune};
+use pyox_stage::{FaultExt, Partial, Reporter, Result, cache, prune};
 
 use crate::edits;
 use crate::inline::Indexes;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
 use pyox_schema::Digest;
-use pyox_stage::{HintExt, Result, files};
+use pyox_stage::{FaultExt, Result, files};
 
 use crate::projects::{is_made_by_tools, name_of};
 use crate::stdlib::has_suffix;

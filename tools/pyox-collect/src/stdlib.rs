@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pyox_schema::{Distribution, Linkage, Origin, Project, ResourceKind};
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Result};
 
 use crate::candidate::{Candidate, Expected, Found, Layer, Owner};
 use crate::exclusions::{Exclusions, Verdict};
@@ -51,7 +51,8 @@ pub(crate) fn find(distribution: &Distribution, exclusions: &Exclusions) -> Resu
     let folder = search.stdlib.clone();
     if !folder.is_dir() {
         return Err(Fault::at(&folder, "expected the standard library, found no folder")
-            .hint("the distribution is gone: fetch it again with pyox-fetch"));
+            .hint("the distribution is gone: fetch it again with pyox-fetch")
+            .of_kind(Kind::Missing));
     }
     search.walk(&folder, "", &mut files)?;
     let tree = Tree { layer: Layer::Stdlib, prefix: "", suffixes, files };

@@ -77,7 +77,7 @@ pub(crate) fn scan(source: &[u8]) -> Option<u32> {
     u32::try_from(number + 1).ok()
 }
 
-/// Tells of the packages with such calls that nobody has given a location.
+/// Tells of the packages with such calls that nobody has given a placement.
 pub(crate) fn report<'a>(
     candidates: &[Candidate],
     reads: &[Option<Facts>],
@@ -107,7 +107,7 @@ pub(crate) fn report<'a>(
     for (package, place) in packages.iter().take(SHOWN) {
         ui.note(format_args!(
             "{package} gives paths to other programs ({place}); if it does not find its files: \
-             --location {package}=cache"
+             --placement {package}=cache"
         ));
     }
     if packages.len() > SHOWN {

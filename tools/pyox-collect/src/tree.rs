@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pyox_schema::ResourceKind;
-use pyox_stage::{HintExt, Result};
+use pyox_stage::{FaultExt, Result};
 
 use crate::candidate::{Candidate, Expected, Layer, Owner, is_identifier, is_module_word};
 

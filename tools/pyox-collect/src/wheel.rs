@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pyox_schema::{Digest, Origin, Project, ResourceKind};
-use pyox_stage::{Fault, HintExt, Reporter, Result, Silent, files};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, Silent, files};
 
 use crate::candidate::{Expected, Found, Layer, Owner, normalise};
 use crate::payloads::Reader;
@@ -72,7 +72,8 @@ fn read(dist_info: &Path, folder: String) -> Result<Installed> {
     let text = |name: &str| -> Result<String> {
         let path = dist_info.join(name);
         let bytes = fs::read(&path).fault_at(&path)?;
-        String::from_utf8(bytes).map_err(|_| Fault::at(&path, "expected UTF-8"))
+        String::from_utf8(bytes)
+            .map_err(|error| Fault::at(&path, "expected UTF-8").caused_by(error))
     };
     let metadata = text("METADATA")?;
     let headers = || metadata.lines().take_while(|line| !line.is_empty());

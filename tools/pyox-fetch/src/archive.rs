@@ -13,7 +13,7 @@ use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{
     Digest, Distribution, Document, Extension, FileRef, Library, Link, Linkage, Paths, Python,
 };
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use walkdir::WalkDir;
 
 use crate::python_json::{self, PythonJson, Variant};
@@ -67,6 +67,7 @@ impl Tree {
         let json = PythonJson::read(&document)?;
         let unfit = |key: &str, expected: &str, got: &str| {
             Fault::at(&document, format_args!("{key}: expected {expected}, got `{got}`"))
+                .of_kind(Kind::Unsupported)
         };
         let minor = json.python_major_minor_version.strip_prefix("3.").and_then(|m| m.parse().ok());
         let Some(minor) = minor.filter(|minor| host::MINORS.contains(minor)) else {
@@ -223,7 +224,7 @@ impl Tree {
                 .ok_or_else(|| {
                     let what =
                         format!("{key}: expected {name}.a, but it is not in the distribution");
-                    Fault::at(&self.document, what)
+                    Fault::at(&self.document, what).of_kind(Kind::Missing)
                 })?,
         };
         if object_format == "elf" {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use pyox_schema::{Digest, FileRef};
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 
 /// A path below `root`, as documents write it.
 pub(crate) fn relative(root: &Path, path: &Path) -> Result<String> {

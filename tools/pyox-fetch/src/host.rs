@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{Distribution, Document, Extension, Library, Link, Linkage, Paths, Python};
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use serde::Deserialize;
 
 use crate::toolchain::Toolchain;
@@ -103,7 +103,8 @@ pub(crate) fn find(requires_python: Option<&str>, ui: &dyn Reporter) -> Result<D
     let mut passed = passed.into_iter();
     let Some(first) = passed.next() else {
         return Err(Fault::new("host", "expected a python3 on PATH, found none")
-            .hint("install one with its static library, or use source@3.13"));
+            .hint("install one with its static library, or use source@3.13")
+            .of_kind(Kind::Missing));
     };
     for error in passed {
         ui.note(format_args!("neither {error}"));
@@ -143,16 +144,16 @@ fn look_at(program: &Path) -> Result<Distribution> {
     let (major, minor) = facts.version_info;
     if facts.implementation != "cpython" {
         let what = format!("expected CPython, got {} {}", facts.implementation, facts.version);
-        return Err(Fault::at(program, what));
+        return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let Some(details) = facts.details.filter(|_| major == 3 && MINORS.contains(&minor)) else {
         let what = format!("expected CPython 3.11 to 3.14, got {}", facts.version);
-        return Err(Fault::at(program, what));
+        return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     };
     if details.free_threaded || details.debug {
         let kind = if details.free_threaded { "a free-threaded" } else { "a debug" };
         let what = format!("expected a release build of CPython, got {kind} build");
-        return Err(Fault::at(program, what));
+        return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let libpython = libpython(program, (major, minor), &details)?;
 
@@ -227,10 +228,13 @@ fn ask(program: &Path) -> Result<Facts> {
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
         let last: String = last.trim().chars().take(200).collect();
         let what = format!("expected a Python, but it failed ({}): {last}", output.status);
-        return Err(Fault::at(program, what));
+        let (program, fault) = (program.display().to_string(), Fault::at(program, what));
+        return Err(fault.of_kind(Kind::Command { program, status: output.status }));
     }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|_| Fault::at(program, "expected a Python, but it does not answer as one"))
+    serde_json::from_slice(&output.stdout).map_err(|error| {
+        let what = "expected a Python, but it does not answer as one";
+        Fault::at(program, what).caused_by(error)
+    })
 }
 
 /// Its static library, with a check that it holds object files and not a compiler's intermediate code.
@@ -245,7 +249,7 @@ fn libpython(program: &Path, (major, minor): (u8, u8), details: &Details) -> Res
              pyenv install --force), or use source@3.13"
                 .to_owned()
         };
-        return Err(Fault::at(program, what).hint(hint));
+        return Err(Fault::at(program, what).hint(hint).of_kind(Kind::Missing));
     };
     toolchain::check_archive(path)?;
     Ok(path.clone())
@@ -347,7 +351,7 @@ fn position(interpreter: &Elf) -> Vec<String> {
 fn target(path: &Path, elf: &Elf) -> Result<String> {
     let Some(architecture) = elf.architecture() else {
         let what = format!("expected a known machine, got ELF's number {}", elf.machine);
-        return Err(Fault::at(path, what));
+        return Err(Fault::at(path, what).of_kind(Kind::Unsupported));
     };
     let musl = elf.interpreter.as_ref().is_some_and(|loader| loader.contains("ld-musl"));
     Ok(format!("{architecture}-unknown-linux-{}", if musl { "musl" } else { "gnu" }))

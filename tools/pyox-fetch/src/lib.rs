@@ -21,7 +21,7 @@ use std::thread::available_parallelism;
 
 use pyox_distribution::Source;
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
 
 pub use spec::Spec;
 
@@ -119,10 +119,12 @@ fn first(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Result<D
         Some(error) if specs.len() == 1 => Err(error),
         last => {
             let fault = Fault::new("none can be had", reasons.join("; "));
-            Err(match last.as_ref().and_then(Fault::way_out) {
+            let Some(last) = last else { return Err(fault) };
+            let fault = match last.way_out() {
                 Some(hint) => fault.hint(hint),
                 None => fault,
-            })
+            };
+            Err(fault.caused_by(last))
         }
     }
 }
@@ -178,7 +180,8 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
             Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")
                 .hint(format_args!(
                     "download a full archive and name its path, or use source@{version} or host"
-                )))
+                ))
+                .of_kind(Kind::Unsupported))
         }
     }
 }

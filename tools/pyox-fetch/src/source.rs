@@ -7,7 +7,7 @@ use std::path::Path;
 
 use pyox_distribution::{Event, Request, Source};
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
 
 use crate::archive;
 
@@ -51,10 +51,11 @@ pub(crate) fn build(
     drop(task);
     let path = result.map_err(|error| {
         let fault = Fault::new(name, &error);
-        match error.hint() {
+        let fault = match error.hint() {
             Some(hint) => fault.hint(hint),
             None => fault,
-        }
+        };
+        fault.caused_by(error)
     })?;
     let mut distribution = archive::open(&path, None, ui)?;
     name.clone_into(&mut distribution.source);
@@ -69,5 +70,5 @@ pub(crate) fn check(tarball: &Path, expected: Option<&Digest>) -> Result<()> {
         return Ok(());
     }
     let what = format_args!("digest mismatch: expected sha256 {expected}, got {found}").to_string();
-    Err(Fault::at(tarball, what))
+    Err(Fault::at(tarball, what).of_kind(Kind::Digest { expected: *expected, found }))
 }

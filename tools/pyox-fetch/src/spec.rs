@@ -115,7 +115,7 @@ mod tests {
             ("cpython@3.13", Spec::Release("3.13".into())),
             ("./python.tar.zst", Spec::Path("./python.tar.zst".into())),
         ] {
-            assert_eq!(Spec::parse(text), Ok(spec.clone()), "{text}");
+            assert_eq!(Spec::parse(text).unwrap(), spec, "{text}");
             assert_eq!(spec.to_string(), text);
         }
     }

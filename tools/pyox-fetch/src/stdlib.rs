@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use pyox_schema::{Digest, Stdlib};
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::files;
@@ -30,10 +30,8 @@ pub(crate) fn survey(folder: &Path) -> Result<Survey> {
     for entry in WalkDir::new(&inside).into_iter().filter_entry(belongs) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(&inside).to_owned();
-            Fault::at(
-                &path,
-                error.io_error().map_or_else(|| error.to_string(), ToString::to_string),
-            )
+            let what = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+            Fault::at(&path, what).caused_by(error)
         })?;
         let path = entry.path();
         if entry.file_type().is_dir() {

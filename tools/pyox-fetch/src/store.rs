@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_schema::Digest;
 use pyox_schema::digest::Hasher;
-use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, Task, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache};
 
 use crate::unpack::{self, Limits};
 
@@ -24,7 +24,8 @@ pub(crate) fn obtain(
     let (digest, size) = Digest::of_reader(&file).fault_at(archive)?;
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
         let what = format!("digest mismatch: expected sha256 {expected}, got {digest}");
-        return Err(Fault::at(archive, what));
+        let kind = Kind::Digest { expected: *expected, found: digest };
+        return Err(Fault::at(archive, what).of_kind(kind));
     }
 
     let store = cache::folder("distributions")?;
@@ -38,8 +39,10 @@ pub(crate) fn obtain(
     let task = ui.begin(Some(size), "unpacking");
     let reader = Hashing { inner: rewound(&file, archive)?, hash: Hasher::new(), task: &*task };
     let reader = unpack::unpack(archive, reader, partial.path(), &Limits::of(size))?;
-    if reader.hash.finish() != digest {
-        return Err(Fault::at(archive, "changed while it was unpacked"));
+    let found = reader.hash.finish();
+    if found != digest {
+        let kind = Kind::Digest { expected: digest, found };
+        return Err(Fault::at(archive, "changed while it was unpacked").of_kind(kind));
     }
 
     partial.sync().fault_at(&entry)?;
@@ -47,7 +50,7 @@ pub(crate) fn obtain(
         Ok(()) => {}
         // Another run was faster, and has the same bytes.
         Err(_) if entry.is_dir() => {}
-        Err(error) => return Err(Fault::at(&entry, error)),
+        error => error.fault_at(&entry)?,
     }
     Ok(entry)
 }

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 
 /// The toolchain for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 use tar::EntryType;
 
 /// The one folder that an archive holds.
@@ -132,7 +132,7 @@ impl Job<'_> {
             return Ok(());
         }
         let Some(path) = path.filter(|path| path.split('/').next() == Some(TOP)) else {
-            let what = format_args!("expected a member inside {TOP}/, got one outside");
+            let what = format!("expected a member inside {TOP}/, got one outside");
             return Err(self.refuse(&name, what));
         };
         let node = match kind {
@@ -180,7 +180,7 @@ impl Job<'_> {
             {
                 Err(self.refuse(name, "expected a folder, but an earlier member is a file"))
             }
-            Err(error) => Err(Fault::at(path, error)),
+            error => error.fault_at(path),
         }
     }
 
@@ -192,7 +192,7 @@ impl Job<'_> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(self.refuse(name, "expected it once, got it twice"));
             }
-            Err(error) => return Err(Fault::at(to, error)),
+            error => error.fault_at(to)?,
         };
         let size = entry.size();
         let mut buffer = vec![0; 1 << 16];
@@ -211,7 +211,7 @@ impl Job<'_> {
         if written == size {
             return Ok(());
         }
-        let what = format_args!("expected {size} bytes, got {written}: the archive is cut off");
+        let what = format!("expected {size} bytes, got {written}: the archive is cut off");
         Err(self.refuse(name, what))
     }
 
@@ -226,7 +226,7 @@ impl Job<'_> {
     /// Judges where the links lead, and makes them.
     fn links(&self) -> Result<()> {
         let outside = |name: &str, target: &str| {
-            let what = format_args!(
+            let what = format!(
                 "expected a link to something inside {TOP}/, got one to {}",
                 target.escape_debug()
             );
@@ -264,7 +264,7 @@ impl Job<'_> {
                     let what = "expected a link, but other members are inside it";
                     return Err(self.refuse(name, what));
                 }
-                Err(error) => return Err(Fault::at(&to, error)),
+                error => error.fault_at(&to)?,
             }
         }
         Ok(())

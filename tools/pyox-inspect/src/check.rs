@@ -1,39 +1,40 @@
-//! `--check`: does everything hold that has a checksum?
+//! Does everything hold that has a checksum?
 //!
 //! A blob: header, section table, every section, every record, every payload, what the compressed
 //! ones decode to, and the SHA-256 over all. A document: every file that it names, by length and
 //! SHA-256. All that is damaged is named, not only the first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use pyox_blob::{Blob, Error, layout};
-use pyox_cli::{Answer, Result, output};
 use pyox_schema::{Digest, Manifest};
-use pyox_stage::Fault;
+use pyox_stage::{Fault, Result};
 use serde::Serialize;
 
 use crate::contents::{self, Bytes, Contents};
-use crate::subject::{Input, Subject};
-use crate::text::{self, shown};
+use crate::input::{Input, Subject};
 
-#[derive(Serialize)]
-struct Verdict {
-    ok: bool,
+/// What a check has found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// Whether there is no problem.
+    pub ok: bool,
     /// How many resources, or records of a blob, were looked at.
-    checked: usize,
-    problems: Vec<Problem>,
+    pub checked: usize,
+    /// All that is damaged.
+    pub problems: Vec<Problem>,
 }
 
-#[derive(Serialize)]
-struct Problem {
-    /// What is damaged.
-    name: String,
-    /// How.
-    problem: String,
+/// Something that is damaged.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// What: a resource, a section, a path.
+    pub name: String,
+    /// How, with what was expected and what was found.
+    pub problem: String,
 }
 
 impl Problem {
@@ -42,44 +43,36 @@ impl Problem {
     }
 }
 
-/// Checks an input.
-pub(crate) fn run(input: &Input, json: bool, to: Option<&Path>) -> Result<Answer> {
+/// Checks everything that has a checksum. Reads all of it, files that a document names included.
+///
+/// # Errors
+///
+/// If it is nothing that pyox makes, or a blob of another version. Damage is a [`Verdict`] and not an error.
+///
+/// ```no_run
+/// use pyox_inspect::{Input, check};
+/// # fn main() -> pyox_stage::Result<()> {
+/// for problem in check(&Input::open("app".as_ref())?)?.problems {
+///     println!("{}: {}", problem.name, problem.problem);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn check(input: &Input<'_>) -> Result<Verdict> {
     let subject = input.subject()?;
     let (checked, problems) = match subject.blob() {
         Some(bytes) => check_blob(input, bytes)?,
         None => check_document(input, &subject)?,
     };
-    let verdict = Verdict { ok: problems.is_empty(), checked, problems };
-    let answer = if json { text::json(&verdict)? } else { verdict.text(&input.name) };
-    output::text(to, &answer)?;
-    Ok(if verdict.ok { Answer::Done } else { Answer::No })
+    Ok(Verdict { ok: problems.is_empty(), checked, problems })
 }
 
-impl Verdict {
-    fn text(&self, name: &str) -> Vec<u8> {
-        let name = shown(name);
-        if self.ok {
-            return format!("{name}: ok: {} checked\n", self.checked).into_bytes();
-        }
-        let mut out = String::new();
-        for problem in &self.problems {
-            let _ = writeln!(
-                out,
-                "{name}: damaged: {}: {}",
-                shown(&problem.name),
-                shown(&problem.problem)
-            );
-        }
-        out.into_bytes()
-    }
-}
-
-fn check_blob(input: &Input, bytes: &[u8]) -> Result<(usize, Vec<Problem>)> {
+fn check_blob(input: &Input<'_>, bytes: &[u8]) -> Result<(usize, Vec<Problem>)> {
     let blob = match Blob::open(bytes) {
         Ok(blob) => blob,
         // Not damage, but a blob that this reader cannot judge.
         Err(error @ (Error::Version { .. } | Error::NotABlob)) => {
-            return Err(Fault::new(&input.name, error).into());
+            return Err(Fault::new(&input.name, &error).caused_by(error));
         }
         Err(error) => return Ok((0, vec![problem(&error)])),
     };
@@ -113,7 +106,7 @@ fn problem(error: &Error) -> Problem {
     }
 }
 
-fn check_document(input: &Input, subject: &Subject<'_>) -> Result<(usize, Vec<Problem>)> {
+fn check_document(input: &Input<'_>, subject: &Subject<'_>) -> Result<(usize, Vec<Problem>)> {
     let contents = Contents::of(input, subject)?;
     let mut problems = Vec::new();
     for resource in &contents.resources {

@@ -1,53 +1,39 @@
-//! `config`: how an input says that the interpreter runs, as a flat list of facts.
+//! How an input says that the interpreter runs, as a flat list of facts.
 //!
 //! The names are the documents' own, with dots between levels, and the same whether they come from
-//! a manifest or from the blob made of it; that is what `--diff` compares.
+//! a manifest or from the blob made of it; that is what a diff compares.
 
 use pyox_blob::config as record;
-use pyox_cli::Result;
-use pyox_schema::{Distribution, LinkPlan, Location, Manifest, Run, Value as Setting};
-use pyox_stage::HintExt;
-use serde_json::{Map, Value, json};
+use pyox_schema::{Distribution, LinkPlan, Manifest, Placement, Run, Value as Setting};
+use pyox_stage::{FaultExt, Result};
+use serde_json::{Value, json};
 
-use crate::subject::{Input, Subject};
-use crate::text::{self, Align, Table, shown};
+use crate::executable::Executable;
+use crate::input::{Input, Subject};
 
-/// Facts, in the order in which they are shown.
-pub(crate) type Facts = Vec<(String, Value)>;
+/// Keys and values, in the order in which they are shown.
+pub type Facts = Vec<(String, Value)>;
 
-/// The answer of `config`.
-pub(crate) fn answer(input: &Input, subject: &Subject<'_>, json: bool) -> Result<Vec<u8>> {
-    let facts = facts(input, subject)?;
-    if json {
-        return text::json(&Map::from_iter(facts));
-    }
-    let mut table = Table::new(&[Align::Left, Align::Left]);
-    for (key, value) in &facts {
-        table.row([shown(key), plain(value).into()]);
-    }
-    let mut out = String::new();
-    table.write("", &mut out);
-    Ok(out.into_bytes())
-}
-
-/// A fact's value as people read it: text without quotes.
-pub(crate) fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => shown(text).into_owned(),
-        Value::Array(items) if items.is_empty() => "(none)".to_owned(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
+/// How an input says that the interpreter runs, and of a distribution what it is: key and value, in the order in which
+/// they are shown.
+///
+/// The keys are those of the documents, with dots between levels: `run.mode`, `config.utf8_mode`.
+///
+/// # Errors
+///
+/// If it is nothing that pyox makes, or its configuration is damaged.
+pub fn facts(input: &Input<'_>) -> Result<Facts> {
+    of_subject(input, &input.subject()?)
 }
 
 /// What an input says of the interpreter.
-pub(crate) fn facts(input: &Input, subject: &Subject<'_>) -> Result<Facts> {
+pub(crate) fn of_subject(input: &Input<'_>, subject: &Subject<'_>) -> Result<Facts> {
     Ok(match subject {
         Subject::Distribution(distribution) => of_distribution(distribution),
         Subject::Manifest(manifest) => of_manifest(manifest),
         Subject::LinkPlan(plan) => of_link_plan(plan),
-        Subject::Blob(blob) | Subject::Executable(crate::executable::Executable { blob, .. }) => {
-            of_record(&input.open(blob)?.config().fault(&input.name)?)
+        Subject::Blob(blob) | Subject::Executable(Executable { blob, .. }) => {
+            of_record(&input.blob(blob)?.config().fault(&input.name)?)
         }
     })
 }
@@ -87,8 +73,8 @@ fn of_record(config: &record::Config) -> Facts {
             add(&format!("{group}.{}", setting.name), value);
         }
     }
-    for (package, location) in &config.locations {
-        add(&format!("locations.{package}"), json!(location.name()));
+    for (package, placement) in &config.placements {
+        add(&format!("placements.{package}"), json!(placement.name()));
     }
     facts
 }
@@ -141,9 +127,10 @@ fn of_manifest(manifest: &Manifest) -> Facts {
         }
     }
     // The blob's record leaves out what is in memory, as everything is without a word.
-    for (package, location) in manifest.locations.iter().filter(|(_, at)| **at != Location::Memory)
+    for (package, placement) in
+        manifest.placements.iter().filter(|(_, at)| **at != Placement::Memory)
     {
-        add(&format!("locations.{package}"), json!(location.name()));
+        add(&format!("placements.{package}"), json!(placement.name()));
     }
     facts
 }

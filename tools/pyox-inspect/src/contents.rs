@@ -4,66 +4,81 @@
 //! and joins them by number; a distribution and a link plan name the files that are linked. Here
 //! all are a list of [`Resource`], sorted by kind and name.
 
+use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
 use pyox_blob::layout::{Codec, FileKind, ModuleKind};
 use pyox_blob::{Blob, File, Module};
-use pyox_cli::Result;
 use pyox_schema::{Digest, Distribution, FileRef, LinkPlan, Manifest, ResourceKind};
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt, Kind as FaultKind, Result};
 use serde::Serialize;
 
-use crate::subject::{Input, Subject};
+use crate::input::{Input, Subject};
 
 /// What is in an input.
-pub(crate) struct Contents<'a> {
+#[derive(Debug)]
+pub struct Contents<'a> {
     /// How messages name the input.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
     /// Sorted by kind and name.
-    pub(crate) resources: Vec<Resource>,
+    pub resources: Vec<Resource>,
     /// Sorted by name.
-    pub(crate) projects: Vec<Project>,
+    pub projects: Vec<Project>,
     /// The blob that the resources lie in, where they do.
     blob: Option<Blob<'a>>,
 }
 
 /// A project that resources belong to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Project {
-    pub(crate) name: String,
+pub struct Project {
+    /// Its name. The standard library and the interpreter are `python`.
+    pub name: String,
+    /// Its version, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) version: Option<String>,
+    pub version: Option<String>,
+}
+
+/// Name and version: `rich 15.0.0`.
+impl fmt::Display for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => write!(f, "{} {version}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 /// A resource, wherever it lies.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Resource {
-    pub(crate) kind: Kind,
+pub struct Resource {
+    /// What it is.
+    pub kind: Kind,
     /// The dotted name of something importable; for the others a path or a library's name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its path in the application's or the distribution's tree.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) location: Option<String>,
-    pub(crate) project: String,
+    pub location: Option<String>,
+    /// The name of its project.
+    pub project: String,
     /// Length of its file, in bytes; none without a file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) size: Option<u64>,
+    pub size: Option<u64>,
     /// Length of its bytecode, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) code: Option<u64>,
+    pub code: Option<u64>,
     /// In a blob: how many bytes its file and its bytecode take there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stored: Option<u64>,
+    pub stored: Option<u64>,
     /// Whether it is an extension module that is itself a package.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) package: bool,
+    pub package: bool,
     /// Locations of the shared libraries that must be loaded before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) needs: Vec<String>,
+    pub needs: Vec<String>,
     /// Why it was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// In a blob: where the source lay that its bytecode is of.
     #[serde(skip)]
     source: Option<String>,
@@ -87,15 +102,22 @@ pub(crate) enum Bytes {
 /// Kinds of resource, in the order in which they are listed: a manifest's, and what else is linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A module in one file.
     Module,
+    /// A package with an `__init__`.
     Package,
+    /// A package without one.
     NamespacePackage,
+    /// A shared object that Python imports.
     ExtensionModule,
     /// An extension module without a file: it is in libpython.
     BuiltIn,
+    /// Any other file of a project.
     PackageData,
+    /// A file of a project's `.dist-info`.
     Metadata,
+    /// A shared object that others need.
     SharedLibrary,
     /// A source that belongs to no module of the blob.
     Source,
@@ -103,12 +125,14 @@ pub(crate) enum Kind {
     Archive,
     /// A library that the system provides at link time.
     SystemLibrary,
+    /// The text of a licence.
     License,
 }
 
 impl Kind {
-    /// As documents and options write it.
-    pub(crate) fn name(self) -> &'static str {
+    /// As documents and options write it, such as `package-data`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Module => "module",
             Self::Package => "package",
@@ -126,7 +150,8 @@ impl Kind {
     }
 
     /// Whether its name is dotted.
-    pub(crate) fn is_importable(self) -> bool {
+    #[must_use]
+    pub fn is_importable(self) -> bool {
         self <= Self::BuiltIn
     }
 }
@@ -150,7 +175,8 @@ impl Resource {
     }
 
     /// What it takes, where it lies: in a blob what is stored, else its file.
-    pub(crate) fn room(&self) -> u64 {
+    #[must_use]
+    pub fn room(&self) -> u64 {
         self.stored.or(self.size).unwrap_or(0)
     }
 
@@ -166,7 +192,8 @@ impl Resource {
     }
 
     /// Its path in the tree; made up from the name where it has none of its own.
-    pub(crate) fn path(&self) -> String {
+    #[must_use]
+    pub fn path(&self) -> String {
         if let Some(location) = &self.location {
             return location.clone();
         }
@@ -183,16 +210,43 @@ impl Resource {
     }
 
     /// The top-level package or folder that it belongs to.
-    pub(crate) fn package(&self) -> &str {
+    #[must_use]
+    pub fn package(&self) -> &str {
         let separator = if self.kind.is_importable() { '.' } else { '/' };
         self.name.split(separator).next().unwrap_or(&self.name)
     }
 }
 
 impl<'a> Contents<'a> {
+    /// The resource of a dotted name or a path: names go before paths, modules before files.
+    ///
+    /// # Errors
+    ///
+    /// If there is none. The hint names one that may be meant.
+    pub fn find(&self, name: &str) -> Result<&Resource> {
+        let resources = &self.resources;
+        resources
+            .iter()
+            .find(|resource| resource.name == name)
+            .or_else(|| resources.iter().find(|resource| resource.path() == name))
+            .ok_or_else(|| self.unknown(name))
+    }
+
+    pub(crate) fn unknown(&self, name: &str) -> Fault {
+        let fault = Fault::new(self.name, format_args!("there is no resource `{name}`"));
+        let last = |name: &str| name.rsplit(['.', '/']).next().unwrap_or_default().to_lowercase();
+        let wanted = last(name);
+        let near = self.resources.iter().map(|resource| resource.name.as_str());
+        match near.filter(|near| last(near) == wanted).min_by_key(|near| near.len()) {
+            Some(near) => fault.hint(format_args!("did you mean `{near}`?")),
+            None => fault.hint(format_args!("`pyox-inspect list {}` names all", self.name)),
+        }
+        .of_kind(FaultKind::Missing)
+    }
+
     /// The resources of an input.
-    pub(crate) fn of(input: &'a Input, subject: &Subject<'a>) -> Result<Self> {
-        let blob = subject.blob().map(|bytes| input.open(bytes)).transpose()?;
+    pub(crate) fn of(input: &'a Input<'_>, subject: &Subject<'a>) -> Result<Self> {
+        let blob = subject.blob().map(|bytes| input.blob(bytes)).transpose()?;
         let (mut resources, mut projects) = match (subject, &blob) {
             (Subject::Manifest(manifest), _) => of_manifest(manifest),
             (Subject::Distribution(distribution), _) => of_distribution(distribution),
@@ -205,8 +259,12 @@ impl<'a> Contents<'a> {
         Ok(Self { name: &input.name, resources, projects, blob })
     }
 
-    /// A resource's file: of a module its source. None where it has none.
-    pub(crate) fn file(&self, resource: &Resource) -> Result<Option<Vec<u8>>> {
+    /// The bytes of a resource's file, decompressed and verified: of a module the source. `None` if it has no file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is not what the document or the blob says.
+    pub fn file(&self, resource: &Resource) -> Result<Option<Vec<u8>>> {
         let place = || format!("{}: {}", self.name, resource.name);
         match (&resource.bytes, &self.blob) {
             (Bytes::OnDisk(path, expected), _) => {
@@ -219,21 +277,26 @@ impl<'a> Contents<'a> {
                             digest.short(),
                             found.short()
                         );
-                        Err(Fault::at(path, what).into())
+                        let kind = FaultKind::Digest { expected: *digest, found };
+                        Err(Fault::at(path, what).of_kind(kind))
                     }
                     _ => Ok(Some(bytes)),
                 }
             }
             (Bytes::InBlob { file: Some(number), .. }, Some(blob)) => {
                 let file = blob.file_at(*number).fault(place())?;
-                Ok(Some(decoded(blob, &file).fault(place())?))
+                decoded(blob, &file).map(Some).map_err(|what| Fault::new(place(), what))
             }
             _ => Ok(None),
         }
     }
 
-    /// A module's bytecode, as marshal writes it. None where it has none.
-    pub(crate) fn code(&self, resource: &Resource) -> Result<Option<&'a [u8]>> {
+    /// A module's bytecode, as marshal writes it. `None` if it has none, as in a document.
+    ///
+    /// # Errors
+    ///
+    /// If its checksum does not hold.
+    pub fn code(&self, resource: &Resource) -> Result<Option<&'a [u8]>> {
         let (Bytes::InBlob { module: Some(number), .. }, Some(blob)) =
             (&resource.bytes, &self.blob)
         else {
@@ -366,10 +429,13 @@ fn of_blob(blob: &Blob<'_>) -> Result<Parts, pyox_blob::Error> {
     for (number, module) in (0..).zip(blob.modules()) {
         let module = module?;
         let file = module.file.map(|file| blob.file_at(file)).transpose()?;
-        if let Some(taken) = module.file.and_then(|file| taken.get_mut(file as usize)) {
-            *taken = true;
+        let mut resource = of_module(blob, number, &module, file.as_ref())?;
+        let taken = module.file.and_then(|file| taken.get_mut(file as usize));
+        // A script is `__main__` and a module of its own name, but its file is there once.
+        if taken.is_some_and(|taken| std::mem::replace(taken, true)) {
+            resource.stored = Some(resource.code.unwrap_or(0));
         }
-        resources.push(of_module(blob, number, &module, file.as_ref())?);
+        resources.push(resource);
     }
     for ((number, file), taken) in (0..).zip(&files).zip(taken) {
         if !taken {

@@ -1,61 +1,83 @@
-//! `--diff A B`: what is only in one of two inputs, and what changed.
+//! What is only in one of two inputs, and what changed.
 //!
 //! Manifests, blobs and executables can be compared with each other: a file's bytes by their
 //! SHA-256, bytecode where both have it. So a blob equals the manifest that it was packed from.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use pyox_cli::{Answer, Result, output};
 use pyox_schema::Digest;
+use pyox_stage::Result;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{self, Facts};
 use crate::contents::{Bytes, Contents, Kind, Resource};
-use crate::subject::{Input, Subject};
-use crate::text::{self, Align, Table, shown};
+use crate::input::{Input, Subject};
 
-#[derive(Default, Serialize)]
-struct Difference {
-    equal: bool,
+/// What is different between two inputs.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Difference {
+    /// Whether nothing is.
+    pub equal: bool,
     /// Facts that differ, with both values.
-    config: Vec<Change>,
+    pub config: Vec<Change>,
     /// Projects that differ in version.
-    projects: Vec<Change>,
-    added: Vec<Resource>,
-    removed: Vec<Resource>,
-    changed: Vec<ResourceChange>,
+    pub projects: Vec<Change>,
+    /// Resources that only the second has.
+    pub added: Vec<Resource>,
+    /// Resources that only the first has.
+    pub removed: Vec<Resource>,
+    /// Resources that both have, but not the same.
+    pub changed: Vec<ResourceChange>,
 }
 
-#[derive(Serialize)]
-struct Change {
-    name: String,
-    from: Value,
-    to: Value,
+/// A fact or a version that differs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Change {
+    /// The fact's key, or the project's name.
+    pub name: String,
+    /// What the first says; null if it says nothing.
+    pub from: Value,
+    /// What the second says; null if it says nothing.
+    pub to: Value,
 }
 
-#[derive(Serialize)]
-struct ResourceChange {
-    kind: Kind,
-    name: String,
-    /// Which of its properties differ.
-    what: Vec<&'static str>,
-    from: Resource,
-    to: Resource,
+/// A resource that differs.
+#[derive(Debug, Clone, Serialize)]
+pub struct ResourceChange {
+    /// What it is in both.
+    pub kind: Kind,
+    /// Its name in both.
+    pub name: String,
+    /// Which of its properties differ: `location`, `project`, `package`, `needs`, `file` or `code`.
+    pub what: Vec<&'static str>,
+    /// As it is in the first.
+    pub from: Resource,
+    /// As it is in the second.
+    pub to: Resource,
 }
 
 /// Compares two inputs.
-pub(crate) fn run(a: &Path, b: &Path, json: bool, to: Option<&Path>) -> Result<Answer> {
-    let (a, b) = (Input::read(Some(a))?, Input::read(Some(b))?);
+///
+/// # Errors
+///
+/// If one of them is nothing that pyox makes, or a resource's bytes cannot be read.
+///
+/// ```no_run
+/// use pyox_inspect::{Input, diff};
+/// # fn main() -> pyox_stage::Result<()> {
+/// let (old, new) = (Input::open("old.blob".as_ref())?, Input::open("app".as_ref())?);
+/// let added: Vec<_> = diff(&old, &new)?.added.into_iter().map(|resource| resource.name).collect();
+/// # Ok(())
+/// # }
+/// ```
+pub fn diff(a: &Input<'_>, b: &Input<'_>) -> Result<Difference> {
     let (one, two) = (a.subject()?, b.subject()?);
-    let difference = Difference::between(
-        (&Contents::of(&a, &one)?, &config::facts(&a, &one)?),
-        (&Contents::of(&b, &two)?, &config::facts(&b, &two)?),
+    Difference::between(
+        (&Contents::of(a, &one)?, &config::of_subject(a, &one)?),
+        (&Contents::of(b, &two)?, &config::of_subject(b, &two)?),
         form(&one) == form(&two),
-    )?;
-    output::text(to, &if json { text::json(&difference)? } else { difference.text() })?;
-    Ok(if difference.equal { Answer::Done } else { Answer::No })
+    )
 }
 
 /// Inputs of one form hold the same facts.
@@ -74,7 +96,7 @@ impl Difference {
     ) -> Result<Self> {
         // A blob does not say all that its manifest said, but all of the interpreter's settings.
         let matters = |key: &str, there: bool| {
-            let settings = ["config.", "preconfig.", "locations."];
+            let settings = ["config.", "preconfig.", "placements."];
             there || same_form || settings.iter().any(|group| key.starts_with(group))
         };
         let mut difference = Self { config: changes(a_facts, b_facts, matters), ..Self::default() };
@@ -103,57 +125,6 @@ impl Difference {
             && difference.changed.is_empty();
         Ok(difference)
     }
-
-    fn text(&self) -> Vec<u8> {
-        let mut table = Table::new(&[Align::Left; 4]);
-        let sets = [("config", &self.config), ("project", &self.projects)];
-        for (label, changes) in sets {
-            for change in changes {
-                let (from, to) = (value(&change.from), value(&change.to));
-                let sign = match (&change.from, &change.to) {
-                    (Value::Null, _) => "+",
-                    (_, Value::Null) => "-",
-                    _ => "~",
-                };
-                table.row([
-                    sign.into(),
-                    label.into(),
-                    shown(&change.name),
-                    format!("{from} -> {to}").into(),
-                ]);
-            }
-        }
-        let gone = self.removed.iter().map(|resource| ("-", resource));
-        for (sign, resource) in gone.chain(self.added.iter().map(|resource| ("+", resource))) {
-            table.row([
-                sign.into(),
-                resource.kind.name().into(),
-                shown(&resource.name),
-                text::size(resource.room()).into(),
-            ]);
-        }
-        for change in &self.changed {
-            let (from, to) = (change.from.room(), change.to.room());
-            let size = if from == to {
-                text::size(to)
-            } else {
-                format!("{} -> {}", text::size(from), text::size(to))
-            };
-            table.row([
-                "~".into(),
-                change.kind.name().into(),
-                shown(&change.name),
-                format!("{} ({size})", change.what.join(", ")).into(),
-            ]);
-        }
-        let mut out = String::new();
-        table.write("", &mut out);
-        out.into_bytes()
-    }
-}
-
-fn value(value: &Value) -> String {
-    if value.is_null() { "(none)".to_owned() } else { config::plain(value) }
 }
 
 /// Keyed by kind, name and how many of that name came before: two resources of one name are an

@@ -7,13 +7,13 @@
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{Endianness, FileKind, elf};
 use pyox_blob::{Blob, layout};
-use pyox_cli::Result;
 use pyox_elf::Elf;
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt, Result};
 
-use crate::subject::Input;
+use crate::input::Input;
 
 /// An executable that pyox made.
+#[derive(Debug)]
 pub(crate) struct Executable<'a> {
     /// What it needs of the system.
     pub(crate) elf: Elf,
@@ -27,7 +27,7 @@ pub(crate) struct Executable<'a> {
 
 impl<'a> Executable<'a> {
     /// Finds the blob of an ELF file.
-    pub(crate) fn find(input: &'a Input) -> Result<Self> {
+    pub(crate) fn find(input: &'a Input<'_>) -> Result<Self> {
         let elf = Elf::parse(&input.bytes).fault(&input.name)?;
         let found = match FileKind::parse(&input.bytes[..]) {
             Ok(FileKind::Elf64) => find::<elf::FileHeader64<Endianness>>(&input.bytes),
@@ -48,11 +48,10 @@ impl<'a> Executable<'a> {
                 &input.name,
                 "expected an executable with a blob, got a runner without one",
             )
-            .hint("pyox-link joins a runner and a blob")
-            .into()),
+            .hint("pyox-link joins a runner and a blob")),
             _ => {
                 let what = "expected an executable that pyox made, got an ELF file without a blob";
-                Err(Fault::new(&input.name, what).into())
+                Err(Fault::new(&input.name, what))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `cat` and `extract`: the bytes themselves.
+//! Resources as files.
 //!
 //! Names come from the input and are not trusted: a path that is absolute or climbs is refused, and
 //! every folder on the way is opened from the one above it without following a link, so that
@@ -7,132 +7,79 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use pyox_cli::{Result, output};
-use pyox_stage::{Fault, HintExt, Reporter};
+use pyox_stage::{Fault, FaultExt, Result};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::contents::{Contents, Resource};
 
-/// Writes the bytes of resources, one after the other.
-pub(crate) fn cat(
-    contents: &Contents<'_>,
-    names: &[String],
-    code: bool,
-    to: Option<&Path>,
-) -> Result<()> {
-    let mut all = Vec::new();
-    for name in names {
-        let resource = find(contents, name)?;
-        let place = format!("{}: {name}", contents.name);
-        if code {
-            let missing = || Fault::new(&place, "expected bytecode, there is none");
-            all.extend_from_slice(contents.code(resource)?.ok_or_else(missing)?);
-            continue;
-        }
-        let file = contents.file(resource)?.ok_or_else(|| {
-            let fault =
-                Fault::new(&place, format_args!("{}: it has no file", resource.kind.name()));
-            match resource.code {
-                Some(_) => fault.hint("the source was left out; --code gives the bytecode"),
-                None => fault,
+impl Contents<'_> {
+    /// Writes resources as files below `directory`, which is made if it is missing, and returns how many.
+    ///
+    /// `names` are dotted names or paths, as the resources have them. Each stands for itself and all that is below it;
+    /// without any, all resources are written. A module without a source becomes a `.pyc` file. `force` replaces files that
+    /// are there.
+    ///
+    /// # Errors
+    ///
+    /// If there is no resource of a name, a path would leave `directory`, a file is there already, or the system refuses to
+    /// write. All but the last are found before anything is written.
+    pub fn extract(&self, names: &[String], directory: &Path, force: bool) -> Result<usize> {
+        for name in names {
+            if !self.resources.iter().any(|resource| is_below(resource, name)) {
+                return Err(self.unknown(name));
             }
-        })?;
-        all.extend_from_slice(&file);
-    }
-    let is_text = std::str::from_utf8(&all).is_ok_and(|text| !text.contains('\0'));
-    if !is_text && std::io::stdout().is_terminal() {
-        output::refuse_terminal(to, "this")?;
-    }
-    output::text(to, &all)
-}
-
-/// The resource of a dotted name or a path: names go before paths, modules before files.
-fn find<'c>(contents: &'c Contents<'_>, name: &str) -> Result<&'c Resource> {
-    let resources = &contents.resources;
-    resources
-        .iter()
-        .find(|resource| resource.name == name)
-        .or_else(|| resources.iter().find(|resource| resource.path() == name))
-        .ok_or_else(|| unknown(contents, name))
-}
-
-fn unknown(contents: &Contents<'_>, name: &str) -> anyhow::Error {
-    let fault = Fault::new(contents.name, format_args!("there is no resource `{name}`"));
-    let last = |name: &str| name.rsplit(['.', '/']).next().unwrap_or_default().to_lowercase();
-    let wanted = last(name);
-    let near = contents.resources.iter().map(|resource| resource.name.as_str());
-    match near.filter(|near| last(near) == wanted).min_by_key(|near| near.len()) {
-        Some(near) => fault.hint(format_args!("did you mean `{near}`?")),
-        None => fault.hint(format_args!("`pyox-inspect list {}` names all", contents.name)),
-    }
-    .into()
-}
-
-/// Writes resources as files below `directory`.
-pub(crate) fn run(
-    contents: &Contents<'_>,
-    names: &[String],
-    directory: &Path,
-    force: bool,
-    ui: &dyn Reporter,
-) -> Result<()> {
-    for name in names {
-        if !contents.resources.iter().any(|resource| is_below(resource, name)) {
-            return Err(unknown(contents, name));
         }
-    }
-    let wanted = contents.resources.iter().filter(|resource| {
-        resource.size.or(resource.code).is_some()
-            && (names.is_empty() || names.iter().any(|name| is_below(resource, name)))
-    });
-    let mut plan: BTreeMap<String, &Resource> = BTreeMap::new();
-    for resource in wanted {
-        let path = resource.path();
-        let safe =
-            path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains('\0');
-        if !safe {
-            let what = "expected a path inside the folder, got one that leaves it";
-            return Err(Fault::new(format_args!("{}: {path}", contents.name), what).into());
+        let wanted = self.resources.iter().filter(|resource| {
+            resource.size.or(resource.code).is_some()
+                && (names.is_empty() || names.iter().any(|name| is_below(resource, name)))
+        });
+        let mut plan: BTreeMap<String, &Resource> = BTreeMap::new();
+        for resource in wanted {
+            let path = resource.path();
+            let safe = path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+                && !path.contains('\0');
+            if !safe {
+                let what = "expected a path inside the folder, got one that leaves it";
+                return Err(Fault::new(format_args!("{}: {path}", self.name), what));
+            }
+            // A file can be two modules.
+            let other = plan.insert(path.clone(), resource);
+            if other.is_some_and(|other| !resource.is_same_file(other)) {
+                let place = format!("{}: {path}", self.name);
+                return Err(Fault::new(place, "two resources have this path"));
+            }
         }
-        // A file can be two modules.
-        let other = plan.insert(path.clone(), resource);
-        if other.is_some_and(|other| !resource.is_same_file(other)) {
-            let place = format!("{}: {path}", contents.name);
-            return Err(Fault::new(place, "two resources have this path").into());
+        std::fs::create_dir_all(directory).fault_at(directory)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, directory, flags, Mode::empty()).fault_at(directory)?;
+        // Everything is looked at before anything is written.
+        for path in plan.keys() {
+            let folder = enter(&root, path, false).fault_at(&directory.join(path))?;
+            let file = path.rsplit('/').next().unwrap_or_default();
+            let there = folder
+                .is_some_and(|folder| statat(&folder, file, AtFlags::SYMLINK_NOFOLLOW).is_ok());
+            if there && !force {
+                return Err(Fault::at(&directory.join(path), "expected nothing there, got a file")
+                    .hint("--force replaces it"));
+            }
         }
-    }
-    std::fs::create_dir_all(directory).fault_at(directory)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, directory, flags, Mode::empty()).fault_at(directory)?;
-    // Everything is looked at before anything is written.
-    for path in plan.keys() {
-        let folder = enter(&root, path, false).fault_at(&directory.join(path))?;
-        let file = path.rsplit('/').next().unwrap_or_default();
-        let there =
-            folder.is_some_and(|folder| statat(&folder, file, AtFlags::SYMLINK_NOFOLLOW).is_ok());
-        if there && !force {
-            return Err(Fault::at(&directory.join(path), "expected nothing there, got a file")
-                .hint("--force replaces it")
-                .into());
+        let magic = self.bytecode_magic()?.unwrap_or_default();
+        for (path, resource) in &plan {
+            let bytes = match self.file(resource)? {
+                Some(bytes) => bytes,
+                // A `.pyc` file: magic number, flags, and room for a time and a length that nobody
+                // reads where the source is missing.
+                None => [&magic[..], &[0; 12], self.code(resource)?.unwrap_or_default()].concat(),
+            };
+            write(&root, path, &bytes, force).fault_at(&directory.join(path))?;
         }
+        Ok(plan.len())
     }
-    let magic = contents.bytecode_magic()?.unwrap_or_default();
-    for (path, resource) in &plan {
-        let bytes = match contents.file(resource)? {
-            Some(bytes) => bytes,
-            // A `.pyc` file: magic number, flags, and room for a time and a length that nobody
-            // reads where the source is missing.
-            None => [&magic[..], &[0; 12], contents.code(resource)?.unwrap_or_default()].concat(),
-        };
-        write(&root, path, &bytes, force).fault_at(&directory.join(path))?;
-    }
-    ui.note(format_args!("{}: {} files", directory.display(), plan.len()));
-    Ok(())
 }
 
 /// Whether a resource is what `name` says, or below it.

@@ -1,31 +1,17 @@
-//! `pyox-inspect`: looks into whatever the pipeline makes.
-//!
-//! The input is recognised by its content, so there is one tool and one set of questions for a
-//! distribution document, a manifest, a link plan, a blob and a finished executable. All of them
-//! become the same [`contents::Contents`], and every question is answered once, for all. The input
-//! is read into memory whole; nothing in it is run or trusted.
+//! `pyox-inspect`: the command line of the library.
 
-mod check;
-mod config;
-mod contents;
-mod diff;
-mod executable;
-mod extract;
-mod list;
-mod subject;
-mod summary;
-mod text;
-mod tree;
+mod show;
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use pyox_cli::{Answer, Common, Result, output};
-use pyox_stage::{Fault, Reporter};
-
-use crate::contents::Contents;
-use crate::subject::Input;
+use pyox_cli::{Answer, Common, Result, input, output};
+use pyox_inspect::{Contents, Input, check, diff, facts, summary};
+use pyox_stage::{Fault, FaultExt, Reporter};
+use serde::Serialize;
+use serde_json::Map;
 
 const TOOL: &str = "pyox-inspect";
 
@@ -152,60 +138,111 @@ fn body(args: &Args, ui: &dyn Reporter) -> Result<Answer> {
     let to = args.output.as_deref();
     if let Some(paths) = &args.diff {
         if args.command.is_some() {
-            return Err(Fault::new("--diff", "expected two files and no command").into());
+            return Err(Fault::new("--diff", "expected two files and no command"));
         }
-        return diff::run(&paths[0], &paths[1], args.json, to);
+        let difference = diff(&read(Some(&paths[0]))?, &read(Some(&paths[1]))?)?;
+        print(args, &difference, show::difference)?;
+        return Ok(if difference.equal { Answer::Done } else { Answer::No });
     }
     let Some(command) = &args.command else {
-        let input = Input::read(args.file.as_deref())?;
+        let input = read(args.file.as_deref())?;
         if args.check {
-            return check::run(&input, args.json, to);
+            let verdict = check(&input)?;
+            print(args, &verdict, |verdict| show::verdict(verdict, input.name()))?;
+            return Ok(if verdict.ok { Answer::Done } else { Answer::No });
         }
-        output::text(to, &summary::answer(&input, args.json)?)?;
+        let summary = summary(&input)?;
+        print(args, &summary, |summary| show::summary(summary, input.name()))?;
         return Ok(Answer::Done);
     };
     if args.file.is_some() || args.check {
         let what = "expected the command before the file, and no --check with it";
-        return Err(Fault::new("command line", what).hint("see `pyox-inspect --help`").into());
+        return Err(Fault::new("command line", what).hint("see `pyox-inspect --help`"));
     }
-    command.run(args.json, to, ui)?;
+    match command {
+        Command::List { file } => {
+            let input = read(file.as_deref())?;
+            let contents = input.contents()?;
+            print(args, &contents.resources, |_| show::list(&contents))?;
+        }
+        Command::Tree { file, depth } => {
+            let input = read(file.as_deref())?;
+            print(args, &input.contents()?.tree(*depth), |root| show::tree(root, input.name()))?;
+        }
+        Command::Config { file } => {
+            let facts = facts(&read(file.as_deref())?)?;
+            let map: Map<_, _> = facts.iter().cloned().collect();
+            print(args, &map, |_| show::facts(&facts))?;
+        }
+        Command::Size { file, by, bytes } => {
+            let by = (*by).into();
+            let sums = read(file.as_deref())?.contents()?.sums(by);
+            print(args, &sums, |sums| show::sums(sums, by, *bytes))?;
+        }
+        Command::Cat { file, names, code } => {
+            cat(&read(Some(file))?.contents()?, names, *code, to)?;
+        }
+        Command::Extract { file, names, directory, force } => {
+            let written = read(Some(file))?.contents()?.extract(names, directory, *force)?;
+            ui.note(format_args!("{}: {written} files", directory.display()));
+        }
+    }
     Ok(Answer::Done)
 }
 
-impl Command {
-    fn run(&self, json: bool, to: Option<&Path>, ui: &dyn Reporter) -> Result<()> {
-        let (Self::List { file }
-        | Self::Tree { file, .. }
-        | Self::Config { file }
-        | Self::Size { file, .. }) = self
-        else {
-            return self.run_on_named(to, ui);
-        };
-        let input = Input::read(file.as_deref())?;
-        let subject = input.subject()?;
-        if matches!(self, Self::Config { .. }) {
-            return output::text(to, &config::answer(&input, &subject, json)?);
-        }
-        let contents = Contents::of(&input, &subject)?;
-        let answer = match self {
-            Self::Tree { depth, .. } => tree::answer(&contents, *depth, json)?,
-            Self::Size { by, bytes, .. } => list::sizes(&contents, *by, *bytes, json)?,
-            _ => list::answer(&contents, json)?,
-        };
-        output::text(to, &answer)
+/// A file, or stdin.
+fn read(path: Option<&Path>) -> Result<Input<'static>> {
+    if let Some(path) = output::file(path) {
+        return Input::open(path);
     }
+    let bytes = input::read(None, "a document, a blob or an executable")?;
+    Ok(Input::new(&input::name(None), bytes))
+}
 
-    fn run_on_named(&self, to: Option<&Path>, ui: &dyn Reporter) -> Result<()> {
-        let (Self::Cat { file, .. } | Self::Extract { file, .. }) = self else { return Ok(()) };
-        let input = Input::read(Some(file))?;
-        let subject = input.subject()?;
-        let contents = Contents::of(&input, &subject)?;
-        match self {
-            Self::Extract { names, directory, force, .. } => {
-                extract::run(&contents, names, directory, *force, ui)
+/// Prints a value: in JSON, or as `show` shows it.
+fn print<T: Serialize>(args: &Args, value: &T, show: impl FnOnce(&T) -> String) -> Result<()> {
+    let text = if args.json {
+        serde_json::to_string_pretty(value).fault("--json")? + "\n"
+    } else {
+        show(value)
+    };
+    output::text(args.output.as_deref(), text.as_bytes())
+}
+
+/// Prints the bytes of resources, one after the other.
+fn cat(contents: &Contents<'_>, names: &[String], code: bool, to: Option<&Path>) -> Result<()> {
+    let mut all = Vec::new();
+    for name in names {
+        let resource = contents.find(name)?;
+        let place = format!("{}: {name}", contents.name);
+        if code {
+            let missing = || Fault::new(&place, "expected bytecode, there is none");
+            all.extend_from_slice(contents.code(resource)?.ok_or_else(missing)?);
+            continue;
+        }
+        let file = contents.file(resource)?.ok_or_else(|| {
+            let fault =
+                Fault::new(&place, format_args!("{}: it has no file", resource.kind.name()));
+            match resource.code {
+                Some(_) => fault.hint("the source was left out; --code gives the bytecode"),
+                None => fault,
             }
-            Self::Cat { names, code, .. } => extract::cat(&contents, names, *code, to),
-            _ => Ok(()),
+        })?;
+        all.extend_from_slice(&file);
+    }
+    let is_text = std::str::from_utf8(&all).is_ok_and(|text| !text.contains('\0'));
+    if !is_text && io::stdout().is_terminal() {
+        output::refuse_terminal(to, "this")?;
+    }
+    output::text(to, &all)
+}
+
+impl From<By> for pyox_inspect::By {
+    fn from(by: By) -> Self {
+        match by {
+            By::Project => Self::Project,
+            By::Kind => Self::Kind,
+            By::Package => Self::Package,
         }
     }
 }

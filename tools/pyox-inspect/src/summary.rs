@@ -1,114 +1,135 @@
-//! `pyox-inspect FILE`: what it is, what runs, and what is in it, on one screen.
+//! What an input is, what runs, and what is in it, on one screen.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::io;
 
-use pyox_cli::Result;
 use pyox_elf::Elf;
-use pyox_stage::HintExt;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use pyox_stage::{FaultExt, Result};
+use serde::{Serialize, Serializer};
 
-use crate::By;
 use crate::config::{self, Facts};
 use crate::contents::{Contents, Project};
-use crate::list::{self, Sum};
-use crate::subject::{Input, Subject};
-use crate::text::{self, Align, Table, shown};
+use crate::input::{Input, Subject};
+use crate::sums::{By, Sum};
 
-/// How many projects the text shows before it adds the rest up.
-const TOP: usize = 12;
-
-#[derive(Serialize)]
-struct Summary<'a> {
-    /// What the input is.
-    kind: &'static str,
-    /// Its length in bytes.
-    size: u64,
+/// What there is to say about an input at first sight.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// What it is: `distribution`, `manifest`, `link-plan`, `blob` or `executable`.
+    pub kind: &'static str,
+    /// Its length.
+    pub size: u64,
+    /// What an executable needs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    executable: Option<Shape>,
+    pub executable: Option<Shape>,
+    /// The blob that it is or holds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    blob: Option<BlobFacts>,
-    config: Map<String, Value>,
-    kinds: Vec<Sum>,
-    /// By size; what a project has no version for is left out.
-    projects: Vec<Sum>,
-    versions: &'a [Project],
-    /// What a manifest says was left out.
+    pub blob: Option<BlobFacts>,
+    /// The [`facts`](crate::facts); in JSON an object.
+    #[serde(serialize_with = "as_map")]
+    pub config: Facts,
+    /// Its resources added up by kind.
+    pub kinds: Vec<Sum>,
+    /// Its resources added up by project.
+    pub projects: Vec<Sum>,
+    /// The projects, with their versions.
+    pub versions: Vec<Project>,
+    /// How much a manifest says was left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    excluded: Option<usize>,
+    pub excluded: Option<usize>,
 }
 
 /// What an executable needs of the system.
-#[derive(Serialize)]
-struct Shape {
+#[derive(Debug, Clone, Serialize)]
+pub struct Shape {
     /// `static` or `dynamic`.
-    mode: &'static str,
-    architecture: Option<&'static str>,
-    interpreter: Option<String>,
-    needed: Vec<String>,
+    pub mode: &'static str,
+    /// The machine that it is for, such as `x86_64`; `None` if pyox does not know it.
+    pub architecture: Option<&'static str>,
+    /// The loader that it asks for.
+    pub interpreter: Option<String>,
+    /// The shared libraries that must be there, by their SONAMEs.
+    pub needed: Vec<String>,
+    /// The version of glibc that must be there, such as `2.35`, or a newer one.
+    pub glibc: Option<String>,
 }
 
-#[derive(Serialize)]
-struct BlobFacts {
-    format: String,
-    /// SHA-256 of everything behind its header, as the header states it.
-    sha256: String,
-    size: u64,
-    /// Where it begins in the executable.
-    offset: u64,
-    /// Whether the executable has section headers that name it.
-    section: Option<&'static str>,
-    sections: Vec<SectionFacts>,
+/// A blob as its header and its section table describe it.
+#[derive(Debug, Clone, Serialize)]
+pub struct BlobFacts {
+    /// The version of its format, such as `1.1`.
+    pub format: String,
+    /// SHA-256 of everything behind its header, as the header states it, in hexadecimal digits.
+    pub sha256: String,
+    /// Its length.
+    pub size: u64,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// The executable's section that holds it, if there are section headers.
+    pub section: Option<&'static str>,
+    /// Its sections.
+    pub sections: Vec<SectionFacts>,
 }
 
-#[derive(Serialize)]
-struct SectionFacts {
-    name: Cow<'static, str>,
-    offset: u64,
-    size: u64,
-    count: u64,
+/// A section of a blob.
+#[derive(Debug, Clone, Serialize)]
+pub struct SectionFacts {
+    /// Its name in the specification.
+    pub name: Cow<'static, str>,
+    /// Where it begins in the blob.
+    pub offset: u64,
+    /// Its length.
+    pub size: u64,
+    /// How many records it holds.
+    pub count: u64,
 }
 
-/// The answer without a command.
-pub(crate) fn answer(input: &Input, json: bool) -> Result<Vec<u8>> {
+/// What an input is, what runs, and what is in it.
+///
+/// # Errors
+///
+/// If it is nothing that pyox makes, or damaged where it says so.
+pub fn summary(input: &Input<'_>) -> Result<Summary> {
     let subject = input.subject()?;
     let contents = Contents::of(input, &subject)?;
-    let facts = config::facts(input, &subject)?;
-    let summary = Summary {
+    Ok(Summary {
         kind: subject.kind(),
         size: input.bytes.len() as u64,
         executable: match &subject {
-            Subject::Executable(executable) => Some(Shape::of(&executable.elf)),
+            Subject::Executable(executable) => Some(Shape::of(&executable.elf, &input.bytes)),
             _ => None,
         },
         blob: subject.blob().map(|bytes| BlobFacts::of(input, &subject, bytes)).transpose()?,
-        config: Map::from_iter(facts.clone()),
-        kinds: list::sums(&contents, By::Kind),
-        projects: list::sums(&contents, By::Project),
-        versions: &contents.projects,
+        config: config::of_subject(input, &subject)?,
+        kinds: contents.sums(By::Kind),
+        projects: contents.sums(By::Project),
+        versions: contents.projects,
         excluded: match &subject {
             Subject::Manifest(manifest) => Some(manifest.excluded.len()),
             _ => None,
         },
-    };
-    if json { text::json(&summary) } else { Ok(summary.text(&input.name, &facts).into_bytes()) }
+    })
+}
+
+fn as_map<S: Serializer>(facts: &Facts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(facts.iter().map(|(key, value)| (key, value)))
 }
 
 impl Shape {
-    fn of(elf: &Elf) -> Self {
+    fn of(elf: &Elf, bytes: &[u8]) -> Self {
         Self {
             mode: if elf.interpreter.is_some() { "dynamic" } else { "static" },
             architecture: elf.architecture(),
             interpreter: elf.interpreter.clone(),
             needed: elf.needed.clone(),
+            glibc: pyox_elf::glibc(io::Cursor::new(bytes)),
         }
     }
 }
 
 impl BlobFacts {
-    fn of(input: &Input, subject: &Subject<'_>, bytes: &[u8]) -> Result<Self> {
-        let blob = input.open(bytes).fault("blob")?;
+    fn of(input: &Input<'_>, subject: &Subject<'_>, bytes: &[u8]) -> Result<Self> {
+        let blob = input.blob(bytes).fault("blob")?;
         let (offset, section) = match subject {
             Subject::Executable(found) => {
                 (found.offset, Some(pyox_blob::layout::ELF_SECTION).filter(|_| found.has_section))
@@ -139,148 +160,4 @@ impl BlobFacts {
             sections: sections.collect(),
         })
     }
-}
-
-impl Summary<'_> {
-    fn text(&self, name: &str, facts: &Facts) -> String {
-        let mut out = format!("{}: {}, {}\n", shown(name), self.kind, text::size(self.size));
-        let mut table = Table::new(&[Align::Left, Align::Left]);
-        for (label, value) in self.lines(facts) {
-            table.row([label.into(), value.into()]);
-        }
-        table.write("  ", &mut out);
-        if self.kinds.is_empty() {
-            return out;
-        }
-        out.push('\n');
-        sums(&self.kinds, "KIND", |sum| shown(&sum.name), &mut out);
-        if self.projects.len() > 1 || !matches!(self.kind, "distribution" | "link-plan") {
-            out.push('\n');
-            sums(&self.projects, "PROJECT", |sum| self.with_version(&sum.name), &mut out);
-        }
-        out
-    }
-
-    fn with_version<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        match self.versions.iter().find(|project| project.name == name) {
-            Some(Project { version: Some(version), .. }) => {
-                format!("{} {}", shown(name), shown(version)).into()
-            }
-            _ => shown(name),
-        }
-    }
-
-    /// The head: label and value, in the order in which people ask.
-    fn lines(&self, facts: &Facts) -> Vec<(&'static str, String)> {
-        let fact = |key: &str| {
-            let value = facts.iter().find(|(name, _)| name == key)?;
-            Some(config::plain(&value.1)).filter(|text| !text.is_empty())
-        };
-        let mut lines = Vec::new();
-        let version = fact("python.version").or_else(|| fact("distribution.version"));
-        lines.extend(version.or_else(|| fact("python")).map(|text| ("python", text)));
-        lines.extend(
-            fact("target").or_else(|| fact("distribution.target")).map(|text| ("target", text)),
-        );
-        lines.extend(fact("source").map(|text| ("source", text)));
-        lines.extend(fact("root").map(|text| ("root", text)));
-        lines.extend(fact("distribution").map(|text| {
-            let short = text.get(..12).unwrap_or(&text).to_owned();
-            (if self.kind == "distribution" { "digest" } else { "distribution" }, short)
-        }));
-        lines.extend(fact("run.mode").map(|mode| ("runs", runs(&mode, &fact))));
-        let interpreter = match fact("interpreter").as_deref() {
-            Some("always") => Some("for its own children, and with PYOX_INTERPRETER=1"),
-            Some("never") => Some("never, not even for its own children"),
-            _ => None,
-        };
-        lines.extend(interpreter.map(|when| ("interpreter", when.to_owned())));
-        let located: Vec<_> = facts
-            .iter()
-            .filter_map(|(key, at)| Some((key.strip_prefix("locations.")?, config::plain(at))))
-            .map(|(package, at)| format!("{package} ({at})"))
-            .collect();
-        if !located.is_empty() {
-            lines.push(("files of", located.join(", ")));
-        }
-        let can = ["static", "dynamic"].into_iter();
-        let can: Vec<_> =
-            can.filter(|mode| fact(&format!("link.{mode}")).as_deref() == Some("true")).collect();
-        if !can.is_empty() {
-            let why = fact("link.reason").map(|text| format!(" ({text})")).unwrap_or_default();
-            lines.push(("links", format!("{}{why}", can.join(", "))));
-        }
-        lines.extend(
-            fact("mode")
-                .map(|mode| ("links", format!("{mode} ({})", fact("reason").unwrap_or_default()))),
-        );
-        lines.extend(fact("stdlib.files").map(|count| ("stdlib", format!("{count} files"))));
-        if let Some(shape) = &self.executable {
-            let needs = match (shape.mode, shape.needed.is_empty()) {
-                ("static", true) => "nothing but the kernel".to_owned(),
-                _ => shape.needed.join(" "),
-            };
-            lines.push(("links", format!("{}: needs {needs}", shape.mode)));
-        }
-        lines.extend(self.blob.iter().map(|blob| ("blob", blob.line())));
-        let left_out = self.excluded.filter(|count| *count > 0);
-        lines.extend(left_out.map(|count| ("left out", format!("{count} (see `excluded`)"))));
-        lines
-    }
-}
-
-impl BlobFacts {
-    fn line(&self) -> String {
-        let mut line = format!("format {}, {}", self.format, text::size(self.size));
-        if let Some(section) = self.section {
-            let _ = write!(line, " in section {section}");
-        }
-        if self.offset > 0 {
-            let _ = write!(line, " at {:#x}", self.offset);
-        }
-        let _ = write!(line, ", sha256 {}", self.sha256.get(..12).unwrap_or_default());
-        line
-    }
-}
-
-fn runs(mode: &str, fact: &dyn Fn(&str) -> Option<String>) -> String {
-    let module = fact("run.module").unwrap_or_default();
-    match mode {
-        "module" => format!("module {module}"),
-        "entry-point" => format!("{module}:{}", fact("run.function").unwrap_or_default()),
-        "code" => {
-            let code = fact("run.code").unwrap_or_default();
-            let short: String = code.chars().take(60).collect();
-            format!("code {short}{}", if short.len() < code.len() { "…" } else { "" })
-        }
-        "script" => "a script, as __main__".to_owned(),
-        _ => "the interactive interpreter".to_owned(),
-    }
-}
-
-fn sums<'a>(
-    all: &'a [Sum],
-    heading: &'static str,
-    name: impl Fn(&'a Sum) -> Cow<'a, str>,
-    out: &mut String,
-) {
-    let mut table = Table::new(&[Align::Left, Align::Right, Align::Right]);
-    table.row([heading.into(), "COUNT".into(), "SIZE".into()]);
-    let mut row = |name: Cow<'_, str>, sum: &[Sum]| {
-        let count: usize = sum.iter().map(|sum| sum.resources).sum();
-        let size = sum.iter().map(|sum| sum.size).sum();
-        table.row([name, count.to_string().into(), text::size(size).into()]);
-    };
-    let shown = if all.len() > TOP { TOP - 1 } else { all.len() };
-    for sum in &all[..shown] {
-        row(name(sum), std::slice::from_ref(sum));
-    }
-    let rest = &all[shown..];
-    if !rest.is_empty() {
-        row(format!("{} more", rest.len()).into(), rest);
-    }
-    if all.len() > 1 {
-        row("total".into(), all);
-    }
-    table.write("  ", out);
 }

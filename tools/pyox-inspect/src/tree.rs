@@ -1,42 +1,39 @@
-//! `tree`: the resources by their paths, folder by folder.
+//! The resources by their paths, folder by folder.
 
 use std::collections::BTreeMap;
 
-use pyox_cli::Result;
 use serde::Serialize;
 
 use crate::contents::{Contents, Kind, Resource};
-use crate::text::{self, Align, Table, shown};
 
 /// A folder or a file.
-#[derive(Debug, Default, Serialize)]
-struct Node {
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Node {
     /// What it and everything below it takes, in bytes.
-    size: u64,
+    pub size: u64,
     /// How many resources it and everything below it are.
-    resources: usize,
-    /// What it is; none for a folder.
+    pub resources: usize,
+    /// What it is; `None` for a folder.
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Kind>,
+    pub kind: Option<Kind>,
+    /// What is in it, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    children: BTreeMap<String, Node>,
+    pub children: BTreeMap<String, Node>,
 }
 
-/// The answer of `tree`, down to `depth` levels.
-pub(crate) fn answer(contents: &Contents<'_>, depth: Option<usize>, json: bool) -> Result<Vec<u8>> {
-    let mut root = Node::default();
-    for resource in &contents.resources {
-        root.add(resource);
+impl Contents<'_> {
+    /// The resources by their paths, folder by folder, down to `depth` levels. The root has the sums of all.
+    #[must_use]
+    pub fn tree(&self, depth: Option<usize>) -> Node {
+        let mut root = Node::default();
+        for resource in &self.resources {
+            root.add(resource);
+        }
+        if let Some(depth) = depth {
+            root.cut(depth);
+        }
+        root
     }
-    if json {
-        root.cut(depth.unwrap_or(usize::MAX));
-        return text::json(&root);
-    }
-    let mut table = Table::new(&[Align::Right, Align::Left]);
-    root.show(contents.name, "", "", depth.unwrap_or(usize::MAX), &mut table);
-    let mut out = String::new();
-    table.write("", &mut out);
-    Ok(out.into_bytes())
 }
 
 impl Node {
@@ -62,25 +59,6 @@ impl Node {
         match depth.checked_sub(1) {
             None => self.children.clear(),
             Some(depth) => self.children.values_mut().for_each(|child| child.cut(depth)),
-        }
-    }
-
-    fn show(&self, name: &str, lead: &str, below: &str, depth: usize, table: &mut Table) {
-        let mark = match self.kind {
-            None if lead.is_empty() => String::new(),
-            None => "/".to_owned(),
-            Some(kind @ (Kind::BuiltIn | Kind::SystemLibrary)) => format!("  ({})", kind.name()),
-            Some(_) => String::new(),
-        };
-        let line = format!("{lead}{}{mark}", shown(name));
-        table.row([text::size(self.size).into(), line.into()]);
-        let Some(depth) = depth.checked_sub(1) else { return };
-        let last = self.children.len().saturating_sub(1);
-        for (number, (name, child)) in self.children.iter().enumerate() {
-            let (branch, rest) =
-                if number == last { ("└── ", "    ") } else { ("├── ", "│   ") };
-            let (lead, below) = (format!("{below}{branch}"), format!("{below}{rest}"));
-            child.show(name, &lead, &below, depth, table);
         }
     }
 }

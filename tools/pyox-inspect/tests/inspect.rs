@@ -573,7 +573,7 @@ fn manifest(place: &Place) -> Manifest {
             .into(),
         interpreter: Some(true),
         bytecode: Bytecode::default(),
-        locations: [("app".to_owned(), pyox_schema::Location::Cache)].into(),
+        placements: [("app".to_owned(), pyox_schema::Placement::Cache)].into(),
         projects: vec![
             Project { name: "app".to_owned(), version: Some("1.0".to_owned()) },
             Project { name: "python".to_owned(), version: None },

@@ -9,16 +9,16 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use pyox_blob::config::Location;
+use pyox_blob::config::Placement;
 use pyox_blob::layout::{Codec, is_program};
 use pyox_blob::package::PackageFiles;
 use pyox_blob::{Blob, Config, File};
-use pyox_stage::{Fault, HintExt, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// Writes the folder that belongs to an executable, where any package wants it.
 pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config) -> Result<()> {
-    let located = || config.locations.iter().filter(|(_, at)| *at == Location::Beside);
-    let Some((first, _)) = located().next() else { return Ok(()) };
+    let placed = || config.placements.iter().filter(|(_, at)| *at == Placement::Beside);
+    let Some((first, _)) = placed().next() else { return Ok(()) };
     let Some(executable) = executable.filter(|path| path.as_os_str() != "-") else {
         let what =
             format!("the files of {first} belong into a folder beside it, so it needs a name");
@@ -28,7 +28,7 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
     folder.push(".files");
     let folder = PathBuf::from(folder);
     let mut written = BTreeSet::new();
-    for (package, _) in located() {
+    for (package, _) in placed() {
         let files = PackageFiles::new(blob, package).fault("blob")?;
         for file in files.all().fault("blob")? {
             let path = folder.join(file.path);

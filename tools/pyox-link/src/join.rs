@@ -12,7 +12,7 @@ use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, U64};
 use pyox_blob::layout::ELF_SECTION;
-use pyox_stage::{Fault, HintExt, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 type Elf = FileHeader64<LittleEndian>;
 
@@ -43,7 +43,7 @@ pub(crate) struct Joined<'a> {
 impl<'a> Joined<'a> {
     pub(crate) fn new(runner: &[u8], blob: &'a [u8]) -> Result<Self> {
         let place = find(runner).ok_or_else(|| {
-            let what = format_args!("expected the section {ELF_SECTION} in its own segment");
+            let what = format!("expected the section {ELF_SECTION} in its own segment");
             Fault::new("runner", what)
         })?;
         let offset = (runner.len() as u64).next_multiple_of(place.alignment);

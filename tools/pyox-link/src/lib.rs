@@ -4,9 +4,9 @@
 //! linked once for a distribution and a mode, and kept in the cache. Joining a blob to it is writing a
 //! file: no compiler, no linker, some ten milliseconds.
 //!
-//! [`plan`] decides between static and dynamic and lists what the linker needs, [`runner`] links or finds
-//! the runner, [`join`] puts the blob into its section, and [`beside`] writes the folder that some packages
-//! want next to it. [`emit`] writes what other programs are linked with instead.
+//! `plan` decides between static and dynamic and lists what the linker needs, `runner` links or finds
+//! the runner, `join` puts the blob into its section, and `beside` writes the folder that some packages
+//! want next to it. `emit` writes what other programs are linked with instead.
 
 #![deny(missing_docs)]
 
@@ -20,14 +20,12 @@ mod runtime;
 
 pub use emit::Emit;
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, Config};
 use pyox_schema::{Digest, LinkMode, LinkPlan};
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
 /// How to link.
 #[derive(Debug, Clone, Default)]
@@ -49,13 +47,28 @@ pub fn find_runtime(tag: &str) -> Result<PathBuf> {
     runtime::find(None, tag).map(|found| found.path.into())
 }
 
-/// Whether a file is an executable that pyox has linked.
+/// Whether a file is an executable that pyox has linked. Reads all of it. A file that cannot be read is none.
 #[must_use]
 pub fn is_executable(path: &Path) -> bool {
     std::fs::read(path).is_ok_and(|bytes| join::is_runner(&bytes))
 }
 
 /// A blob that can be linked, and how.
+///
+/// ```no_run
+/// use pyox_link::{Link, Options};
+/// use pyox_schema::LinkMode;
+/// use pyox_stage::{Silent, files};
+/// # fn main() -> pyox_stage::Result<()> {
+/// let blob = std::fs::read("app.blob").unwrap();
+/// let link = Link::new(&blob, "app.blob", &Options::default(), &Silent)?;
+/// if link.plan().mode == LinkMode::Dynamic {
+///     println!("needs a loader: {}", link.plan().reason);
+/// }
+/// link.executable("app".as_ref(), &Silent)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Link<'a> {
     bytes: &'a [u8],
     blob: Blob<'a>,
@@ -66,7 +79,7 @@ pub struct Link<'a> {
 impl<'a> Link<'a> {
     /// Verifies a blob and decides how it is linked. `place` is how messages name it.
     ///
-    /// Costs a look at each of its records.
+    /// Reads all of the blob once, for its checksums, and the run-time library, for its digest. Links nothing.
     ///
     /// # Errors
     ///
@@ -99,30 +112,6 @@ impl<'a> Link<'a> {
     #[must_use]
     pub fn plan(&self) -> &LinkPlan {
         &self.plan
-    }
-
-    /// How many bytes of the blob belong to each project, by its name and version; the largest comes first.
-    ///
-    /// # Errors
-    ///
-    /// For a damaged blob.
-    pub fn sizes(&self) -> Result<Vec<(String, u64)>> {
-        let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
-        for module in self.blob.modules() {
-            let module = module.fault("blob")?;
-            *sizes.entry(module.project).or_default() += module.code_len();
-        }
-        for file in self.blob.files() {
-            let file = file.fault("blob")?;
-            *sizes.entry(file.project).or_default() += file.stored_len();
-        }
-        let mut named = Vec::new();
-        for (number, size) in sizes {
-            let project = self.blob.project(number).fault("blob")?;
-            named.push((format!("{} {}", project.name, project.version).trim().to_owned(), size));
-        }
-        named.sort_by_key(|(_, size)| Reverse(*size));
-        Ok(named)
     }
 
     /// Makes the executable, and the folder `PATH.files` beside it where packages want one.

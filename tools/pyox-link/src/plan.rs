@@ -7,7 +7,7 @@ use pyox_blob::layout::{ELF_SECTION, FileKind};
 use pyox_schema::{
     Distribution, DistributionRef, Document, FileRef, Library, LinkMode, LinkPlan, Linkage,
 };
-use pyox_stage::{Compiler, Fault, Result};
+use pyox_stage::{Compiler, Fault, Kind, Result};
 
 /// Where the blob's segment begins: behind all that is linked, and near enough for the 32-bit distances
 /// that code of the small model has.
@@ -230,7 +230,8 @@ fn check_target(distribution: &Distribution) -> Result<()> {
     }
     let what = format!("expected one for {here}, got one for {}", distribution.target);
     Err(Fault::new("distribution", what)
-        .hint("pyox-link links for the system that it runs on; fetch a distribution for it"))
+        .hint("pyox-link links for the system that it runs on; fetch a distribution for it")
+        .of_kind(Kind::Unsupported))
 }
 
 fn choose(
@@ -252,14 +253,17 @@ fn choose(
             "--static",
             format!("a static executable cannot load shared objects, and the blob holds {listed}"),
         )
-        .hint("link with --dynamic, or leave them out with `pyox-collect --exclude`")),
+        .hint("link with --dynamic, or leave them out with `pyox-collect --exclude`")
+        .of_kind(Kind::Unsupported)),
         Some(LinkMode::Static) if !link.can_static => {
             Err(Fault::new("--static", format!("Python {version}: {why_not}"))
-                .hint("link with --dynamic, or fetch a distribution built from source"))
+                .hint("link with --dynamic, or fetch a distribution built from source")
+                .of_kind(Kind::Unsupported))
         }
         Some(LinkMode::Dynamic) if !link.can_dynamic => {
             Err(Fault::new("--dynamic", format!("Python {version}: {why_not}"))
-                .hint("link with --static"))
+                .hint("link with --static")
+                .of_kind(Kind::Unsupported))
         }
         Some(mode) => Ok((mode, "as asked for".to_owned())),
         None if shared.is_empty() && link.can_static => {
@@ -269,7 +273,8 @@ fn choose(
             "distribution",
             format!("it can only be linked statically, but the blob holds {listed}"),
         )
-        .hint("leave them out with `pyox-collect --exclude`, or fetch another distribution")),
+        .hint("leave them out with `pyox-collect --exclude`, or fetch another distribution")
+        .of_kind(Kind::Unsupported)),
         None if shared.is_empty() => Ok((LinkMode::Dynamic, why_not.to_owned())),
         None => Ok((LinkMode::Dynamic, needs_loader(shared))),
     }

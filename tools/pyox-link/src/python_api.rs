@@ -12,7 +12,7 @@ use object::LittleEndian;
 use object::elf::{FileHeader64, SHN_UNDEF, STB_GLOBAL, STB_WEAK, STV_DEFAULT};
 use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, Sym};
-use pyox_stage::{HintExt, Result};
+use pyox_stage::{FaultExt, Result};
 
 /// The file's name.
 pub(crate) const FILE: &str = "python_api.s";

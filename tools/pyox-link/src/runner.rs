@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
-use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache, files};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, cache, files};
 
 use crate::plan::is_libc;
 use crate::python_api;
@@ -51,9 +51,13 @@ pub(crate) fn check_digests(plan: &LinkPlan) -> Result<()> {
         let path = Path::new(&archive.path);
         let (found, _) = fs::File::open(path).and_then(Digest::of_reader).fault_at(path)?;
         if found != archive.sha256 {
-            let (expected, found) = (archive.sha256.short(), found.short());
-            let what = format!("digest mismatch: expected {expected}, got {found}");
-            return Err(Fault::at(path, what).hint("fetch the distribution again"));
+            let what = format!(
+                "digest mismatch: expected {}, got {}",
+                archive.sha256.short(),
+                found.short()
+            );
+            let kind = Kind::Digest { expected: archive.sha256, found };
+            return Err(Fault::at(path, what).hint("fetch the distribution again").of_kind(kind));
         }
     }
     Ok(())
@@ -80,7 +84,9 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     if !crate::join::is_runner(&runner) {
         let what =
             format!("{} gave the section {} no segment of its own", plan.driver, plan.section);
-        return Err(Fault::new("runner", what).hint("GNU ld and mold are known to do it"));
+        return Err(Fault::new("runner", what)
+            .hint("GNU ld and mold are known to do it")
+            .of_kind(Kind::Unsupported));
     }
     Ok(runner)
 }
@@ -125,13 +131,14 @@ pub(crate) fn system_archive(plan: &LinkPlan, library: &str, ui: &dyn Reporter) 
 pub(crate) fn run(command: &mut Command, driver: &str) -> Result<Output> {
     command.output().map_err(|error| {
         let fault = Fault::new(driver, format_args!("cannot be run: {error}"));
-        match error.kind() {
+        let fault = match error.kind() {
             std::io::ErrorKind::NotFound => fault.hint(
                 "a runner is linked once for each distribution: install a C compiler for that, \
                  such as Debian's gcc",
             ),
             _ => fault,
-        }
+        };
+        fault.caused_by(error)
     })
 }
 
@@ -148,5 +155,6 @@ pub(crate) fn linker_failed(driver: &str, result: &Output) -> Fault {
         [] => format!("{driver} failed with {}", result.status),
         lines => lines.join("; "),
     };
-    Fault::new("runner", what).hint("`pyox-link -v` shows the command")
+    let kind = Kind::Command { program: driver.to_owned(), status: result.status };
+    Fault::new("runner", what).hint("`pyox-link -v` shows the command").of_kind(kind)
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, FileRef};
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Result};
 
 /// The library's file name.
 const LIBRARY: &str = "libpyembed_runner.a";
@@ -23,7 +23,8 @@ pub(crate) fn find(folder: Option<&Path>, tag: &str) -> Result<FileRef> {
         let searched: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
         let what = format!("expected {tag}/{LIBRARY} in one of {}", searched.join(", "));
         return Err(Fault::new("run-time library", what)
-            .hint("build it with `make runtime`, or name its folder with --runtime"));
+            .hint("build it with `make runtime`, or name its folder with --runtime")
+            .of_kind(Kind::Missing));
     };
     // The compiler works in another folder.
     let path = std::path::absolute(&path).fault_at(&path)?;

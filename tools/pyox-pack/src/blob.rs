@@ -121,8 +121,9 @@ pub struct File {
 
 /// The blob with these contents.
 ///
-/// An error where something refers to what is not there, two things have one name, or a number does
-/// not fit its field.
+/// # Errors
+///
+/// If something refers to what is not there, two things have one name, or a number does not fit its field.
 pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
     contents.projects.sort_by(|a, b| a.name.cmp(&b.name));
     contents.modules.sort_by(|a, b| a.name.cmp(&b.name));

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt, Kind};
 
 use crate::marshal::{self, Code};
 use crate::store::Store;
@@ -20,7 +20,7 @@ const WORKER: &str = include_str!("worker.py");
 
 /// What became of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Compiled {
+pub(crate) enum Compiled {
     /// The marshalled code object.
     Code(Code),
     /// It does not compile.
@@ -33,7 +33,7 @@ pub enum Compiled {
 }
 
 /// Compiles for one distribution at one optimisation level.
-pub struct Compiler {
+pub(crate) struct Compiler {
     interpreter: PathBuf,
     version: String,
     magic: [u8; 4],
@@ -52,8 +52,9 @@ enum Answer {
 }
 
 /// A running interpreter.
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
+    program: PathBuf,
     // None once it is told to end.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -62,7 +63,12 @@ pub struct Worker {
 impl Compiler {
     /// A compiler for that distribution, whose bytecode magic number is `magic`.
     #[must_use]
-    pub fn new(distribution: &Distribution, magic: [u8; 4], optimize: u8, store: Store) -> Self {
+    pub(crate) fn new(
+        distribution: &Distribution,
+        magic: [u8; 4],
+        optimize: u8,
+        store: Store,
+    ) -> Self {
         Self {
             interpreter: distribution.path(&distribution.paths.executable),
             version: format!(
@@ -79,19 +85,19 @@ impl Compiler {
 
     /// How many sources were compiled, and how many interpreters did it.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         (self.compiled.load(Ordering::Relaxed), self.workers.load(Ordering::Relaxed))
     }
 
     /// What went wrong with keeping results.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.store.trouble()
     }
 
     /// Compiles a source, or finds it compiled. `location` is its path in the application's tree, and
     /// what tracebacks show. `worker` is the calling thread's own, started when it is needed.
-    pub fn compile(
+    pub(crate) fn compile(
         &self,
         worker: &mut Option<Worker>,
         location: &str,
@@ -120,7 +126,7 @@ impl Compiler {
                 Compiled::Code(marshal::canonical(&stream).fault(location)?)
             }
             Ok(Answer::Rejected { line, reason }) => Compiled::Rejected { line, reason },
-            Err(error) => return Err(worker.died(location, &error)),
+            Err(error) => return Err(worker.died(location, error)),
         };
         self.store.put(&key, &compiled.encode());
         Ok(compiled)
@@ -146,7 +152,12 @@ impl Compiler {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Fault::new(place, "expected pipes to the interpreter"));
         };
-        let mut worker = Worker { child, input: Some(input), output: BufReader::new(output) };
+        let mut worker = Worker {
+            child,
+            program: self.interpreter.clone(),
+            input: Some(input),
+            output: BufReader::new(output),
+        };
         self.workers.fetch_add(1, Ordering::Relaxed);
         match read_array(&mut worker.output) {
             Ok(magic) if magic == self.magic => Ok(worker),
@@ -158,7 +169,7 @@ impl Compiler {
                 );
                 Err(Fault::new(place, what).hint("fetch the distribution again"))
             }
-            Err(error) => Err(worker.died(place, &error)),
+            Err(error) => Err(worker.died(place, error)),
         }
     }
 }
@@ -196,18 +207,23 @@ impl Worker {
     }
 
     /// What to say when the interpreter stops answering: its last words, or how it ended.
-    fn died(&mut self, place: impl std::fmt::Display, error: &io::Error) -> Fault {
+    fn died(&mut self, place: impl std::fmt::Display, error: io::Error) -> Fault {
         self.input = None;
         let mut words = String::new();
         if let Some(stderr) = self.child.stderr.as_mut() {
             let _ = stderr.take(1 << 16).read_to_string(&mut words);
         }
-        let ended = match self.child.wait() {
-            Ok(status) => status.to_string(),
-            Err(_) => error.to_string(),
-        };
+        let status = self.child.wait();
+        let ended = status.as_ref().map_or_else(|_| error.to_string(), ToString::to_string);
         let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(&ended);
-        Fault::new(place, format_args!("the distribution's interpreter stopped: {last}"))
+        let what = format_args!("the distribution's interpreter stopped: {last}");
+        let fault = Fault::new(place, what);
+        match status {
+            Ok(status) => fault
+                .caused_by(error)
+                .of_kind(Kind::Command { program: self.program.display().to_string(), status }),
+            Err(_) => fault.caused_by(error),
+        }
     }
 }
 

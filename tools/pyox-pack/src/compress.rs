@@ -10,7 +10,7 @@
 
 use pyox_blob::layout::{Codec, FileKind, is_program};
 use pyox_schema::Digest;
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt};
 use zstd::bulk::Compressor;
 
 use crate::store::Store;
@@ -35,7 +35,7 @@ fn policy(kind: FileKind, native: bool) -> Option<Policy> {
 }
 
 /// Compresses the files of one blob.
-pub struct Shrinker {
+pub(crate) struct Shrinker {
     store: Option<Store>,
     native: bool,
 }
@@ -44,18 +44,18 @@ impl Shrinker {
     /// One that keeps what it made in a store; without one it compresses nothing. `native` says whether
     /// it compresses shared objects.
     #[must_use]
-    pub fn new(store: Option<Store>, native: bool) -> Self {
+    pub(crate) fn new(store: Option<Store>, native: bool) -> Self {
         Self { store, native }
     }
 
     /// What went wrong with keeping results.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.store.as_ref()?.trouble()
     }
 
     /// The form in which a file goes into the blob. `sha256` is that of `bytes`.
-    pub fn stored(
+    pub(crate) fn stored(
         &self,
         kind: FileKind,
         bytes: Vec<u8>,

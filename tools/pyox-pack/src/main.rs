@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_pack::{Options, pack, parallel};
+use pyox_pack::{Options, pack};
 use pyox_schema::Manifest;
 use pyox_stage::Reporter;
 
@@ -45,7 +45,7 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
     let manifest: Manifest = input::document(args.manifest.as_deref())?;
     let options = Options {
         distribution: args.distribution.as_deref(),
-        jobs: args.jobs.unwrap_or_else(parallel::available),
+        jobs: args.jobs.unwrap_or(Options::default().jobs),
         compress: !args.no_compress,
         compress_native: args.compress_native,
     };

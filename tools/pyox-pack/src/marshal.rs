@@ -61,6 +61,16 @@ pub struct Code {
 }
 
 /// The canonical form of a marshalled object.
+///
+/// ```
+/// // A tuple of two equal strings, which are two objects here and become one.
+/// let code = pyox_pack::marshal::canonical(b"\x29\x02\x7a\x01a\x7a\x01a").unwrap();
+/// assert_eq!(code.stream, b"\x29\x02\xfa\x01ar\x00\x00\x00\x00");
+/// ```
+///
+/// # Errors
+///
+/// If it is none, or holds what no code object of CPython 3.11 to 3.14 does.
 pub fn canonical(stream: &[u8]) -> Result<Code, Error> {
     let graph =
         Graph { objects: Vec::new(), constants: HashMap::new(), file_names: HashMap::new() };

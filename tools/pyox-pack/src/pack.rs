@@ -8,9 +8,9 @@ use std::path::Path;
 use pyox_blob::config::{self, Config, Setting};
 use pyox_blob::layout::{FileKind, ModuleKind};
 use pyox_schema::{
-    Digest, Distribution, Location, Manifest, Origin, Payload, Resource, ResourceKind, Run, Value,
+    Digest, Distribution, Manifest, Origin, Payload, Placement, Resource, ResourceKind, Run, Value,
 };
-use pyox_stage::{Fault, HintExt, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
 
 use crate::blob::{self, Contents};
 use crate::compile::{Compiled, Compiler, Worker};
@@ -59,6 +59,28 @@ struct Packed {
 }
 
 /// Packs a manifest's resources into a blob.
+///
+/// The same manifest gives the same bytes, with any number of jobs. Costs compiling what no run has compiled before, with
+/// interpreters of the distribution, and reading and hashing everything else. The blob is in memory whole.
+///
+/// # Errors
+///
+/// If the manifest contradicts itself, the distribution is not known, a file has changed since it was collected
+/// ([`Kind::Digest`]), or the distribution's interpreter fails ([`Kind::Command`]). A source that does not compile is a
+/// warning.
+///
+/// ```no_run
+/// use pyox_pack::{Options, pack};
+/// use pyox_stage::{Kind, Silent};
+/// # fn example(manifest: &pyox_schema::Manifest) -> pyox_stage::Result<()> {
+/// match pack(manifest, &Options::default(), &Silent) {
+///     Ok(blob) => std::fs::write("app.blob", blob).unwrap(),
+///     Err(fault) if matches!(fault.kind(), Kind::Digest { .. }) => println!("collect again: {fault}"),
+///     Err(fault) => return Err(fault),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn pack(manifest: &Manifest, options: &Options, ui: &dyn Reporter) -> Result<Vec<u8>> {
     validate::manifest(manifest)?;
     let distribution = cache::distribution(options.distribution, &manifest.distribution.sha256)?;
@@ -207,8 +229,9 @@ fn verified(location: &str, payload: &Payload) -> Result<Vec<u8>, Fault> {
     if found == payload.sha256 {
         return Ok(bytes);
     }
+    let kind = Kind::Digest { expected: payload.sha256, found };
     let (expected, found) = (payload.sha256.short(), found.short());
-    Err(changed(format!("digest mismatch: manifest {expected}…, file {found}…")))
+    Err(changed(format!("digest mismatch: manifest {expected}…, file {found}…")).of_kind(kind))
 }
 
 fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> Config {
@@ -242,16 +265,16 @@ fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> C
             Some(false) => config::Interpreter::Never,
             None => config::Interpreter::Children,
         },
-        locations: manifest.locations.iter().filter_map(location).collect(),
+        placements: manifest.placements.iter().filter_map(placement).collect(),
     }
 }
 
-/// What the blob says of a package's location; nothing for memory.
-fn location((package, location): (&String, &Location)) -> Option<(String, config::Location)> {
-    let location = match location {
-        Location::Memory => return None,
-        Location::Cache => config::Location::Cache,
-        Location::Beside => config::Location::Beside,
+/// What the blob says of a package's placement; nothing for memory.
+fn placement((package, placement): (&String, &Placement)) -> Option<(String, config::Placement)> {
+    let placement = match placement {
+        Placement::Memory => return None,
+        Placement::Cache => config::Placement::Cache,
+        Placement::Beside => config::Placement::Beside,
     };
-    Some((package.clone(), location))
+    Some((package.clone(), placement))
 }

@@ -8,12 +8,12 @@ use std::thread;
 
 /// How many jobs the machine can run at once.
 #[must_use]
-pub fn available() -> NonZero<usize> {
+pub(crate) fn available() -> NonZero<usize> {
     thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// Calls `each` for every item. Each thread has a state of its own, made by `start`.
-pub fn map<T: Sync, S, R: Send>(
+pub(crate) fn map<T: Sync, S, R: Send>(
     jobs: NonZero<usize>,
     items: &[T],
     start: impl Fn() -> S + Sync,

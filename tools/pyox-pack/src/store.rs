@@ -17,7 +17,7 @@ use pyox_stage::{Result, cache};
 const HEAD: usize = 12;
 
 /// A folder of results.
-pub struct Store {
+pub(crate) struct Store {
     folder: PathBuf,
     /// The first thing that went wrong with writing.
     trouble: Mutex<Option<String>>,
@@ -25,13 +25,13 @@ pub struct Store {
 
 impl Store {
     /// The store of that name under the cache folder.
-    pub fn open(name: &str) -> Result<Self> {
+    pub(crate) fn open(name: &str) -> Result<Self> {
         Ok(Self { folder: cache::folder(name)?, trouble: Mutex::new(None) })
     }
 
     /// The key of a result: the digest of what it depends on, each part with its length.
     #[must_use]
-    pub fn key(parts: &[&[u8]]) -> Digest {
+    pub(crate) fn key(parts: &[&[u8]]) -> Digest {
         let mut all = Vec::new();
         for part in parts {
             all.extend_from_slice(&(part.len() as u64).to_le_bytes());
@@ -42,7 +42,7 @@ impl Store {
 
     /// The result of that key, where there is one and it is undamaged.
     #[must_use]
-    pub fn get(&self, key: &Digest) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, key: &Digest) -> Option<Vec<u8>> {
         let mut bytes = fs::read(self.path(key)).ok()?;
         let (head, body) = bytes.split_first_chunk::<HEAD>()?;
         if *head != Self::head(body) {
@@ -53,7 +53,7 @@ impl Store {
     }
 
     /// Keeps a result.
-    pub fn put(&self, key: &Digest, bytes: &[u8]) {
+    pub(crate) fn put(&self, key: &Digest, bytes: &[u8]) {
         let path = self.path(key);
         let write = || -> std::io::Result<()> {
             let folder = path.parent().unwrap_or(&self.folder);
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// What went wrong with writing first, if anything did.
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().ok()?.clone()
     }
 

@@ -12,7 +12,7 @@ use unicode_ident::is_xid_continue;
 const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
 
 /// Checks a manifest by itself.
-pub fn manifest(manifest: &Manifest) -> Result<(), Fault> {
+pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Fault> {
     if manifest.bytecode.optimize > 2 {
         let what = format!("expected 0, 1 or 2, got {}", manifest.bytecode.optimize);
         return Err(Fault::new("bytecode: optimize", what));
@@ -60,14 +60,17 @@ pub fn manifest(manifest: &Manifest) -> Result<(), Fault> {
         )
         .hint("collect the standard library of the distribution"));
     }
-    located(manifest, &names)?;
+    placements(manifest, &names)?;
     run(&manifest.run, &names)
 }
 
 /// Checks that a manifest and a distribution belong together.
 ///
 /// Returns the bytecode magic number, in the order of a `.pyc` file's first four bytes.
-pub fn distribution(manifest: &Manifest, distribution: &Distribution) -> Result<[u8; 4], Fault> {
+pub(crate) fn distribution(
+    manifest: &Manifest,
+    distribution: &Distribution,
+) -> Result<[u8; 4], Fault> {
     let python = &distribution.python;
     for (what, expected, got) in [
         ("target", &manifest.distribution.target, &distribution.target),
@@ -184,10 +187,10 @@ fn is_package(resource: &Resource) -> bool {
     resource.package || matches!(resource.kind, Package | NamespacePackage)
 }
 
-/// Each location is that of a package or a top-level module, and none lies in another.
-fn located(manifest: &Manifest, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
-    for package in manifest.locations.keys() {
-        let place = || format!("locations: {package}");
+/// Each placement is that of a package or a top-level module, and none lies in another.
+fn placements(manifest: &Manifest, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
+    for package in manifest.placements.keys() {
+        let place = || format!("placements: {package}");
         match names.get(package.as_str()) {
             None => {
                 return Err(Fault::new(place(), "the manifest has no such package"));
@@ -199,9 +202,9 @@ fn located(manifest: &Manifest, names: &HashMap<&str, &Resource>) -> Result<(), 
             Some(_) => {}
         }
         let around = package.match_indices('.').map(|(dot, _)| &package[..dot]);
-        if let Some(outer) = around.into_iter().find(|name| manifest.locations.contains_key(*name))
+        if let Some(outer) = around.into_iter().find(|name| manifest.placements.contains_key(*name))
         {
-            let what = format!("it lies in {outer}, which has a location itself");
+            let what = format!("it lies in {outer}, which has a placement itself");
             return Err(Fault::new(place(), what));
         }
     }

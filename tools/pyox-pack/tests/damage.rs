@@ -33,7 +33,7 @@ fn contents() -> Contents {
             preconfig: Vec::new(),
             config: Vec::new(),
             interpreter: Interpreter::Never,
-            locations: Vec::new(),
+            placements: Vec::new(),
         },
         projects: ["python", "app"]
             .map(|name| Project { name: name.to_owned(), version: "1".to_owned() })

@@ -1,15 +1,17 @@
 //! From a project to its executables.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use pyox_collect::{self as collect, Collection, Installer, Wanted};
 use pyox_fetch::{self as fetch, Spec};
+use pyox_inspect::{By, Input};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
-use pyox_schema::{Distribution, LinkMode, Location, Manifest};
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_schema::{Distribution, LinkMode, Manifest, Placement};
+use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::{Program, Project};
 use crate::{links, siblings, unchanged};
@@ -50,6 +52,8 @@ pub struct Built {
     pub size: u64,
     /// Whether it needs the platform's loader and C library.
     pub mode: LinkMode,
+    /// The version of glibc that it needs at least, such as `2.35`, if it needs one.
+    pub glibc: Option<String>,
     /// The Python in it, such as `3.13.5`.
     pub python: String,
     /// The sizes of the projects in it, in bytes, largest first.
@@ -216,7 +220,7 @@ impl Collecting<'_> {
             optimize: settings.optimize,
             sources: settings.sources.unwrap_or(true),
             interpreter: settings.interpreter,
-            locations: settings.location.clone(),
+            placements: settings.placement.clone(),
             jobs: self.jobs(),
         };
         Collection::new(self.distribution, &options, self.reporter)
@@ -237,7 +241,7 @@ impl Collecting<'_> {
         };
         let mode = self.options.mode.or(settings.mode);
         // Where files lie beside an executable, they are looked at each time.
-        let is_alone = !manifest.locations.values().any(|place| *place == Location::Beside);
+        let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
         let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
         let python = &self.distribution.python;
         let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;
@@ -259,15 +263,28 @@ impl Collecting<'_> {
         }
         link.executable(path, reporter)?;
         links::make(path, &target.links)?;
+        let executable = File::open(path).fault_at(path)?;
         let built = Built {
             path: path.clone(),
             programs: target.programs.clone(),
-            size: std::fs::metadata(path).fault_at(path)?.len(),
+            size: executable.metadata().fault_at(path)?.len(),
+            glibc: pyox_elf::glibc(executable),
             mode: link.plan().mode,
             python: python.version.clone(),
-            projects: link.sizes()?,
+            projects: sizes(target.name, &blob)?,
         };
         done.note(&built);
         Ok(Some(built))
     }
+}
+
+/// How many bytes of a blob belong to each project, by its name and version; the largest comes first.
+fn sizes(name: &str, blob: &[u8]) -> Result<Vec<(String, u64)>> {
+    let input = Input::new(name, blob);
+    let contents = input.contents()?;
+    let title = |name: &str| match contents.projects.iter().find(|project| project.name == name) {
+        Some(project) => project.to_string(),
+        None => name.to_owned(),
+    };
+    Ok(contents.sums(By::Project).iter().map(|sum| (title(&sum.name), sum.size)).collect())
 }

@@ -11,11 +11,11 @@
 //! # }
 //! ```
 //!
-//! Each stage is a crate of its own: [`fetch`], [`collect`], [`pack`] and [`link`]. They take typed options and a
+//! Each stage is a crate of its own: [`fetch`], [`collect`], [`pack`] and [`link`]; [`inspect`] looks into what they make. They take typed options and a
 //! [`stage::Reporter`], give what the next one takes, and know no command line:
 //!
 //! ```no_run
-//! use pyox::{collect, fetch, link, pack, stage::Silent};
+//! use pyox::{collect, fetch, inspect, link, pack, stage::Silent};
 //! # fn main() -> pyox::stage::Result<()> {
 //! let distribution = fetch::fetch(&[fetch::Spec::parse("host")?], &fetch::Options::default(), &Silent)?;
 //! let options = collect::Options { apps: vec!["app.py".into()], ..Default::default() };
@@ -23,6 +23,8 @@
 //! let blob = pack::pack(&manifest, &pack::Options::default(), &Silent)?;
 //! let link = link::Link::new(&blob, "app.py", &link::Options::default(), &Silent)?;
 //! link.executable("app".as_ref(), &Silent)?;
+//! let made = inspect::summary(&inspect::Input::open("app".as_ref())?)?;
+//! println!("{} projects", made.projects.len());
 //! # Ok(())
 //! # }
 //! ```
@@ -38,16 +40,15 @@ mod pyproject;
 pub mod settings;
 mod siblings;
 mod sources;
-mod summary;
 mod unchanged;
 
 pub use build::{BuildOptions, Built, build};
 pub use project::{Program, Project};
 pub use settings::Settings;
-pub use summary::summary;
 
 pub use pyox_collect as collect;
 pub use pyox_fetch as fetch;
+pub use pyox_inspect as inspect;
 pub use pyox_link as link;
 pub use pyox_pack as pack;
 pub use pyox_stage as stage;

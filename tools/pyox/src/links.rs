@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 
 /// Makes them hard links of the file, so that each is what `sys.executable` and `ps` name. What bore a name before goes.
 ///

@@ -1,5 +1,7 @@
 //! `pyox`: the driver that people type.
 
+mod summary;
+
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -15,7 +17,7 @@ use pyox::link::Emit;
 use pyox::{BuildOptions, Built, Project, build};
 use pyox_cli::{Answer, Common, Result, output};
 use pyox_schema::LinkMode;
-use pyox_stage::{Fault, HintExt, Reporter, cache, files};
+use pyox_stage::{Fault, FaultExt, Reporter, cache, files};
 
 /// Turns a Python application into one executable
 #[derive(Debug, Parser)]
@@ -143,7 +145,7 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
     match &args.command {
         Task::Build(build) => {
             for built in build.build(reporter)? {
-                output::text(None, format!("{}\n", pyox::summary(&built)?).as_bytes())?;
+                output::text(None, format!("{}\n", summary::summary(&built)).as_bytes())?;
             }
         }
         Task::Run { build, arguments } => {
@@ -154,11 +156,9 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
                 let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
                 let what = format!("expected one program to run, got {}", built.len());
                 return Err(Fault::new("pyox run", what)
-                    .hint(format_args!("choose one by --program: {}", names.join(", ")))
-                    .into());
+                    .hint(format_args!("choose one by --program: {}", names.join(", "))));
             };
-            let error = Command::new(&built.path).args(arguments).exec();
-            return Err(Fault::at(&built.path, error).into());
+            return Err(Command::new(&built.path).args(arguments).exec()).fault_at(&built.path);
         }
         Task::Init { name, rust, python } => {
             let changes = if *rust {
@@ -185,7 +185,7 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
             files::write(&path, include_bytes!("pyox.mk"))?;
             output::text(None, format!("{}\n", path.display()).as_bytes())?;
         }
-        Task::Stage(words) => return Err(stage(words).into()),
+        Task::Stage(words) => return Err(stage(words)),
     }
     Ok(Answer::Done)
 }
@@ -214,7 +214,7 @@ impl BuildArgs {
             installer: self.installer,
             jobs: self.jobs,
         };
-        Ok(build(&project, &options, reporter)?)
+        build(&project, &options, reporter)
     }
 }
 
@@ -268,7 +268,7 @@ fn stage(words: &[OsString]) -> Fault {
     let beside = env::current_exe().map(|own| own.with_file_name(&program));
     let path = beside.ok().filter(|path| path.is_file()).unwrap_or_else(|| program.clone().into());
     let error = Command::new(path).args(arguments).exec();
-    Fault::new(program, error).hint("it lies beside pyox, or on PATH")
+    Fault::new(program, &error).hint("it lies beside pyox, or on PATH").caused_by(error)
 }
 
 fn clean(path: &Path, reporter: &dyn Reporter) -> Result<()> {

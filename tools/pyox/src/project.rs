@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
 use pyox_collect::{Folder, Indexes, Metadata, Wanted};
-use pyox_stage::{Fault, HintExt, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::lock;
 use crate::pyproject::PyProject;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pyox_collect::Installer;
-use pyox_schema::{LinkMode, Location, Value};
+use pyox_schema::{LinkMode, Placement, Value};
 use pyox_stage::{Fault, Result, position};
 use serde::Deserialize;
 
@@ -43,7 +43,7 @@ pub struct Settings {
     /// Who may use the executable as `python`, see `pyox-collect --interpreter`.
     pub interpreter: Option<bool>,
     /// Where packages' files are at run time.
-    pub location: BTreeMap<String, Location>,
+    pub placement: BTreeMap<String, Placement>,
     /// Whether what is worth it is compressed (default: true).
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
@@ -71,7 +71,7 @@ const KEYS: [&str; 20] = [
     "optimize",
     "sources",
     "interpreter",
-    "location",
+    "placement",
     "compress",
     "compress-native",
     "multicall",
@@ -96,7 +96,7 @@ impl Settings {
         let settings: Self = toml::Value::Table(table).try_into().map_err(|error| {
             let text = toml::de::Error::to_string(&error);
             let message = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-            Fault::at(place, format_args!("[{name}]: {message}"))
+            Fault::at(place, format_args!("[{name}]: {message}")).caused_by(error)
         })?;
         if settings.optimize > 2 {
             let what = format!("[{name}]: optimize: expected 0, 1 or 2, got {}", settings.optimize);
@@ -121,7 +121,7 @@ pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str)
     toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        Fault::new(format_args!("{}:{line}:{column}", path.display()), message)
+        Fault::new(format_args!("{}:{line}:{column}", path.display()), message).caused_by(error)
     })
 }
 
@@ -135,13 +135,13 @@ mod tests {
 
     #[test]
     fn all_keys_are_known() {
-        let text = "python = [\"host\"]\nmode = \"static\"\nsources = false\ncompress-native = true\n[location]\ncv2 = \"cache\"\n[config]\nquiet = true\n[programs]\na = \"m:f\"\n";
+        let text = "python = [\"host\"]\nmode = \"static\"\nsources = false\ncompress-native = true\n[placement]\ncv2 = \"cache\"\n[config]\nquiet = true\n[programs]\na = \"m:f\"\n";
         let found = settings(text).unwrap();
         assert_eq!((found.mode, found.sources), (Some(LinkMode::Static), Some(false)));
-        assert_eq!(found.location["cv2"], Location::Cache);
+        assert_eq!(found.placement["cv2"], Placement::Cache);
         for key in KEYS {
-            let unknown = format!("{key} = 1979-05-27");
-            assert!(!settings(&unknown).unwrap_err().to_string().contains("is known"), "{key}");
+            let wrong = format!("{key} = [[1]]");
+            assert!(!settings(&wrong).unwrap_err().to_string().contains("is known"), "{key}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pyox_schema::Distribution;
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Result};
 
 /// The distribution's Python reads the sources, because their grammar is its own.
 const CODE: &str = include_str!("siblings.py");
@@ -23,6 +23,7 @@ pub(crate) fn find(script: &Path, distribution: &Distribution) -> Result<Vec<Pat
     answer.ok().filter(|_| done.status.success()).ok_or_else(|| {
         let said = String::from_utf8_lossy(&done.stderr);
         let last = said.lines().last().unwrap_or("it says nothing");
-        Fault::at(&script, format_args!("its imports cannot be read: {last}"))
+        let kind = Kind::Command { program: python.display().to_string(), status: done.status };
+        Fault::at(&script, format_args!("its imports cannot be read: {last}")).of_kind(kind)
     })
 }

@@ -17,6 +17,7 @@ struct Record {
     executable: Stamp,
     python: String,
     mode: LinkMode,
+    glibc: Option<String>,
     projects: Vec<(String, u64)>,
 }
 
@@ -50,6 +51,7 @@ impl Build {
             programs: Vec::new(),
             size: record.executable.len(),
             mode: record.mode,
+            glibc: record.glibc,
             python: record.python,
             projects: record.projects,
         })
@@ -63,6 +65,7 @@ impl Build {
             executable,
             python: built.python.clone(),
             mode: built.mode,
+            glibc: built.glibc.clone(),
             projects: built.projects.clone(),
         };
         if let Ok(json) = serde_json::to_vec(&record) {

@@ -51,7 +51,7 @@ pub fn config() -> Config {
         preconfig: vec![setting("utf8_mode", config::Value::Integer(1))],
         config: vec![setting("warnoptions", config::Value::List(vec!["error".to_owned()]))],
         interpreter: config::Interpreter::Always,
-        locations: vec![("app".to_owned(), config::Location::Cache)],
+        placements: vec![("app".to_owned(), config::Placement::Cache)],
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
     let attached = module.attached();
     match name {
         "importlib.abc" => register_importer(attached, module),
-        "importlib.metadata" if State::get().locations.are_some() => METADATA.patch(module),
+        "importlib.metadata" if State::get().placements.are_some() => METADATA.patch(module),
         "importlib.resources.readers" if cfg!(Py_3_13) => READERS.patch(module),
         "posixpath" if cfg!(Py_3_13) => POSIXPATH.patch(module),
         "ssl" if !has_certificates(module)? => SSL.patch(module),

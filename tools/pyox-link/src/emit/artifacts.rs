@@ -20,7 +20,7 @@ use std::path::Path;
 
 use pyox_blob::Config;
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
-use pyox_stage::{HintExt, Reporter, Result, files};
+use pyox_stage::{FaultExt, Reporter, Result, files};
 
 use crate::{python_api, runner};
 

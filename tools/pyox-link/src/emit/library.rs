@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pyox_schema::{LinkMode, LinkPlan};
-use pyox_stage::{Fault, HintExt, Partial, Reporter, Result, cache, files};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, cache, files};
 
 use super::Emit;
 use crate::{plan, runner};
@@ -171,7 +171,8 @@ fn run(command: &mut Command, reporter: &dyn Reporter) -> Result<()> {
     if String::from_utf8_lossy(&result.stderr).contains("-fPIC") {
         let what = "this Python's static library is not compiled for shared libraries (-fPIC)";
         return Err(Fault::new("--emit cdylib", what)
-            .hint("`--emit staticlib` needs no such code; most of `host` have it"));
+            .hint("`--emit staticlib` needs no such code; most of `host` have it")
+            .of_kind(Kind::Unsupported));
     }
     Err(runner::linker_failed(&program, &result))
 }

@@ -15,7 +15,7 @@ use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 use pyox_blob::layout::{ELF_SECTION, PAGE};
-use pyox_stage::{Fault, HintExt, Result};
+use pyox_stage::{Fault, FaultExt, Result};
 
 /// What is made in place of an executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ mod rust;
 use std::fs;
 use std::path::Path;
 
-use pyox_stage::{Fault, HintExt, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 use toml_edit::DocumentMut;
 
 pub use rust::Python;
@@ -138,6 +138,7 @@ fn read(path: &Path) -> Result<DocumentMut> {
     let text = fs::read_to_string(path).fault_at(path)?;
     text.parse().map_err(|error: toml_edit::TomlError| {
         let (line, column) = pyox_stage::position(&text, error.span().map_or(0, |span| span.start));
-        Fault::new(format_args!("{}:{line}:{column}", path.display()), error.message())
+        let place = format!("{}:{line}:{column}", path.display());
+        Fault::new(place, error.message()).caused_by(error)
     })
 }

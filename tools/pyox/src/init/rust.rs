@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pyox_stage::{Fault, HintExt, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 use super::{Change, make, module_of, read};
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_collect::{Folder, file_url};
 use pyox_schema::Digest;
-use pyox_stage::{Fault, HintExt, Result, cache, files};
+use pyox_stage::{Fault, FaultExt, Result, cache, files};
 
 use crate::pyproject::{Metadata, PyProject};
 use crate::settings::read_toml;

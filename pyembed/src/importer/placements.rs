@@ -15,7 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use pyox_blob::config::Location;
+use pyox_blob::config::Placement;
 use pyox_blob::package::PackageFiles;
 use pyox_blob::{Blob, File, layout};
 use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
@@ -24,35 +24,35 @@ use super::state::State;
 use super::{images, private};
 use crate::ffi::{Attached, Object, Result};
 
-/// The packages of a blob that have a location.
+/// The packages of a blob that have a placement.
 #[derive(Debug)]
-pub(super) struct Locations(Vec<Located>);
+pub(super) struct Placements(Vec<Placed>);
 
 /// A package whose files are real files.
 #[derive(Debug)]
-struct Located {
+struct Placed {
     /// Its dotted name.
     package: String,
-    location: Location,
+    placement: Placement,
     files: PackageFiles<'static>,
     /// The folder that holds the files at their paths, once they have been checked.
     root: OnceLock<String>,
 }
 
-/// Packages with a location whose code is running, in all threads.
+/// Packages with a placement whose code is running, in all threads.
 static RUNNING: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-impl Locations {
+impl Placements {
     /// What the blob's configuration says.
     pub(super) fn new(
         blob: &Blob<'static>,
-        locations: &[(String, Location)],
+        placements: &[(String, Placement)],
     ) -> Result<Self, pyox_blob::Error> {
         let mut all = Vec::new();
-        for (package, location) in locations {
-            all.push(Located {
+        for (package, placement) in placements {
+            all.push(Placed {
                 package: package.clone(),
-                location: *location,
+                placement: *placement,
                 files: PackageFiles::new(blob, package)?,
                 root: OnceLock::new(),
             });
@@ -70,16 +70,16 @@ impl Locations {
         self.of_module(name).is_some()
     }
 
-    fn of_module(&self, name: &str) -> Option<&Located> {
-        self.0.iter().find(|located| {
-            name.strip_prefix(&located.package)
+    fn of_module(&self, name: &str) -> Option<&Placed> {
+        self.0.iter().find(|placed| {
+            name.strip_prefix(&placed.package)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     }
 
     /// The folder that a module's location is below; none in memory.
     pub(super) fn root(&self, attached: Attached<'_>, module: &str) -> Result<Option<&str>> {
-        self.of_module(module).map(|located| located.root(attached)).transpose()
+        self.of_module(module).map(|placed| placed.root(attached)).transpose()
     }
 
     /// The real path of a shared object; none in memory.
@@ -88,12 +88,12 @@ impl Locations {
         attached: Attached<'_>,
         file: &File<'static>,
     ) -> Result<Option<String>> {
-        let mut owners = self.0.iter().filter(|located| located.files.contains(file));
+        let mut owners = self.0.iter().filter(|placed| placed.files.contains(file));
         let Some(owner) = owners.next() else { return Ok(None) };
         Ok(Some(format!("{}/{}", owner.root(attached)?, file.path)))
     }
 
-    /// Runs the code of a module, see [`Locations::means_another`].
+    /// Runs the code of a module, see [`Placements::means_another`].
     pub(super) fn run<'py>(
         &self,
         name: &str,
@@ -126,16 +126,16 @@ impl Locations {
     }
 }
 
-impl Located {
+impl Placed {
     /// The folder that holds the files; makes it on the first call.
     fn root(&self, attached: Attached<'_>) -> Result<&str> {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
         let files = self.files.all().map_err(|error| error.to_string());
-        let root = files.and_then(|files| match self.location {
-            Location::Cache => self.in_cache(&files),
-            Location::Beside => beside(&files),
+        let root = files.and_then(|files| match self.placement {
+            Placement::Cache => self.in_cache(&files),
+            Placement::Beside => beside(&files),
         });
         let root = root.and_then(|root| {
             root.into_os_string().into_string().map_err(|_| "expected a folder in UTF-8".to_owned())
@@ -143,8 +143,8 @@ impl Located {
         match root {
             Ok(root) => Ok(self.root.get_or_init(|| root)),
             Err(why) => {
-                let place = self.location.name();
-                let what = format!("{}: its files (location {place}): {why}", self.package);
+                let place = self.placement.name();
+                let what = format!("{}: its files (placement {place}): {why}", self.package);
                 Err(attached.raise_import_error(&what, &self.package))
             }
         }
@@ -219,7 +219,7 @@ fn settle(folder: &Path, files: &[File<'static>]) -> io::Result<()> {
 /// Whether a folder holds a file, with the right bytes and the right to be run where it needs it.
 fn holds(folder: &Path, file: &File<'static>) -> bool {
     let path = folder.join(file.path);
-    images::holds(&path, file)
+    images::holds(State::get().packed(), &path, file)
         && is_program(&path).is_ok_and(|program| {
             !program || fs::metadata(&path).is_ok_and(|there| there.mode() & 0o100 != 0)
         })
@@ -243,7 +243,7 @@ fn write(folder: &Path, file: &File<'static>) -> io::Result<()> {
     }
     let (temporary, to) = private::temporary(folder, TEMPORARY, 0o600)?;
     let publish = || {
-        images::copy(file, &to)?;
+        images::copy(State::get().packed(), file, &to)?;
         if is_program(&temporary)? {
             to.set_permissions(Permissions::from_mode(0o700))?;
         }

@@ -1,7 +1,7 @@
 """Where the files of packages are: in memory, in a cache folder, or beside the executable.
 
 The package `kit` of the application brings a program that it runs by its path, which no process can do
-with a file in memory. The packages of the knowledge base (tools/pyox-collect/src/locations.toml) are
+with a file in memory. The packages of the knowledge base (tools/pyox-collect/src/placements.toml) are
 tried as they are, with the entry and without.
 """
 
@@ -47,15 +47,15 @@ def kit_source(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def built(pyox, host, kit_source, tmp_path_factory):
-    """Gives the executable for values of --location; each is built once."""
+    """Gives the executable for values of --placement; each is built once."""
     known = {}
 
-    def build(*locations):
-        if locations not in known:
-            options = [option for location in locations for option in ("--location", location)]
+    def build(*placements):
+        if placements not in known:
+            options = [option for placement in placements for option in ("--placement", placement)]
             apps = [kit_source / name for name in ("main.py", "kit", "single.py")]
-            known[locations] = pyox.build(tmp_path_factory.mktemp("located"), host, *apps, *options)
-        return known[locations]
+            known[placements] = pyox.build(tmp_path_factory.mktemp("placed"), host, *apps, *options)
+        return known[placements]
 
     return build
 
@@ -152,7 +152,7 @@ def test_importlib_sees_real_files(built, home):
     assert answer["spec"] == f"{kit}/part/__init__.py"
 
 
-def test_a_top_level_module_has_a_location_too(built, home):
+def test_a_top_level_module_has_a_placement_too(built, home):
     environment, cache = home
     assert run(built("single=cache"), "import single; print(single.HERE)", env=environment).stdout == "True\n"
     (folder,) = (cache / "packages").iterdir()
@@ -232,7 +232,7 @@ def test_where_nothing_can_be_written_the_import_says_so(built, home):
     done = run(built("kit=cache"), RUN, env=environment, check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("ImportError: kit: its files (location cache): cannot be written to a cache folder: /proc/")
+    assert last.startswith("ImportError: kit: its files (placement cache): cannot be written to a cache folder: /proc/")
     code = "import single; print(single.HERE)"
     assert run(built("kit=cache"), code, env=environment).stdout == "True\n"
 
@@ -280,7 +280,7 @@ def test_a_missing_folder_beside_is_named(built, home, tmp_path):
     done = run(alone, RUN, env=environment, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"ImportError: kit: its files (location beside): {alone}.files: "
+        f"ImportError: kit: its files (placement beside): {alone}.files: "
         "expected the folder that belongs to the executable, found none"
     )
 
@@ -334,48 +334,48 @@ def refused(pyox, *arguments):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["kit"], "--location kit: expected PACKAGE=memory, =cache or =beside, got no `=`"),
-        (["kit=disk"], "--location kit=disk: expected memory, cache or beside behind `=`, got something else"),
-        (["kot=cache"], "--location kot: expected the name of a package that is taken, found none that has it"),
+        (["kit"], "--placement kit: expected PACKAGE=memory, =cache or =beside, got no `=`"),
+        (["kit=disk"], "--placement kit=disk: expected memory, cache or beside behind `=`, got something else"),
+        (["kot=cache"], "--placement kot: expected the name of a package that is taken, found none that has it"),
         (
             ["kit.part.deep=cache"],
-            "--location kit.part.deep: expected a package or a top-level module, got a module of a package",
+            "--placement kit.part.deep: expected a package or a top-level module, got a module of a package",
         ),
         (
             ["kit=cache", "kit.part=beside"],
-            "--location kit: expected packages that are not inside each other, got kit.part too",
+            "--placement kit: expected packages that are not inside each other, got kit.part too",
         ),
     ],
 )
-def test_collect_refuses_what_is_no_location(pyox, host, kit_source, options, error):
-    locations = [part for option in options for part in ("--location", option)]
-    lines = refused(pyox, "collect", "-d", host.document, kit_source / "main.py", kit_source / "kit", *locations)
+def test_collect_refuses_what_is_no_placement(pyox, host, kit_source, options, error):
+    placements = [part for option in options for part in ("--placement", option)]
+    lines = refused(pyox, "collect", "-d", host.document, kit_source / "main.py", kit_source / "kit", *placements)
     assert lines[-1] == f"pyox-collect: error: {error}"
 
 
 @pytest.mark.parametrize(
-    ("locations", "error"),
+    ("placements", "error"),
     [
-        ({"kot": "cache"}, "locations: kot: the manifest has no such package"),
-        ({"kit": "cache", "kit.part": "cache"}, "locations: kit.part: it lies in kit, which has a location itself"),
+        ({"kot": "cache"}, "placements: kot: the manifest has no such package"),
+        ({"kit": "cache", "kit.part": "cache"}, "placements: kit.part: it lies in kit, which has a placement itself"),
     ],
 )
-def test_pack_refuses_what_is_no_location(pyox, host, kit_source, tmp_path, locations, error):
+def test_pack_refuses_what_is_no_placement(pyox, host, kit_source, tmp_path, placements, error):
     apps = (kit_source / "main.py", kit_source / "kit")
-    manifest = pyox.manifest(tmp_path, host, *apps, edit=lambda document: document.update(locations=locations))
+    manifest = pyox.manifest(tmp_path, host, *apps, edit=lambda document: document.update(placements=placements))
     lines = refused(pyox, "pack", manifest, "-d", host.document)
     assert lines == [f"pyox-pack: error: {error}"]
 
 
-def test_inspect_shows_locations(pyox, built):
+def test_inspect_shows_placements(pyox, built):
     executable, memory = built("kit=cache", "single=cache"), built()
     for path in (executable, executable.with_name("app.json"), executable.with_name("app.blob")):
         assert "kit (cache), single (cache)" in pyox("inspect", path).stdout
         config = json.loads(pyox("inspect", "config", path, "--json").stdout)
-        assert (config["locations.kit"], config["locations.single"]) == ("cache", "cache")
+        assert (config["placements.kit"], config["placements.single"]) == ("cache", "cache")
     done = pyox("inspect", "--diff", memory, executable, check=False)
     assert done.returncode == 1
-    assert re.search(r"\+ +config +locations\.kit +\(none\) -> cache", done.stdout)
+    assert re.search(r"\+ +config +placements\.kit +\(none\) -> cache", done.stdout)
 
 
 def test_collect_tells_of_paths_that_leave_python(pyox, host, kit_source):
@@ -386,10 +386,10 @@ def test_collect_tells_of_paths_that_leave_python(pyox, host, kit_source):
 
     assert notes() == [
         "pyox-collect: note: kit gives paths to other programs (app/kit/__init__.py:7); "
-        "if it does not find its files: --location kit=cache"
+        "if it does not find its files: --placement kit=cache"
     ]
-    assert notes("--location", "kit=cache") == []
-    assert notes("--location", "kit=memory") == []
+    assert notes("--placement", "kit=cache") == []
+    assert notes("--placement", "kit=memory") == []
 
 
 # --- The knowledge base ---------------------------------------------------------
@@ -403,7 +403,7 @@ KNOWN = {
 
 
 def test_each_entry_of_the_knowledge_base_has_a_test():
-    text = (REPOSITORY / "tools/pyox-collect/src/locations.toml").read_text()
+    text = (REPOSITORY / "tools/pyox-collect/src/placements.toml").read_text()
     assert re.findall(r'^package = "(.+)"$', text, re.MULTILINE) == sorted(KNOWN)
 
 
@@ -427,9 +427,9 @@ def test_a_known_package_needs_its_entry(pyox, newest, home, tmp_path, package):
         return collected.stderr, run(executable, env=bare, check=False)
 
     said, done = use("known")
-    assert f"note: {package}: location cache: " in said
+    assert f"note: {package}: placement cache: " in said
     assert done.returncode == 0, done.stderr
     assert (cache / "packages").is_dir()
-    said, done = use("memory", "--location", f"{package}=memory")
-    assert f"note: {package}: location" not in said
+    said, done = use("memory", "--placement", f"{package}=memory")
+    assert f"note: {package}: placement" not in said
     assert done.returncode != 0, "it works from memory: the knowledge base need not name it"

@@ -1,25 +1,28 @@
 //! What was given: read whole, and recognised by its first bytes.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, layout};
-use pyox_cli::{Result, input};
 use pyox_schema::{Distribution, Document, LinkPlan, Manifest};
-use pyox_stage::{Fault, HintExt};
+use pyox_stage::{Fault, FaultExt, Result};
 
+use crate::contents::Contents;
 use crate::executable::{self, Executable};
 
-/// The input's bytes, and how messages name it.
-pub(crate) struct Input {
-    /// Its path, or `stdin`.
+/// Something to look into: its bytes, and how messages name it.
+///
+/// It is recognised when it is asked something.
+#[derive(Debug, Clone)]
+pub struct Input<'b> {
     pub(crate) name: String,
-    /// The folder that it lies in; empty for stdin.
+    /// The folder that it lies in; empty if it lies in none.
     folder: PathBuf,
-    /// All of its bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Cow<'b, [u8]>,
 }
 
 /// What an input is.
+#[derive(Debug)]
 pub(crate) enum Subject<'a> {
     /// A distribution document.
     Distribution(Box<Distribution>),
@@ -33,12 +36,44 @@ pub(crate) enum Subject<'a> {
     Executable(Executable<'a>),
 }
 
-impl Input {
-    /// Reads a file, or stdin.
-    pub(crate) fn read(path: Option<&Path>) -> Result<Self> {
-        let bytes = input::read(path, "a document, a blob or an executable")?;
-        let folder = path.and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
-        Ok(Self { name: input::name(path), folder, bytes })
+impl<'b> Input<'b> {
+    /// Reads a file. It is read into memory whole.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read. Whether it is something to look into shows with the first question.
+    pub fn open(path: &Path) -> Result<Input<'static>> {
+        let bytes = std::fs::read(path).fault_at(path)?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Input { name: path.display().to_string(), folder, bytes: Cow::Owned(bytes) })
+    }
+
+    /// Bytes in memory. `name` is how messages name them.
+    ///
+    /// ```
+    /// use pyox_inspect::Input;
+    ///
+    /// let fault = Input::new("stdin", &b"#!/bin/sh"[..]).contents().unwrap_err();
+    /// assert!(fault.to_string().starts_with("stdin: expected a pyox document, a blob or an executable"));
+    /// ```
+    #[must_use]
+    pub fn new(name: &str, bytes: impl Into<Cow<'b, [u8]>>) -> Self {
+        Self { name: name.to_owned(), folder: PathBuf::new(), bytes: bytes.into() }
+    }
+
+    /// How messages name it: its path, or the name that it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its resources.
+    ///
+    /// # Errors
+    ///
+    /// If it is nothing that pyox makes, or damaged where the resources are listed. Their bytes are not looked at.
+    pub fn contents(&self) -> Result<Contents<'_>> {
+        Contents::of(self, &self.subject()?)
     }
 
     /// Recognises the input.
@@ -52,15 +87,14 @@ impl Input {
         }
         match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
             None => Err(Fault::new(&self.name, "expected something to look into, got nothing")
-                .hint("did the stage before fail?")
-                .into()),
+                .hint("did the stage before fail?")),
             Some(b'{') => self.document(),
             Some(_) => {
                 let what = format!(
                     "expected a pyox document, a blob or an executable, got {}",
                     executable::guess(bytes)
                 );
-                Err(Fault::new(&self.name, what).into())
+                Err(Fault::new(&self.name, what))
             }
         }
     }
@@ -85,17 +119,17 @@ impl Input {
             Ok(Subject::LinkPlan(Box::new(plan)))
         } else {
             let what = format!("schema: expected one of pyox's documents, got `{schema}`");
-            Err(Fault::new(&self.name, what).into())
+            Err(Fault::new(&self.name, what))
         }
     }
 
     fn read_as<D: Document>(&self) -> Result<D> {
-        Ok(D::from_json(&self.bytes).fault(&self.name)?)
+        D::from_json(&self.bytes).fault(&self.name)
     }
 
     /// Opens a blob of this input.
-    pub(crate) fn open<'a>(&self, bytes: &'a [u8]) -> Result<Blob<'a>> {
-        Ok(Blob::open(bytes).fault(&self.name)?)
+    pub(crate) fn blob<'a>(&self, bytes: &'a [u8]) -> Result<Blob<'a>> {
+        Blob::open(bytes).fault(&self.name)
     }
 }
 

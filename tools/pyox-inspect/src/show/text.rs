@@ -1,34 +1,7 @@
-//! How answers look: aligned columns, sizes as people read them, JSON for everyone else.
+//! How text looks: aligned columns, sizes as people read them, nothing that controls a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-
-use pyox_cli::Result;
-use serde::Serialize;
-
-/// An answer in JSON: indented, with a final newline.
-pub(crate) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-/// A number of bytes with a unit, such as `1.2 MiB`; below one KiB exact.
-pub(crate) fn size(bytes: u64) -> String {
-    // A rounded number for people: precision beyond 52 bits is not shown anyway.
-    #[allow(clippy::cast_precision_loss)]
-    let mut number = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        // 1023.95 would be shown as 1024.0.
-        if number < 1023.95 {
-            break;
-        }
-        number /= 1024.0;
-        unit = larger;
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{number:.1} {unit}") }
-}
 
 /// Text of an input as a terminal may see it: control characters are written as escapes.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
@@ -68,6 +41,13 @@ impl Table {
         self.rows.push(cells.into_iter().map(Cow::into_owned).collect());
     }
 
+    /// The rows, each line after `indent`.
+    pub(crate) fn text(&self, indent: &str) -> String {
+        let mut text = String::new();
+        self.write(indent, &mut text);
+        text
+    }
+
     /// Writes the rows, two spaces between columns, each line after `indent`.
     pub(crate) fn write(&self, indent: &str, to: &mut String) {
         let width = |column: usize| {
@@ -94,21 +74,6 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_keep_four_digits_at_most() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_048_524, "1023.9 KiB"),
-            (1_048_575, "1.0 MiB"),
-            (1_258_291, "1.2 MiB"),
-            (u64::MAX, "16777216.0 TiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn no_escape_sequence_reaches_a_terminal() {
