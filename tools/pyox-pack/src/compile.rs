@@ -216,7 +216,7 @@ impl Worker {
         let status = self.child.wait();
         let ended = status.as_ref().map_or_else(|_| error.to_string(), ToString::to_string);
         let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(&ended);
-        let what = format_args!("the distribution's interpreter stopped: {last}");
+        let what = format!("the distribution's interpreter stopped: {last}");
         let fault = Fault::new(place, what);
         match status {
             Ok(status) => fault
