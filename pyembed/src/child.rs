@@ -51,7 +51,7 @@ pub(crate) fn set_depth(depth: u32) {
     DEPTH.store(depth, Ordering::Relaxed);
 }
 
-/// What makes two paths lead to one file; none where that cannot be asked.
+/// What makes two paths lead to one file; `None` if that cannot be asked.
 pub(crate) fn identity(path: impl AsRef<Path>) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }

@@ -54,7 +54,7 @@ enum Backing {
 /// lock, which a forked child could find taken.
 static LAST: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 
-/// The bytes of the section; none where they cannot be read.
+/// The bytes of the section; `None` if they cannot be read.
 pub(crate) fn embedded() -> Option<&'static [u8]> {
     let start = pyembed_blob;
     let found = Segment::of(start)?;
@@ -129,7 +129,7 @@ pub(crate) fn executable() -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// The path of the shared library that pyembed and Python are in; none where they are in the executable.
+/// The path of the shared library that pyembed and Python are in; `None` if they are in the executable.
 pub(super) fn own_library() -> Option<CString> {
     Segment::of((&raw const pyembed_blob).addr())?.library
 }

@@ -1,7 +1,7 @@
 //! The garbage collector while modules are imported.
 //!
 //! Importing makes many objects and hardly any garbage: functions, classes and constants all survive.
-//! CPython's collector looks at them every 700 (3.13: 2000) allocations nevertheless, a tenth of an
+//! CPython's collector looks at them every 700 (3.13: 2000) allocations anyway, a tenth of an
 //! import's time. While an import runs, the threshold is raised, so that only code which allocates
 //! as a running program does sees a collection; afterwards the survivors go to the oldest
 //! generation without having been looked at. They stay collectable.

@@ -207,8 +207,8 @@ fn open_circle(numbers: &[u32], flags: c_int) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where the loader finds one of the needs by no name, because it has no SONAME, that one is given its file's
-/// name. Answers whether it was so.
+/// Gives a dependency without a SONAME its file name, so that the loader can find it. Returns whether there was one to
+/// name.
 fn names_one_without_soname(why: &str, needs: &[u32]) -> bool {
     let blob = &State::get().blob;
     let files = needs.iter().filter_map(|&need| Some((need, blob.file_at(need).ok()?)));

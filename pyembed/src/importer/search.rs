@@ -73,7 +73,7 @@ pub(super) fn outside<'py>(
     finder.call_method(c"find_spec", [&attached.string(name)?, &attached.list(folders)?])
 }
 
-/// The entries of a package's path, or of `sys.path`; none where it is no list, as at the end of an interpreter.
+/// The entries of a package's path, or of `sys.path`; none if it is not a list, as at the end of an interpreter.
 fn searched<'py>(
     attached: Attached<'py>,
     parent: Option<&Object<'py>>,

@@ -102,7 +102,7 @@ fn is_static(project: &Path) -> bool {
     metadata.is_some_and(|metadata| !is_dynamic(metadata)) && !project.join("setup.py").exists()
 }
 
-/// The files of a project that are installed as they are, each with its place; none where an installed file is not one.
+/// The files of a project that are installed as they are, each with its place; `None` if an installed file is not one.
 fn installed_as_they_are(
     project: &Path,
     installation: &Path,

@@ -47,7 +47,7 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// Where there is none, or its file does not parse or does not say what runs.
+    /// If there is none, or its file does not parse or does not say what runs.
     pub fn open(path: &Path, reporter: &dyn Reporter) -> Result<Self> {
         Self::open_with(path, &[], &[], reporter)
     }
