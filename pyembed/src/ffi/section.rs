@@ -1,8 +1,8 @@
 //! What the process knows of its own executable: its path, and the section that holds the blob.
 //!
-//! Whoever links pyembed defines the symbol `pyox_blob` where the blob begins: the runner a page of zeroes, which
-//! `pyox-link` replaces and lets grow, other programs the object file of `pyox-link --emit artifacts`. The segment's
-//! length, which the kernel put into memory with the program headers, says how far it can go; no file is opened to find
+//! A program that links pyembed defines the symbol `pyox_blob` where the blob begins. In the runner that is a page of
+//! zeroes, which `pyox-link` replaces and lets grow; in other programs it is the object file of `pyox-link --emit
+//! artifacts`. The segment's length in the program headers says how far the blob can go, so no file is opened to find
 //! that. In a program without the symbol there is no blob.
 
 use std::ffi::{CStr, CString, OsStr};

@@ -1,4 +1,4 @@
-//! Whether an import finds a packed module: `sys.path` or a package's `__path__` decides, as everywhere.
+//! Whether an import finds a packed module: `sys.path` or a package's `__path__` decides, as in any Python.
 
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;

@@ -83,8 +83,8 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// For a damaged blob, a distribution that is not known here, a mode that cannot be had, and if there is no run-time
-    /// library for the distribution's Python.
+    /// If the blob is damaged, its distribution is not known here or does not allow the mode, or there is no run-time library
+    /// for its Python.
     pub fn new(
         bytes: &'a [u8],
         place: &str,
@@ -143,7 +143,7 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// If the linker fails or a file cannot be written; for a library also where the link is static, or packages want
+    /// If the linker fails or a file cannot be written; for a library also if the link is static, or packages want
     /// a folder beside the executable.
     pub fn emit(
         &self,

@@ -1,4 +1,4 @@
-//! A project: what is to be built, read from where its author has written it down.
+//! A project: what to build, read from the project's own files.
 
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
