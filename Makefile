@@ -102,6 +102,7 @@ test-cpython: tools runtime
 lint: | system
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps
 
 # The run-time crate as each minor version has it.
 lint-abi: | system

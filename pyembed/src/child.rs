@@ -2,7 +2,7 @@
 //!
 //! Libraries start `sys.executable` for work of their own. Whoever starts the executable from outside gets the
 //! application and nothing else, whatever the arguments. What tells the two apart cannot be guessed, and is worth nothing
-//! to whoever copies or inherits it:
+//! to a process that copies or inherits it:
 //!
 //! - **By `exec`.** The functions in `files::exec` pass a socket on to this executable alone, with a variable that names
 //!   its descriptor. The kernel says who made it: this very process, before its program was replaced, with the rights that
@@ -12,7 +12,7 @@
 //!   our rights or root's, and the process that it has started must have the executable's path in its command line, unless
 //!   that is us. A shell that somebody types into does not.
 //!
-//! With more rights than whoever started it (`AT_SECURE`) a process believes nothing.
+//! A process with more rights than its caller (`AT_SECURE`) believes nothing.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -51,7 +51,7 @@ pub(crate) fn set_depth(depth: u32) {
     DEPTH.store(depth, Ordering::Relaxed);
 }
 
-/// What makes two paths lead to one file; none where that cannot be asked.
+/// What makes two paths lead to one file; `None` if that cannot be asked.
 pub(crate) fn identity(path: impl AsRef<Path>) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }

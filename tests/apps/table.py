@@ -12,7 +12,7 @@ HEAD = """\
 # Applications that run from one file
 
 Each row is an application from PyPI with its unmodified wheels, built by pyox into one dynamic executable
-and run on a real task; what it prints is compared with the same task under the distribution's own `python`
+and run on a real task. Its output is compared with that of the same task under the distribution's own `python`
 in a virtual environment. `tests/apps/run.py` (`make test-apps`) makes the table; `tests/apps/matrix.toml`
 says what runs, and `tests/apps/locks/` holds the exact versions.
 

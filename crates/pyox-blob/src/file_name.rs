@@ -16,7 +16,7 @@ pub struct FileName<'a> {
 }
 
 impl<'a> FileName<'a> {
-    /// The name that stands at an offset; none where no string of marshal's does.
+    /// The name that stands at an offset; `None` if no string of marshal's does.
     #[must_use]
     pub fn at(code: &'a [u8], at: usize) -> Option<Self> {
         let (before, name) = code.split_at_checked(at)?;

@@ -266,7 +266,7 @@ pub fn is_program(head: &[u8]) -> bool {
 }
 
 /// Why a text is no path inside an application's tree: relative, with `/` between its parts, none of them empty, `.` or
-/// `..`, and no zero byte; none where it is one.
+/// `..`, and no zero byte; `None` if it is one.
 #[must_use]
 pub fn path_problem(path: &str) -> Option<&'static str> {
     if path.is_empty() {

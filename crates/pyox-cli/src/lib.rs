@@ -1,4 +1,4 @@
-//! What the command lines of all pyox tools do alike, so that whoever knows one knows all.
+//! What the command lines of all pyox tools share.
 //!
 //! - [`run`] is every tool's `main`: it parses the command line, prints an error as one line and
 //!   decides the exit status (0 done, 1 a negative answer, 2 an error).

@@ -92,7 +92,7 @@ fn document_path(digest: &Digest) -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// Where there is no cache folder to ask for, or it cannot be read.
+/// If there is no cache folder to ask for, or it cannot be read.
 pub fn parts() -> Result<Vec<(String, u64)>> {
     let root = root()?;
     if !root.exists() {
@@ -113,7 +113,7 @@ pub fn parts() -> Result<Vec<(String, u64)>> {
 ///
 /// # Errors
 ///
-/// Where it cannot be removed.
+/// If it cannot be removed.
 pub fn remove(name: &str) -> Result<()> {
     let path = root()?.join(name);
     fs::remove_dir_all(&path).fault_at(&path)

@@ -20,7 +20,7 @@ pub const EXECUTABLE: u32 = 0o777;
 ///
 /// # Errors
 ///
-/// Where it cannot be read, or is no such document.
+/// If it cannot be read, or is no such document.
 pub fn document<D: Document>(path: &Path) -> Result<D> {
     D::from_json(&fs::read(path).fault_at(path)?).fault_at(path)
 }
@@ -29,7 +29,7 @@ pub fn document<D: Document>(path: &Path) -> Result<D> {
 ///
 /// # Errors
 ///
-/// Where it cannot be written; then there is what was there before.
+/// If it cannot be written. What was there before is still there then.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     atomically(path, PLAIN, |file| file.write_all(bytes))
 }

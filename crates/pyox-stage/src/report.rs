@@ -85,7 +85,7 @@ impl dyn Reporter + '_ {
     }
 }
 
-/// Whoever does not want to know.
+/// A reporter that drops everything, and a task that shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -21,7 +21,7 @@ impl Stamp {
     ///
     /// # Errors
     ///
-    /// Where there is none, or it cannot be asked for.
+    /// If there is none, or it cannot be asked for.
     pub fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::from(&metadata))
     }

@@ -191,7 +191,7 @@ fn punch(file: &File, start: u64, end: u64) {
     }
 }
 
-/// The program headers of a library; none where they are not as they should be.
+/// The program headers of a library; `None` if they are not as they should be.
 fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
     let header: Header = record(bytes, 0)?;
     let (first, size) = (usize::try_from(header.e_phoff).ok()?, usize::from(header.e_phentsize));

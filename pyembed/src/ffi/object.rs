@@ -1,6 +1,6 @@
 //! Owned references to Python objects, and what can be done with them.
 
-// `self` is the proof of being attached: what needs no more of it still must not be called without.
+// Methods take `self` as proof that the thread is attached, even if they do not use it.
 #![allow(clippy::unused_self)]
 
 use std::ffi::{CStr, CString, OsStr};
@@ -473,7 +473,7 @@ impl<'py> Object<'py> {
         }
     }
 
-    /// The same; none where this is no `str`, or one that is no text, as paths can be.
+    /// Like [`Self::as_str`], but `None` if this is not a `str` or holds surrogates, as undecodable paths do.
     pub(crate) fn text(&self) -> Option<&str> {
         self.as_str().map_err(|raised| drop(self.attached.take(raised))).ok()
     }
@@ -484,7 +484,7 @@ impl<'py> Object<'py> {
         unsafe { self.attached.owned(c::PyUnicode_Concat(self.as_ptr(), other.as_ptr())) }
     }
 
-    /// What follows a prefix; none where this is no text that begins with it.
+    /// What follows a prefix; `None` if this is not text that begins with it.
     pub(crate) fn after(&self, prefix: &Object<'py>) -> Result<Option<Object<'py>>> {
         // SAFETY: both are alive; what is no `str` goes no further.
         unsafe {

@@ -1,8 +1,8 @@
 //! What the process knows of its own executable: its path, and the section that holds the blob.
 //!
-//! Whoever links pyembed defines the symbol `pyox_blob` where the blob begins: the runner a page of zeroes, which
-//! `pyox-link` replaces and lets grow, other programs the object file of `pyox-link --emit artifacts`. The segment's
-//! length, which the kernel put into memory with the program headers, says how far it can go; no file is opened to find
+//! A program that links pyembed defines the symbol `pyox_blob` where the blob begins. In the runner that is a page of
+//! zeroes, which `pyox-link` replaces and lets grow; in other programs it is the object file of `pyox-link --emit
+//! artifacts`. The segment's length in the program headers says how far the blob can go, so no file is opened to find
 //! that. In a program without the symbol there is no blob.
 
 use std::ffi::{CStr, CString, OsStr};
@@ -54,7 +54,7 @@ enum Backing {
 /// lock, which a forked child could find taken.
 static LAST: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 
-/// The bytes of the section; none where they cannot be read.
+/// The bytes of the section; `None` if they cannot be read.
 pub(crate) fn embedded() -> Option<&'static [u8]> {
     let start = pyembed_blob;
     let found = Segment::of(start)?;
@@ -129,7 +129,7 @@ pub(crate) fn executable() -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// The path of the shared library that pyembed and Python are in; none where they are in the executable.
+/// The path of the shared library that pyembed and Python are in; `None` if they are in the executable.
 pub(super) fn own_library() -> Option<CString> {
     Segment::of((&raw const pyembed_blob).addr())?.library
 }

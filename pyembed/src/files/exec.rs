@@ -54,7 +54,7 @@ impl Proof {
         Some(proof)
     }
 
-    /// The environment with the variable in it; none where that is too large.
+    /// The environment with the variable in it; `None` if that is too large.
     ///
     /// # Safety
     /// `environment` must be null or end with null.

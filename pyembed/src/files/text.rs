@@ -17,7 +17,7 @@ impl Text {
         Self { bytes: [0; SIZE], len: 0 }
     }
 
-    /// That text; none where it is longer than a path can be.
+    /// That text; `None` if it is longer than a path can be.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let mut text = Self::new();
         text.push(bytes).then_some(text)

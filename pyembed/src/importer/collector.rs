@@ -1,14 +1,14 @@
 //! The garbage collector while modules are imported.
 //!
 //! Importing makes many objects and hardly any garbage: functions, classes and constants all survive.
-//! CPython's collector looks at them every 700 (3.13: 2000) allocations nevertheless, a tenth of an
-//! import's time. While an import runs, the threshold is raised, so that only code which allocates
-//! as a running program does sees a collection; afterwards the survivors go to the oldest
+//! CPython's collector looks at them every 700 (3.13: 2000) allocations anyway, a tenth of an
+//! import's time. While an import runs, the threshold is raised, so that only code that allocates
+//! like a running program causes a collection. Afterwards the survivors go to the oldest
 //! generation without having been looked at. They stay collectable.
 //!
 //! What the start has made is set aside from collections as long as the program runs, because nothing of it is garbage.
-//! Whoever imports `gc` finds nothing set aside. The collections at the end of the interpreter are CPython's own and see
-//! every object, because what holds data until it is finalised may hang on anything.
+//! A program that imports `gc` finds nothing set aside. The collections at the end of the interpreter are CPython's own and
+//! see every object, because any object may keep one alive that holds unwritten data.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

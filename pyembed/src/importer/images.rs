@@ -255,7 +255,7 @@ pub(super) fn name_of(file: &pyox_blob::File<'static>) -> &'static str {
 /// The path of a descriptor, spelled differently each time.
 ///
 /// The loader takes two equal paths for one library, but a descriptor's number comes back once it is
-/// closed; so the paths are numbered, in zeroes and ones of their own kind.
+/// closed. So the path spells a number in binary: `//` for 0, `/./` for 1.
 fn descriptor_path(descriptor: i32) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(1);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);

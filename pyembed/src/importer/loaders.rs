@@ -1,7 +1,7 @@
 //! Loaders: what the `__loader__` of a packed module is.
 //!
 //! They are instances of Python's own classes for files, with a module's name and path, because paths below the executable
-//! can be read as all others. What differs is where code comes from: a subclass has a few static methods for that.
+//! can be read like all others. Only code comes from elsewhere: a subclass has a few static methods for that.
 
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;

@@ -1,8 +1,8 @@
 //! The importer: finder and loader of everything in the blob.
 //!
 //! One Python class, `pyembed.Importer`, whose methods are static, stands first in `sys.meta_path`. The loaders of the
-//! modules that it finds are Python's own for files, but for where code comes from. Nearly all of it is Rust; the little that must be Python
-//! has a half in [`python`], compiled when it is first needed.
+//! modules that it finds are Python's own loaders of files, except that code comes from the blob. Nearly all of it is Rust.
+//! The few parts that must be Python are in [`python`], compiled when they are first needed.
 //!
 //! Locations look like paths below the executable: the module `json.decoder` of `/opt/app` has the `__file__`
 //! `/opt/app/lib/python3.13/json/decoder.py`. `crate::files` serves such paths behind the C library's functions.

@@ -1,9 +1,9 @@
 //! Extension modules and shared libraries, from memory.
 //!
-//! Whatever needs a shared object of the blob, an import, ctypes, or C code that calls `dlopen` with a path below
-//! the executable, has it loaded here: first the libraries that it needs, each once, which the dynamic loader
-//! then finds by their SONAMEs. From then on the loader knows it by its path below the executable, so that whoever
-//! opens that gets it, and `dladdr` and debuggers show it. What has been loaded stays.
+//! An import, ctypes, or C code that calls `dlopen` with a path below the executable loads a shared object of the blob
+//! here. The libraries that it needs are loaded before, each once, and the dynamic loader finds them by their SONAMEs.
+//! From then on the loader knows the object by its path below the executable: `dlopen` finds it by that path, and
+//! `dladdr` and debuggers show it. What has been loaded stays.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, c_int};
@@ -229,8 +229,8 @@ fn open_circle(packed: Packed<'_>, numbers: &[u32], flags: c_int) -> Result<(), 
     Ok(())
 }
 
-/// Where the loader finds one of the needs by no name, because it has no SONAME, that one is given its file's
-/// name. Answers whether it was so.
+/// Gives a dependency without a SONAME its file name, so that the loader can find it. Returns whether there was one to
+/// name.
 fn names_one_without_soname(packed: Packed<'_>, why: &str, needs: &[u32]) -> bool {
     let blob = packed.blob;
     let files = needs.iter().filter_map(|&need| Some((need, blob.file_at(need).ok()?)));

@@ -1,4 +1,4 @@
-//! Whether an import finds a packed module: `sys.path` or a package's `__path__` decides, as everywhere.
+//! Whether an import finds a packed module: `sys.path` or a package's `__path__` decides, as in any Python.
 
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
@@ -73,7 +73,7 @@ pub(super) fn outside<'py>(
     finder.call_method(c"find_spec", [&attached.string(name)?, &attached.list(folders)?])
 }
 
-/// The entries of a package's path, or of `sys.path`; none where it is no list, as at the end of an interpreter.
+/// The entries of a package's path, or of `sys.path`; none if it is not a list, as at the end of an interpreter.
 fn searched<'py>(
     attached: Attached<'py>,
     parent: Option<&Object<'py>>,

@@ -35,7 +35,7 @@ const FOR_WARNINGS: [&str; 15] = [
     "warnings",
 ];
 
-/// What is frozen into libpython, and is in the blob nevertheless.
+/// Modules that are frozen into libpython, and are in the blob as well.
 const IN_LIBPYTHON: [&str; 3] = ["abc", "codecs", "io"];
 
 /// Settings that configure warnings, of `PyConfig` and `PyPreConfig`.

@@ -1,7 +1,7 @@
 //! What the searches hand over: resources whose bytes nobody has read yet.
 //!
-//! Whether a candidate becomes a resource of the manifest is decided later, by the exclusions and by
-//! the order of `sys.path`; reading the bytes of what is left out would be wasted.
+//! The exclusions and the order of `sys.path` decide later whether a candidate becomes a resource of the manifest.
+//! Reading those that are left out would be wasted.
 
 use std::path::PathBuf;
 use std::sync::Arc;

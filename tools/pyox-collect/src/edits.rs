@@ -1,9 +1,9 @@
 //! Projects that were edited since they were built.
 //!
-//! A build backend takes seconds, most of which go into an environment of its own. Where an installation has each of its
-//! files from the project as it stands there, and nothing but the content of such files has changed since, the backend
-//! would give the same again with these contents: they are replaced, and it is not asked. A project whose metadata its
-//! backend computes (`dynamic`) is always built anew, and one of whose files has come, gone or is not installed as it is.
+//! A build backend takes seconds, mostly to make an environment of its own. If it has installed each file unchanged from
+//! the project, and since then only the content of such files has changed, it would install the same files with the new
+//! contents. Then the files are replaced, and the backend does not run. A project is built again if its backend computes
+//! metadata (`dynamic`), if files were added or removed, or if a file is not installed unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -102,7 +102,7 @@ fn is_static(project: &Path) -> bool {
     metadata.is_some_and(|metadata| !is_dynamic(metadata)) && !project.join("setup.py").exists()
 }
 
-/// The files of a project that are installed as they are, each with its place; none where an installed file is not one.
+/// The files of a project that are installed as they are, each with its place; `None` if an installed file is not one.
 fn installed_as_they_are(
     project: &Path,
     installation: &Path,

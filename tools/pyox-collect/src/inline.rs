@@ -93,7 +93,7 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Where the script cannot be read, its block does not parse, or there are two.
+    /// If the script cannot be read, its block does not parse, or there are two.
     pub fn of_script(path: &Path) -> Result<Option<Self>> {
         let bytes = fs::read(path).fault_at(path)?;
         let Some((line, text)) = block(&String::from_utf8_lossy(&bytes), path)? else {

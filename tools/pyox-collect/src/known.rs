@@ -1,7 +1,7 @@
 //! Digests that an earlier run has computed, so that a second one does not read what has not changed.
 //!
 //! An entry counts as long as the file's inode, length and times are what they were, which is how
-//! git's index decides. Where that is fooled nothing worse happens than an error, because pyox-pack
+//! git's index decides. If that is fooled, the worst result is an error, because pyox-pack
 //! computes every digest again. Saves nine tenths of the time of a collect.
 
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! The order of `sys.path`: which of two resources of one name an `import` would find.
 //!
-//! Built-in modules stand before all of it. The application comes first, then the standard library, then the installed projects, as for a
-//! script in a virtual environment. A regular package or module wins over a namespace package whatever
-//! the order, and hides all that other entries have below that name; namespace packages of
-//! several entries are one. What loses is listed, not dropped in silence.
+//! Built-in modules come before all entries. The application is first, then the standard library, then the installed
+//! projects, as for a script in a virtual environment. A regular package or module wins over a namespace package in any
+//! order, and hides what other entries have below its name. Namespace packages of several entries are one. What loses is
+//! listed, and not dropped in silence.
 
 use std::collections::BTreeMap;
 

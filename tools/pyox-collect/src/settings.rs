@@ -15,7 +15,7 @@ use crate::candidate::is_identifier;
 ///
 /// # Errors
 ///
-/// Where one has another form, or a key stands twice.
+/// If one has another form, or a key stands twice.
 pub fn parse(option: &str, settings: &[String]) -> Result<BTreeMap<String, Value>> {
     let mut map = BTreeMap::new();
     for setting in settings {

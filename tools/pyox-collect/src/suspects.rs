@@ -1,7 +1,7 @@
 //! Code that hands a path computed from `__file__` to another program.
 //!
-//! All code of the process can open paths in the executable, but another program cannot. This looks for such calls,
-//! and only tells: whether the path is one of those, and whether the code runs at all, only the application shows. It
+//! All code of the process can open paths in the executable, but another program cannot. This finds such calls and
+//! reports them. Only running the application shows whether the path is a packed one, and whether the code runs at all. It
 //! reads lines and follows names within one file, so it misses more than it finds wrongly. Costs a search for two
 //! words in each source, once for each version of it.
 

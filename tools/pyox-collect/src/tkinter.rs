@@ -1,7 +1,7 @@
-//! tkinter, which brings Tcl, Tk and X11 along: it is taken where something that is collected imports it.
+//! tkinter, which brings Tcl, Tk and X11 along: it is taken if something that is collected imports it.
 //!
-//! Few applications have windows, and these libraries are a fifth of a small executable. A source that has the word in it
-//! counts, so that what is missed is only a name that a program puts together.
+//! Few applications have windows, and these libraries are a fifth of a small executable. A source that contains the word
+//! counts, so only names that a program puts together are missed.
 
 use pyox_schema::{Excluded, ResourceKind};
 

@@ -2,10 +2,10 @@
 //! file is.
 //!
 //! The rules are those of importlib's `FileFinder`. In a folder, a package comes before a module, and
-//! an extension module before a source; a folder without `__init__` is a namespace package where
-//! modules are below it (PEP 420). What loses, and what is no module, is data that stays readable
-//! as a resource. Sorting makes it `n log n` in the number of files; no file is opened but those that
-//! are named like a shared library.
+//! an extension module before a source; a folder without `__init__` is a namespace package if
+//! it has modules below it (PEP 420). Files that lose, and files that are not modules, are data and stay readable
+//! as resources. Sorting makes it `n log n` in the number of files. Only files that are named like a shared
+//! library are opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File as OsFile};

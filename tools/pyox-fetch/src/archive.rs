@@ -1,7 +1,7 @@
 //! An unpacked distribution in python-build-standalone's full format as a distribution document.
 //!
-//! `PYTHON.json` is believed where it is the only source, and checked against the tree where it names
-//! files: a path that leaves the tree or is not there is an error, except where it is known to be wrong
+//! `PYTHON.json` is believed if it is the only source, and checked against the tree if it names
+//! files: a path that leaves the tree or is not there is an error, unless it is known to be wrong
 //! in real archives (`core.static_lib` of musl builds, libraries annotated as the system's although
 //! the archive has them). Costs reading the standard library and the static libraries once.
 

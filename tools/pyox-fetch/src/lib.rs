@@ -56,7 +56,7 @@ impl Default for Options {
 ///
 /// # Errors
 ///
-/// Where none can be had, and for options that would have no effect.
+/// If none is available, or an option would have no effect.
 ///
 /// ```no_run
 /// use pyox_fetch::{Options, Spec, fetch};

@@ -1,8 +1,8 @@
 //! Installed Pythons that were described before.
 //!
-//! To describe one costs its start, one of the C compiler for each library, and reading its archives. What the document
-//! tells about is on the disk, so it is the same as long as those files and folders are: by inode, length and times, as git's
-//! index decides. A version manager's shim, which is a script, may mean another Python each time and is always asked.
+//! Describing one costs starting it, starting the C compiler once for each library, and reading its archives. The document
+//! stays the same as long as the files and folders that it tells about do, by inode, length and times, as git's index
+//! decides. A version manager's shim is a script that may mean another Python each time, so it is always asked.
 
 use std::env;
 use std::fs;

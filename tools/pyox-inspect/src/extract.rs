@@ -91,7 +91,7 @@ fn is_below(resource: &Resource, name: &str) -> bool {
     below(&resource.path(), '/') || (resource.kind.is_importable() && below(&resource.name, '.'))
 }
 
-/// The folder of `path` below `root`; none where it does not exist and is not to be made.
+/// The folder of `path` below `root`; `None` if it does not exist and is not to be made.
 fn enter(root: &OwnedFd, path: &str, make: bool) -> rustix::io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut folder =

@@ -2,7 +2,7 @@
 //!
 //! The executable compares each with its blob before it uses it, so a folder that belongs to another build is
 //! an error at run time and no surprise. What an earlier link left in a package's folder is removed, because
-//! packages list their folders; anything else in `OUTPUT.files/` is nobody's business here.
+//! packages list their folders. Anything else in `OUTPUT.files/` is left alone.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -3,7 +3,7 @@
 //! The section has a loadable segment of its own, the last in memory. The blob is appended at a multiple of
 //! the segment's alignment, and section and segment are pointed to it; everything else stays as the
 //! linker wrote it. The kernel then maps the blob with the executable, and tools that rewrite executables,
-//! such as `strip` and `objcopy`, know it as any other section.
+//! such as `strip` and `objcopy`, treat it like any other section.
 
 use std::io::{self, Write};
 use std::path::Path;

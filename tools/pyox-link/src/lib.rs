@@ -42,7 +42,7 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// Where it is in none of the usual folders.
+/// If it is in none of the usual folders.
 pub fn find_runtime(tag: &str) -> Result<PathBuf> {
     runtime::find(None, tag).map(|found| found.path.into())
 }
@@ -83,8 +83,8 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// For a damaged blob, a distribution that is not known here, a mode that cannot be had, and where there is no run-time
-    /// library for the distribution's Python.
+    /// If the blob is damaged, its distribution is not known here or does not allow the mode, or there is no run-time library
+    /// for its Python.
     pub fn new(
         bytes: &'a [u8],
         place: &str,
@@ -120,7 +120,7 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// Where the linker fails, or the file cannot be written.
+    /// If the linker fails, or the file cannot be written.
     pub fn executable(&self, path: &Path, reporter: &dyn Reporter) -> Result<()> {
         let runner = runner::cached(&self.plan, reporter)?;
         // First, so that an executable that is there has its files.
@@ -132,7 +132,7 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// As above, and where packages want a folder beside it; the inner result is that of writing.
+    /// As above, and if packages want a folder beside it; the inner result is that of writing.
     pub fn send(&self, to: &mut dyn Write, reporter: &dyn Reporter) -> Result<std::io::Result<()>> {
         let runner = runner::cached(&self.plan, reporter)?;
         beside::write(None, &self.blob, &self.config)?;
@@ -143,7 +143,7 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     ///
-    /// Where the linker fails or a file cannot be written; for a library also where the link is static, or packages want
+    /// If the linker fails or a file cannot be written; for a library also if the link is static, or packages want
     /// a folder beside the executable.
     pub fn emit(
         &self,

@@ -1,8 +1,8 @@
 //! Writes a blob as `docs/formats/blob.md` specifies it.
 //!
 //! Every length is known before the first byte is written, so the sections are laid out first and then
-//! written from front to back into one buffer of the blob's final length; each payload is let go once it
-//! is in. The peak is about one blob's length. It costs two CRC-32 and one SHA-256 over all bytes.
+//! written from front to back into one buffer of the blob's final length. Each payload is freed once it
+//! is written. The peak is about one blob's length. It costs two CRC-32 and one SHA-256 over all bytes.
 
 use std::collections::HashMap;
 

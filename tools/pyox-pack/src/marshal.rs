@@ -93,8 +93,8 @@ struct Graph<'a> {
     file_names: HashMap<Id, Id>,
 }
 
-/// What makes constants equal: their type and what they hold. One key is for one object, since what
-/// constants hold is one object for equal constants already.
+/// What makes constants equal: their type and what they hold. Equal constants share their parts already, so comparing
+/// parts by identity is enough.
 #[derive(PartialEq, Eq, Hash)]
 struct Key<'a> {
     code: u8,

@@ -1,4 +1,4 @@
-//! A project: what is to be built, read from where its author has written it down.
+//! A project: what to build, read from the project's own files.
 
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
@@ -50,7 +50,7 @@ impl Project {
     ///
     /// # Errors
     ///
-    /// Where there is none, or its file does not parse or does not say what runs.
+    /// If there is none, or its file does not parse or does not say what runs.
     pub fn open(path: &Path, reporter: &dyn Reporter) -> Result<Self> {
         Self::open_with(path, &[], &[], reporter)
     }

@@ -1,4 +1,4 @@
-//! Executables that would come out as they are there already.
+//! Executables that a build would make again unchanged.
 
 use std::env;
 use std::fs;

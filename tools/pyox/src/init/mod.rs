@@ -27,7 +27,7 @@ pub enum Change {
 ///
 /// # Errors
 ///
-/// Where something has the name already, or it is no name for a Python project.
+/// If something has the name already, or it is no name for a Python project.
 pub fn application(folder: &Path) -> Result<Vec<Change>> {
     let name = new_name(folder, |letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))?;
     let module = module_of(name);
@@ -46,7 +46,7 @@ pub fn application(folder: &Path) -> Result<Vec<Change>> {
 ///
 /// # Errors
 ///
-/// Where something has the name already, or it is no name for a crate.
+/// If something has the name already, or it is no name for a crate.
 pub fn rust_program(folder: &Path, python: &Python) -> Result<Vec<Change>> {
     let is_good = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
     let name = new_name(folder, is_good)?;
@@ -60,7 +60,7 @@ pub fn rust_program(folder: &Path, python: &Python) -> Result<Vec<Change>> {
 ///
 /// # Errors
 ///
-/// Where there is no project, or one of its files does not parse.
+/// If there is no project, or one of its files does not parse.
 pub fn add(folder: &Path, python: impl FnOnce() -> Result<Python>) -> Result<Vec<Change>> {
     if folder.join("Cargo.toml").is_file() {
         return rust::add(folder, &python()?);
