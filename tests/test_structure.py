@@ -34,13 +34,13 @@ def test_the_blob_needs_little():
 
 
 def test_unsafe_code_has_its_places():
-    """`pyembed/src/ffi/`, the C library's functions in `pyembed/src/files/`, and what is a `main`."""
+    """`pyembed/src/ffi/`, the C library's functions in `pyembed/src/files/`, and what C calls."""
     with_unsafe = set()
     for folder in ("crates", "tools", "pyembed", "distribution"):
         for path in (REPOSITORY / folder).rglob("*.rs"):
-            if re.search(r"^[^/]*\bunsafe\b(?!_)", path.read_text(), re.MULTILINE):
+            if re.search(r"^[^/]*\bunsafe\b(?![-_])", path.read_text(), re.MULTILINE):
                 with_unsafe.add(path.relative_to(REPOSITORY).as_posix())
-    allowed = ("pyembed/src/ffi/", "pyembed/src/files/", "pyembed/runner/src/lib.rs", "pyembed/examples/")
+    allowed = ("pyembed/src/ffi/", "pyembed/src/files/", "pyembed/c/", "pyembed/runner/src/lib.rs", "pyembed/examples/")
     assert {path for path in with_unsafe if not path.startswith(allowed)} == set()
     # Each block says why it is sound.
     for path in sorted(with_unsafe):

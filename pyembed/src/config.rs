@@ -13,11 +13,9 @@ use pyox_blob::config::{Run, Setting, Value};
 use pyox_blob::tree::Tree;
 use pyox_blob::{Blob, Config};
 
+use crate::ffi::BuiltinInit;
 use crate::role::Role;
 use crate::{Error, ffi};
-
-/// The function that makes a built-in module, as C's `PyInit_NAME`.
-pub type BuiltinInit = unsafe extern "C" fn() -> *mut pyo3_ffi::PyObject;
 
 /// What an interpreter starts with: a blob, a configuration, and a command line.
 ///

@@ -48,7 +48,8 @@ const MINOR: u8 = if cfg!(Py_3_14) {
     11
 };
 
-pub use config::{BuiltinInit, PythonConfig};
+pub use config::PythonConfig;
 pub use error::{Error, PythonError};
+pub use ffi::BuiltinInit;
 pub use interpreter::MainPythonInterpreter;
 pub use pyox_blob::config::{Run, Value};

@@ -32,6 +32,7 @@ pub(crate) use library::{LoadedLibrary, offer_python, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go, map};
+pub use start::BuiltinInit;
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};
 pub(crate) use start::{
     add_builtin, bytecode_magic, decoded, die_of_interrupt, freeze, locale_encoding,

@@ -186,8 +186,11 @@ impl Drop for Config {
     }
 }
 
+/// The function that makes a built-in module, as C's `PyInit_NAME`.
+pub type BuiltinInit = unsafe extern "C" fn() -> *mut c::PyObject;
+
 /// Adds a module to those that are linked in, for the next start; false where there is no memory.
-pub(crate) fn add_builtin(name: &'static CStr, init: crate::config::BuiltinInit) -> bool {
+pub(crate) fn add_builtin(name: &'static CStr, init: BuiltinInit) -> bool {
     // SAFETY: no interpreter runs yet. The name lives as long as the process, and the function makes a module: who gave it
     // has said so by its type.
     unsafe { c::PyImport_AppendInittab(name.as_ptr(), Some(init)) == 0 }
