@@ -35,6 +35,12 @@ tools: | system
 # One library for each minor version, because CPython's structures differ. None of them needs a Python.
 runtime: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
 
+# A runner without libpython, which it loads from its blob.
+runtime: $(TAGS:%=target/runtime/%/portable-runner)
+
+target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs) | tools
+	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
+
 RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob -type f -not -name '*.md')
 
 target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
@@ -137,13 +143,15 @@ install: tools runtime
 	install -m 755 $(TOOLS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
 	@scripts/pages $(DESTDIR)$(PREFIX)/share $(TOOLS:%=$(BIN)/%)
 	for tag in $(TAGS); do \
-	    install -D -m 644 target/runtime/$$tag/libpyembed_runner.a \
-	        $(DESTDIR)$(PREFIX)/lib/pyox/runtime/$$tag/libpyembed_runner.a || exit 1; \
+	    for file in libpyembed_runner.a portable-runner; do \
+	        install -D -m 644 target/runtime/$$tag/$$file \
+	            $(DESTDIR)$(PREFIX)/lib/pyox/runtime/$$tag/$$file || exit 1; \
+	    done; \
 	done
 
 # pyox itself, for `pip install`: the tools and their run-time libraries as a wheel in build/wheel.
 wheel: tools runtime
-	@scripts/wheel $(B)/wheel $(TOOLS:%=$(BIN)/%) -- $(TAGS:%=target/runtime/%/libpyembed_runner.a)
+	@scripts/wheel $(B)/wheel $(TOOLS:%=$(BIN)/%) -- $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(TAGS:%=target/runtime/%/portable-runner)
 
 clean:
 	rm -rf $(B) target

@@ -3,14 +3,17 @@
 import os
 import re
 import shutil
+import tempfile
+import zlib
+from pathlib import Path
 
 import pytest
 
 from chain import REPOSITORY, run, write
 
 TARGET = "x86_64-unknown-linux-gnu"
-# One folder for all runs, so that what Cargo keeps of a program does not pile up.
-PROJECTS = REPOSITORY / "target/examples/projects"
+# One folder for all runs, so that what Cargo keeps of a program does not pile up; outside, where no workspace is around it.
+PROJECTS = Path(tempfile.gettempdir(), f"pyox-programs-{zlib.crc32(bytes(REPOSITORY)):08x}")
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ impl MainPythonInterpreter {
         if !ffi::has_python() {
             files::mount(config.blob, &config.executable);
             importer::load_python(&config.blob, &config.executable).map_err(Error::Start)?;
+            ffi::watch_interpreters();
         }
         let place = ffi::Place::take().ok_or(Error::Occupied)?;
         check_version(&config)?;

@@ -19,7 +19,9 @@ use std::io::{Read, Seek};
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::ReadCache;
-use object::read::elf::{Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, SectionHeader as _};
+use object::read::elf::{
+    Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _,
+};
 use object::{Endianness, FileKind};
 
 /// Facts about one ELF file.
@@ -120,6 +122,22 @@ pub fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
         kept.get_mut(field)?.fill(0);
     }
     (kept.len() < bytes.len()).then_some(kept)
+}
+
+/// Whether a shared object offers a symbol to others.
+///
+/// # Errors
+///
+/// If the bytes are no 64-bit ELF file, or one that is cut off or damaged.
+pub fn exports(bytes: &[u8], name: &str) -> Result<bool, Error> {
+    let file =
+        ElfFile64::<Endianness, _>::parse(bytes).map_err(|error| Error(error.to_string()))?;
+    let endian = file.endian();
+    let symbols = file.elf_dynamic_symbol_table();
+    Ok(symbols.iter().any(|symbol| {
+        symbol.st_shndx(endian) != elf::SHN_UNDEF
+            && symbols.symbol_name(endian, symbol).is_ok_and(|found| found == name.as_bytes())
+    }))
 }
 
 /// Whether bytes begin as an ELF file does.

@@ -98,8 +98,12 @@ pub struct Link {
     /// Why one of the two cannot be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `libpython3.X.a`.
-    pub libpython: FileRef,
+    /// `libpython3.X.a`; without one there is the shared library alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libpython: Option<FileRef>,
+    /// `libpython3.X.so.1.0`, for executables that load it from memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_libpython: Option<FileRef>,
     /// Further object files and archives to link, in their order.
     #[serde(default)]
     pub archives: Vec<FileRef>,
@@ -246,7 +250,8 @@ impl Distribution {
     pub fn files(&self) -> BTreeMap<&Path, &FileRef> {
         let libraries = self.link.libraries.iter().filter_map(|library| library.archive.as_ref());
         let extensions = self.extensions.iter().filter_map(|extension| extension.file.as_ref());
-        std::iter::once(&self.link.libpython)
+        let libpython = self.link.libpython.iter().chain(&self.link.shared_libpython);
+        libpython
             .chain(&self.link.archives)
             .chain(libraries)
             .chain(extensions)

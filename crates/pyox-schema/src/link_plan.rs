@@ -38,7 +38,7 @@ pub struct LinkPlan {
     pub section: String,
 }
 
-/// The two shapes of an executable.
+/// The shapes of an executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkMode {
@@ -46,6 +46,9 @@ pub enum LinkMode {
     Static,
     /// Needs the platform's loader and libc, and loads extension modules from memory.
     Dynamic,
+    /// The same, with libpython as a shared library that it loads from memory too: a runner that has been linked before
+    /// serves every Python of a minor version.
+    Portable,
 }
 
 impl Document for LinkPlan {
@@ -77,6 +80,7 @@ impl LinkMode {
         match self {
             Self::Static => "static",
             Self::Dynamic => "dynamic",
+            Self::Portable => "portable",
         }
     }
 }

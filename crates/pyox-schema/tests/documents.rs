@@ -151,7 +151,7 @@ fn the_digest_does_not_depend_on_the_folder_but_on_all_else() {
 
     let changes: [fn(&mut Distribution); 5] = [
         |d| d.python.version.push('1'),
-        |d| d.link.libpython.sha256 = Digest::of(b"another"),
+        |d| d.link.libpython.as_mut().unwrap().sha256 = Digest::of(b"another"),
         |d| d.stdlib.sha256 = Digest::of(b"another"),
         |d| d.link.arguments.push("-g".to_owned()),
         |d| drop(d.extensions.pop()),

@@ -70,7 +70,8 @@ fn distribution() -> Distribution {
             can_static: true,
             can_dynamic: false,
             reason: Some(text("no shared libc")),
-            libpython: file("lib/libpython3.14.a"),
+            libpython: Some(file("lib/libpython3.14.a")),
+            shared_libpython: Some(file("lib/libpython3.14.so.1.0")),
             archives: vec![file("build/Modules/a b.o")],
             libraries: vec![
                 Library { name: text("z"), archive: Some(file("lib/libz.a")) },

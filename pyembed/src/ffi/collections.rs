@@ -27,6 +27,11 @@ pub(crate) fn before_end(call: BeforeEnd) -> bool {
     IS_LINKED.load(Ordering::Relaxed)
 }
 
+/// Whether CPython calls the functions that have the place of its own.
+pub(super) fn is_linked() -> bool {
+    IS_LINKED.load(Ordering::Relaxed)
+}
+
 /// Lets the main interpreter start without collections, until [`resume`].
 pub(crate) fn start_without_collections() {
     IS_QUIET.store(true, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 
 use std::ffi::CStr;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyox_blob::layout::PAGE;
 
@@ -26,10 +27,14 @@ unsafe extern "C" {
     static pyembed_python: usize;
 }
 
-/// Whether Python is in this program.
+/// Whether the references to Python have been resolved here.
+static IS_BOUND: AtomicBool = AtomicBool::new(false);
+
+/// Whether Python's functions can be called.
 pub(crate) fn has_python() -> bool {
-    // SAFETY: the variable is there; whoever changes it does so before any other thread is.
-    unsafe { (&raw const pyembed_python).read_volatile() != 0 }
+    // SAFETY: the variable is there, and is as the linker or the loader has left it.
+    let is_linked = unsafe { (&raw const pyembed_python).read_volatile() != 0 };
+    is_linked || IS_BOUND.load(Ordering::Acquire)
 }
 
 /// Resolves this program's references to Python, now that its library is loaded for all; false where it lacks one of
@@ -39,8 +44,11 @@ pub(crate) fn bind() -> bool {
     // SAFETY: the loader has read the same tables, which lie in the program's own memory.
     unsafe {
         let Some(tables) = Tables::of(program.base, program.dynamic) else { return false };
-        let _writable = program.relro.map(|range| Writable::new(program.base, &range));
-        tables.relocations().all(|relocation| tables.resolve(relocation))
+        let writable = program.relro.map(|range| Writable::new(program.base, &range));
+        let is_bound = tables.relocations().all(|relocation| tables.resolve(relocation));
+        drop(writable);
+        IS_BOUND.store(is_bound, Ordering::Release);
+        is_bound
     }
 }
 
@@ -69,6 +77,9 @@ impl Tables {
             }
         }
         let [symbols, strings, list, len, calls, calls_len] = found;
+        // The GNU loader has made addresses of them already.
+        let address = |value: usize| if value != 0 && value < base { base + value } else { value };
+        let [symbols, strings, list, calls] = [symbols, strings, list, calls].map(address);
         let entries = |len: usize| len / size_of::<libc::Elf64_Rela>();
         (symbols != 0 && strings != 0).then(|| Self {
             base,

@@ -282,6 +282,15 @@ static WATCH: OnceLock<Watch> = OnceLock::new();
 /// It is an audit hook, which cannot be taken back and costs every audited event a call.
 pub(crate) fn watch_imports(watch: Watch) {
     WATCH.get_or_init(|| watch);
+    add_hook();
+}
+
+/// Has further interpreters prepared when they import for the first time, where libpython is a library of its own.
+pub(crate) fn watch_interpreters() {
+    add_hook();
+}
+
+fn add_hook() {
     // SAFETY: the hook is a function of this crate and needs no data.
     unsafe { PySys_AddAuditHook(Some(audit), ptr::null_mut()) };
 }
@@ -294,11 +303,13 @@ unsafe extern "C" fn audit(
 ) -> c_int {
     // SAFETY: CPython passes a C string, and a tuple that outlives the call, in a thread that is attached.
     unsafe {
-        let Some(watch) = WATCH.get().filter(|_| CStr::from_ptr(event) == c"import") else {
+        if CStr::from_ptr(event) != c"import" {
             return 0;
-        };
+        }
         let attached = Attached::assume();
         let told = catch_unwind(|| {
+            super::subinterpreters::prepare_late(attached)?;
+            let Some(watch) = WATCH.get() else { return Ok(()) };
             let name = attached.borrowed(c::PyTuple_GetItem(arguments, 0))?;
             // A name that is no text belongs to no module of ours.
             name.text().map_or(Ok(()), |name| watch(attached, name))
@@ -369,6 +380,25 @@ extern "C-unwind" fn __wrap_PyThread_exit_thread() -> ! {
     }
 }
 
+/// The same where libpython is a library of its own, whose calls of the C library can be taken over, and no others.
+#[unsafe(no_mangle)]
+extern "C-unwind" fn pyembed_pthread_exit(value: *mut c_void) -> ! {
+    // SAFETY: as above; the function behind is the C library's own, which is looked up once more because this one has its
+    // name.
+    unsafe {
+        while super::has_python() && is_finalizing() != 0 {
+            libc::pause();
+        }
+        let next = libc::dlsym(libc::RTLD_NEXT, c"pthread_exit".as_ptr());
+        if next.is_null() {
+            std::process::abort();
+        }
+        std::mem::transmute::<*mut c_void, unsafe extern "C-unwind" fn(*mut c_void) -> !>(next)(
+            value,
+        )
+    }
+}
+
 unsafe extern "C-unwind" {
     /// Public since 3.13.
     #[cfg_attr(Py_3_13, link_name = "Py_IsFinalizing")]
@@ -385,6 +415,9 @@ pub(crate) struct Place(());
 /// Whether somebody has it.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether a start has failed half-way, which CPython cannot undo.
+static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+
 impl Place {
     /// None while another has it, or where code that is not ours has started an interpreter.
     pub(crate) fn take() -> Option<Self> {
@@ -392,9 +425,9 @@ impl Place {
             return None;
         }
         let place = Self(());
-        // SAFETY: both functions may be called at any time.
-        let is_free = unsafe { c::Py_IsInitialized() == 0 && _Py_IsCoreInitialized() == 0 };
-        is_free.then_some(place)
+        // SAFETY: the function may be called at any time.
+        let is_free = unsafe { c::Py_IsInitialized() == 0 };
+        (is_free && !HAS_FAILED.load(Ordering::Acquire)).then_some(place)
     }
 }
 
@@ -420,11 +453,18 @@ impl Interpreter {
         let status = unsafe { c::Py_InitializeFromConfig(&raw const config.0) };
         match check(status) {
             Ok(()) => Ok(Self { place: Some(place), thread: PhantomData }),
-            Err(Status::Error(why)) => Err(Status::Error(match left_exception() {
-                Some(exception) => format!("{why}: {exception}"),
-                None => why,
-            })),
-            Err(exit) => Err(exit),
+            Err(status) => {
+                // A failed start leaves its thread attached, if it came so far.
+                // SAFETY: the function may be called at any time.
+                let is_left = unsafe { !super::own::thread_state().is_null() };
+                HAS_FAILED.store(is_left, Ordering::Release);
+                Err(match (status, left_exception()) {
+                    (Status::Error(why), Some(exception)) => {
+                        Status::Error(format!("{why}: {exception}"))
+                    }
+                    (status, _) => status,
+                })
+            }
         }
     }
 
@@ -476,16 +516,12 @@ impl Drop for Interpreter {
 fn left_exception() -> Option<String> {
     // SAFETY: the first function may be called at any time; where there is a core, this thread may be attached to it.
     unsafe {
-        if _Py_IsCoreInitialized() == 0 || super::own::thread_state().is_null() {
+        if super::own::thread_state().is_null() {
             return None;
         }
         let attached = Attached::assume();
         (!c::PyErr_Occurred().is_null()).then(|| attached.take(Raised).describe())
     }
-}
-
-unsafe extern "C" {
-    fn _Py_IsCoreInitialized() -> c_int;
 }
 
 /// Prints the exception that is set, or ends the process if it is a `SystemExit`.

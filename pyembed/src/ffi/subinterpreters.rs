@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use pyo3_ffi as c;
 
-use super::{Attached, Result, collections};
+use super::{Attached, Own, Result, collections};
 use crate::files::interpose;
 
 /// What is called in each new interpreter.
@@ -31,6 +31,20 @@ pub(crate) fn prepare_by(prepare: Prepare) {
 unsafe fn is_main(state: *mut c::PyThreadState) -> bool {
     // SAFETY: the caller's word.
     unsafe { c::PyInterpreterState_GetID(c::PyThreadState_GetInterpreter(state)) == 0 }
+}
+
+/// Prepares an interpreter that nothing has prepared, before its first import. That is how it goes where libpython is a
+/// library of its own: there CPython's function keeps its place.
+pub(super) fn prepare_late(attached: Attached<'_>) -> Result<()> {
+    static PREPARED: Own<()> = Own::new();
+    // SAFETY: this thread is attached to an interpreter.
+    let is_main = unsafe { is_main(super::own::thread_state()) };
+    if is_main || collections::is_linked() || PREPARED.get().is_some() {
+        return Ok(());
+    }
+    // Before, because it imports something itself.
+    PREPARED.get_or_set(());
+    PREPARE.get().map_or(Ok(()), |prepare| prepare(attached))
 }
 
 /// Completes an interpreter's import system by CPython's own function, and prepares the interpreter; the main one

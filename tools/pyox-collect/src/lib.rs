@@ -104,6 +104,8 @@ pub struct Options {
     pub interpreter: Option<bool>,
     /// Where packages' files are at run time.
     pub placements: BTreeMap<String, Placement>,
+    /// Whether libpython is taken as a shared library; it always is where the distribution has no static one.
+    pub libpython: bool,
     /// How many files are read at once.
     pub jobs: NonZero<usize>,
 }
@@ -130,6 +132,7 @@ impl Default for Options {
             sources: true,
             interpreter: None,
             placements: BTreeMap::new(),
+            libpython: false,
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         }
     }
@@ -250,6 +253,9 @@ fn find(
     application::name_main(&mut found);
     exclusions.check_includes(&found)?;
     place::apply(&mut found, distribution);
+    if options.libpython || distribution.link.libpython.is_none() {
+        found.candidates.push(stdlib::libpython(distribution)?);
+    }
     // Folders list their files in any order; what follows goes by this one.
     found.candidates.sort_by(|one, two| {
         let key = |c: &Candidate| (c.layer, c.resource.kind, c.resource.name.clone());

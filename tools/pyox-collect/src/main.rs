@@ -69,6 +69,9 @@ struct Args {
     /// (`PACKAGE=cache`) or in a folder next to the executable (`PACKAGE=beside`)
     #[arg(long, value_name = "PACKAGE=WHERE")]
     placement: Vec<String>,
+    /// Take libpython as a shared library, for `pyox-link --shape portable`
+    #[arg(long)]
+    libpython: bool,
     /// Write the manifest to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -146,6 +149,7 @@ fn options(args: &Args) -> Result<Options> {
             _ => None,
         },
         placements: placements::parse(&args.placement)?,
+        libpython: args.libpython,
         jobs: args.jobs.unwrap_or(defaults.jobs),
     })
 }

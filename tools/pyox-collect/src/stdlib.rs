@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pyox_blob::tree;
 use pyox_schema::{Distribution, Linkage, Origin, Project, ResourceKind};
 use pyox_stage::{Fault, FaultExt, Kind, Result};
 
@@ -83,6 +84,29 @@ pub(crate) fn find(distribution: &Distribution, exclusions: &Exclusions) -> Resu
         version: Some(distribution.python.version.clone()),
     });
     Ok(search.found)
+}
+
+/// libpython as a shared library.
+pub(crate) fn libpython(distribution: &Distribution) -> Result<Candidate> {
+    let Some(file) = &distribution.link.shared_libpython else {
+        let version = &distribution.python.version;
+        let what = format!("Python {version}: the distribution has no shared libpython");
+        return Err(Fault::new("--libpython", what).of_kind(Kind::Unsupported));
+    };
+    let owner = Owner {
+        project: PROJECT.to_owned(),
+        origin: Origin::StandardLibrary,
+        reason: "the interpreter, for a portable executable".to_owned(),
+    };
+    let location = tree::libpython(distribution.python.version_info);
+    let file_path = Some((location.clone(), distribution.path(&file.path)));
+    let kind = ResourceKind::SharedLibrary;
+    let mut candidate = Candidate::new(&owner, Layer::Stdlib, kind, location, file_path);
+    candidate.expected = Some(Arc::new(Expected {
+        sha256: vec![file.sha256],
+        witness: "the distribution document".to_owned(),
+    }));
+    Ok(candidate)
 }
 
 impl Search<'_> {

@@ -41,6 +41,10 @@ def describe():
     ]
     libraries = [os.path.join(folder, library) for folder in folders if folder]
 
+    shared = "libpython%d.%d.so.1.0" % sys.version_info[:2]
+    folders = [os.path.join(base, "lib"), var("LIBDIR"), os.path.join(base, "lib", var("MULTIARCH") or "")]
+    shared_libraries = [os.path.join(folder, shared) for folder in folders if folder]
+
     return {
         "prefix": base,
         "executable": os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
@@ -58,6 +62,8 @@ def describe():
         ),
         "library": library,
         "libraries": [os.path.realpath(path) for path in libraries if os.path.isfile(path)],
+        "shared_library": shared,
+        "shared_libraries": [os.path.realpath(path) for path in shared_libraries if os.path.isfile(path)],
         "link": tokens(var("MODLIBS")) + tokens(var("LIBS")) + tokens(var("SYSLIBS")),
         "builtins": sorted(sys.builtin_module_names),
         "module_link": {

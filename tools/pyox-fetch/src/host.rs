@@ -51,6 +51,8 @@ struct Details {
     include: Option<PathBuf>,
     library: String,
     libraries: Vec<PathBuf>,
+    shared_library: String,
+    shared_libraries: Vec<PathBuf>,
     link: Vec<String>,
     builtins: Vec<String>,
     module_link: std::collections::BTreeMap<String, Vec<String>>,
@@ -155,16 +157,20 @@ fn look_at(program: &Path) -> Result<Distribution> {
         let what = format!("expected a release build of CPython, got {kind} build");
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
-    let libpython = libpython(program, (major, minor), &details)?;
+    let (archive, shared) = libpython(program, (major, minor), &details)?;
 
-    let root = common_root(&details, &libpython);
+    let parts: Vec<&PathBuf> = archive.iter().chain(&shared).collect();
+    let root = common_root(&details, &parts);
     let relative = |path: &Path| files::relative(&root, path);
     let elf = read_elf(&details.executable)?;
     let survey = stdlib::survey(&details.stdlib)?;
     let libraries = link_names(&details.link);
     let target = target(&details.executable, &elf)?;
     let toolchain = Toolchain { driver: "cc".to_owned() };
-    let why_not_static = toolchain.missing_static(&libraries);
+    let why_not_static = match &archive {
+        Some(_) => toolchain.missing_static(&libraries),
+        None => Some(format!("there is no static library {}", details.library)),
+    };
     let mut extensions = builtins(&details);
     extensions.extend(files_of(&root, &details, &extensions)?);
     extensions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -193,9 +199,14 @@ fn look_at(program: &Path) -> Result<Distribution> {
         stdlib: survey.stdlib,
         link: Link {
             can_static: why_not_static.is_none(),
-            can_dynamic: true,
+            can_dynamic: archive.is_some(),
             reason: why_not_static,
-            libpython: files::reference(&root, &relative(&libpython)?)?,
+            libpython: archive
+                .map(|path| files::reference(&root, &relative(&path)?))
+                .transpose()?,
+            shared_libpython: shared
+                .map(|path| files::reference(&root, &relative(&path)?))
+                .transpose()?,
             archives: Vec::new(),
             libraries: libraries.into_iter().map(|name| Library { name, archive: None }).collect(),
             arguments: position(&elf),
@@ -237,10 +248,26 @@ fn ask(program: &Path) -> Result<Facts> {
     })
 }
 
-/// Its static library, with a check that it holds object files and not a compiler's intermediate code.
-fn libpython(program: &Path, (major, minor): (u8, u8), details: &Details) -> Result<PathBuf> {
-    let Some(path) = details.libraries.first() else {
-        let what = format!("expected its static library {}, but there is none", details.library);
+/// Its libraries: the static one, with a check that it holds object files and not a compiler's intermediate code, and the
+/// shared one. One of them must be there.
+fn libpython(
+    program: &Path,
+    (major, minor): (u8, u8),
+    details: &Details,
+) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
+    let archive = details.libraries.first();
+    if let Some(path) = archive {
+        toolchain::check_archive(path)?;
+    }
+    let shared = details.shared_libraries.first();
+    if let Some(path) = shared {
+        check_shared(path)?;
+    }
+    if archive.or(shared).is_none() {
+        let what = format!(
+            "expected its library, {} or {}, but there is neither",
+            details.library, details.shared_library
+        );
         // Debian and its derivatives install into /usr, version managers build from source.
         let hint = if details.prefix == Path::new("/usr") {
             format!("install it: apt install libpython{major}.{minor}-dev")
@@ -250,16 +277,26 @@ fn libpython(program: &Path, (major, minor): (u8, u8), details: &Details) -> Res
                 .to_owned()
         };
         return Err(Fault::at(program, what).hint(hint).of_kind(Kind::Missing));
-    };
-    toolchain::check_archive(path)?;
-    Ok(path.clone())
+    }
+    Ok((archive.cloned(), shared.cloned()))
+}
+
+/// Whether a shared library offers Python to whoever loads it.
+fn check_shared(path: &Path) -> Result<()> {
+    const FUNCTION: &str = "Py_InitializeFromConfig";
+    let bytes = fs::read(path).fault_at(path)?;
+    if pyox_elf::exports(&bytes, FUNCTION).fault_at(path)? {
+        return Ok(());
+    }
+    let what = format!("expected Python's library, but it does not export {FUNCTION}");
+    Err(Fault::at(path, what).hint("install that Python again"))
 }
 
 /// The folder that holds all parts: the prefix where that is so, else the root of the file system.
-fn common_root(details: &Details, libpython: &Path) -> PathBuf {
-    let parts = [&details.executable, &details.stdlib, &libpython.to_owned()];
+fn common_root(details: &Details, libraries: &[&PathBuf]) -> PathBuf {
+    let parts = [&details.executable, &details.stdlib].into_iter().chain(libraries.iter().copied());
     let optional = details.dynload.iter().chain(&details.include);
-    if parts.into_iter().chain(optional).all(|part| part.starts_with(&details.prefix)) {
+    if parts.chain(optional).all(|part| part.starts_with(&details.prefix)) {
         details.prefix.clone()
     } else {
         PathBuf::from("/")

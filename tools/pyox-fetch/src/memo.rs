@@ -16,8 +16,13 @@ use serde::{Deserialize, Serialize};
 const LIBRARIES: [&str; 4] =
     ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib"];
 
+/// Counts up when a document says more of the same Python.
+const RECIPE: u32 = 1;
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
+    #[serde(default)]
+    recipe: u32,
     /// The C compiler, where there is one.
     compiler: Option<PathBuf>,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
@@ -29,7 +34,7 @@ pub(crate) fn recall(program: &Path) -> Option<Distribution> {
     let memo: Memo = serde_json::from_slice(&fs::read(store(program)?).ok()?).ok()?;
     let mut stamps = memo.stamps.iter();
     let is_same = stamps.all(|(path, before)| Stamp::of(path).ok() == *before);
-    if !is_same || compiler() != memo.compiler {
+    if !is_same || compiler() != memo.compiler || memo.recipe != RECIPE {
         return None;
     }
     Distribution::from_json(memo.document.as_bytes()).ok()
@@ -52,6 +57,7 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(own).chain(named);
     let stamps = about.chain(LIBRARIES.iter().map(PathBuf::from));
     let memo = Memo {
+        recipe: RECIPE,
         compiler,
         stamps: stamps.map(|path| (path.clone(), Stamp::of(&path).ok())).collect(),
         document,

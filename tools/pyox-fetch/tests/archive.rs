@@ -154,7 +154,7 @@ fn what_real_archives_get_wrong_is_put_right() {
     place.write("a.tar.zst", &Tar::distribution_with(&json).zst());
     let document = place.fetch(&["./a.tar.zst"]);
     let library = "install/lib/python3.13/config-3.13-x86_64-linux-gnu/libpython3.13.a";
-    assert_eq!(document.link.libpython.path, library);
+    assert_eq!(document.link.libpython.unwrap().path, library);
     assert!(document.link.libraries[0].archive.is_some());
 }
 

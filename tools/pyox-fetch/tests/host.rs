@@ -114,7 +114,7 @@ fn an_executable_links_by_the_document() {
         linker
             .arg("-rdynamic")
             .args(&document.link.arguments)
-            .arg(document.path(&document.link.libpython.path));
+            .arg(document.path(&document.link.libpython.as_ref().unwrap().path));
         linker.args(document.link.libraries.iter().map(|library| format!("-l{}", library.name)));
         let output = linker.output().unwrap();
         assert!(output.status.success(), "{}: {}", python.display(), stderr(&output));
@@ -185,7 +185,8 @@ fn pythons_that_cannot_be_embedded_are_refused_by_name() {
             r#"{},"details":{{"prefix":"{prefix}","executable":"/x","tag":"cp313","soabi":"",
             "magic":"f30d0d0a","suffixes":[".so"],"platform":"linux-x86_64","debug":{debug},
             "free_threaded":{free},"stdlib":"/x","dynload":null,"include":null,
-            "library":"libpython3.13.a","libraries":[],"link":[],"builtins":[],"module_link":{{}}}}}}"#,
+            "library":"libpython3.13.a","libraries":[],"shared_library":"libpython3.13.so.1.0",
+            "shared_libraries":[],"link":[],"builtins":[],"module_link":{{}}}}}}"#,
             short("cpython", 13)
         )
     };
@@ -199,7 +200,7 @@ fn pythons_that_cannot_be_embedded_are_refused_by_name() {
         (full(false, false, "/x"), "PYTHON_CONFIGURE_OPTS=--with-static-libpython"),
         (
             full(false, false, "/x"),
-            "expected its static library libpython3.13.a, but there is none",
+            "expected its library, libpython3.13.a or libpython3.13.so.1.0, but there is neither",
         ),
         ("hello".to_owned(), "expected a Python, but it does not answer as one"),
     ] {

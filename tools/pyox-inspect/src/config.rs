@@ -4,7 +4,7 @@
 //! a manifest or from the blob made of it; that is what a diff compares.
 
 use pyox_blob::config as record;
-use pyox_schema::{Distribution, LinkPlan, Manifest, Placement, Run, Value as Setting};
+use pyox_schema::{Distribution, FileRef, LinkPlan, Manifest, Placement, Run, Value as Setting};
 use pyox_stage::{FaultExt, Result};
 use serde_json::{Value, json};
 
@@ -162,7 +162,10 @@ fn of_distribution(distribution: &Distribution) -> Facts {
     add("link.static", json!(link.can_static));
     add("link.dynamic", json!(link.can_dynamic));
     add("link.reason", json!(link.reason.as_deref().unwrap_or_default()));
-    add("link.libpython", json!(link.libpython.path));
+    let path =
+        |file: &Option<FileRef>| file.as_ref().map(|file| file.path.clone()).unwrap_or_default();
+    add("link.libpython", json!(path(&link.libpython)));
+    add("link.shared_libpython", json!(path(&link.shared_libpython)));
     add("link.libraries", json!(link.libraries.iter().map(|l| &l.name).collect::<Vec<_>>()));
     add("link.arguments", json!(link.arguments));
     add("link.driver", json!(link.driver));

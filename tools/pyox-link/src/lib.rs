@@ -14,18 +14,21 @@ mod beside;
 mod emit;
 mod join;
 mod plan;
+mod portable;
 mod python_api;
 mod runner;
 mod runtime;
 
 pub use emit::Emit;
+pub use portable::link_portable_runner;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use pyox_blob::{Blob, Config};
+use pyox_blob::{Blob, Config, tree};
 use pyox_schema::{Digest, LinkMode, LinkPlan};
 use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
+use runtime::Runtime;
 
 /// How to link.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +47,7 @@ pub struct Options {
 ///
 /// If it is in none of the usual folders.
 pub fn find_runtime(tag: &str) -> Result<PathBuf> {
-    runtime::find(None, tag).map(|found| found.path.into())
+    Runtime::new(None, tag).library().map(|found| found.path.into())
 }
 
 /// Whether a file is an executable that pyox has linked. Reads all of it. A file that cannot be read is none.
@@ -100,8 +103,16 @@ impl<'a> Link<'a> {
         let digest: Digest = config.distribution.parse().fault(place)?;
         let distribution = cache::distribution(options.distribution.as_deref(), &digest)?;
         let shared = plan::shared_objects(&blob).fault(place)?;
-        let runtime = runtime::find(options.runtime.as_deref(), &distribution.python.tag)?;
+        let runtime = Runtime::new(options.runtime.as_deref(), &distribution.python.tag);
         let plan = plan::make(&distribution, options.mode, &shared, &runtime)?;
+        if plan.mode == LinkMode::Portable {
+            let libpython = tree::libpython(config.python);
+            if blob.file(&libpython).fault(place)?.is_none() {
+                let what =
+                    format!("expected {libpython}, which a portable executable loads, found none");
+                return Err(Fault::new(place, what).hint("collect with `--libpython`"));
+            }
+        }
         if options.mode.is_none() {
             reporter.note(format_args!("{}: {}", plan.mode.name(), plan.reason));
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use pyox_cli::{Answer, Common, Result, input, output};
 use pyox_link::{Emit, Link, Options};
 use pyox_schema::LinkMode;
@@ -36,6 +36,10 @@ struct Cli {
     /// Use the platform's loader and libc: the executable can load extension modules
     #[arg(long)]
     dynamic: bool,
+    /// What the executable is: `static`, `dynamic`, or `portable`: dynamic, with a shared libpython from memory and a
+    /// runner that is linked already
+    #[arg(long, value_name = "SHAPE", conflicts_with_all = ["static_", "dynamic"])]
+    shape: Option<Shape>,
     /// Write something else into a folder: `artifacts` for another build system, `staticlib` or `cdylib`
     #[arg(long, num_args = 2, value_names = ["KIND", "DIR"], conflicts_with = "output")]
     emit: Option<Vec<String>>,
@@ -47,6 +51,24 @@ struct Cli {
     runtime: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
+}
+
+/// The shapes by their names.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shape {
+    Static,
+    Dynamic,
+    Portable,
+}
+
+impl From<Shape> for LinkMode {
+    fn from(shape: Shape) -> Self {
+        match shape {
+            Shape::Static => Self::Static,
+            Shape::Dynamic => Self::Dynamic,
+            Shape::Portable => Self::Portable,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -64,7 +86,7 @@ fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
         mode: match (cli.static_, cli.dynamic) {
             (true, _) => Some(LinkMode::Static),
             (_, true) => Some(LinkMode::Dynamic),
-            _ => None,
+            _ => cli.shape.map(LinkMode::from),
         },
         distribution: cli.distribution.clone(),
         runtime: cli.runtime.clone(),

@@ -9,6 +9,8 @@ use pyox_schema::{
 };
 use pyox_stage::{Compiler, Fault, Kind, Result};
 
+use crate::runtime::Runtime;
+
 /// Where the blob's segment begins: behind all that is linked, and near enough for the 32-bit distances
 /// that code of the small model has.
 const SECTION_ADDRESS: u32 = 0x6000_0000;
@@ -173,12 +175,12 @@ fn needs_loader(shared: &[&str]) -> String {
     format!("native code of {}{more} needs a loader", named.join(", "))
 }
 
-/// The plan for a runner; `runtime` is the run-time library, by an absolute path.
+/// The plan for a runner.
 pub(crate) fn make(
     distribution: &Distribution,
     wanted: Option<LinkMode>,
     shared: &[&str],
-    runtime: &FileRef,
+    runtime: &Runtime,
 ) -> Result<LinkPlan> {
     check_target(distribution)?;
     let (mode, reason) = choose(distribution, wanted, shared)?;
@@ -187,6 +189,12 @@ pub(crate) fn make(
         path: distribution.path(&file.path).to_string_lossy().into_owned(),
         ..file.clone()
     };
+    if mode == LinkMode::Portable {
+        return portable(distribution, reason, runtime);
+    }
+    let Some(libpython) = &link.libpython else {
+        return Err(Fault::new("distribution", "expected a static libpython, found none"));
+    };
     let brought = link.libraries.iter().filter_map(|library| library.archive.as_ref());
     let of_system = |library: &&Library| library.archive.is_none();
     let compiler = Compiler::of(&distribution.target, &link.driver);
@@ -194,28 +202,57 @@ pub(crate) fn make(
     arguments.extend(compiler.arguments);
     Ok(LinkPlan {
         schema: LinkPlan::SCHEMA.to_owned(),
-        distribution: DistributionRef {
-            sha256: distribution.digest(),
-            version: distribution.python.version.clone(),
-            target: distribution.target.clone(),
-        },
+        distribution: reference(distribution),
         mode,
         reason,
         root: "/".into(),
         driver: compiler.program.to_string_lossy().into_owned(),
-        runtime: runtime.clone(),
-        libpython: absolute(&link.libpython),
+        runtime: runtime.library()?,
+        libpython: absolute(libpython),
         archives: link.archives.iter().chain(brought).map(absolute).collect(),
         libraries: link.libraries.iter().filter(of_system).map(|l| l.name.clone()).collect(),
         arguments,
-        inittab: distribution
-            .extensions
-            .iter()
-            .filter(|extension| extension.linkage == Linkage::Builtin)
-            .map(|extension| extension.name.clone())
-            .collect(),
+        inittab: inittab(distribution),
         section: ELF_SECTION.to_owned(),
     })
+}
+
+/// The plan where nothing is left to link: the run-time library is the runner.
+fn portable(distribution: &Distribution, reason: String, runtime: &Runtime) -> Result<LinkPlan> {
+    let Some(libpython) = &distribution.link.shared_libpython else {
+        return Err(Fault::new("distribution", "expected a shared libpython, found none"));
+    };
+    Ok(LinkPlan {
+        schema: LinkPlan::SCHEMA.to_owned(),
+        distribution: reference(distribution),
+        mode: LinkMode::Portable,
+        reason,
+        root: "/".into(),
+        driver: distribution.link.driver.clone(),
+        runtime: runtime.runner()?,
+        libpython: FileRef {
+            path: distribution.path(&libpython.path).to_string_lossy().into_owned(),
+            ..libpython.clone()
+        },
+        archives: Vec::new(),
+        libraries: Vec::new(),
+        arguments: Vec::new(),
+        inittab: inittab(distribution),
+        section: ELF_SECTION.to_owned(),
+    })
+}
+
+fn reference(distribution: &Distribution) -> DistributionRef {
+    DistributionRef {
+        sha256: distribution.digest(),
+        version: distribution.python.version.clone(),
+        target: distribution.target.clone(),
+    }
+}
+
+fn inittab(distribution: &Distribution) -> Vec<String> {
+    let builtin = distribution.extensions.iter().filter(|e| e.linkage == Linkage::Builtin);
+    builtin.map(|extension| extension.name.clone()).collect()
 }
 
 /// Whether the toolchain is asked for a library of that name in any case.
@@ -265,9 +302,18 @@ fn choose(
                 .hint("link with --static")
                 .of_kind(Kind::Unsupported))
         }
+        Some(LinkMode::Portable) if link.shared_libpython.is_none() => Err(Fault::new(
+            "--shape portable",
+            format!("Python {version}: the distribution has no shared libpython"),
+        )
+        .hint("link with --dynamic")
+        .of_kind(Kind::Unsupported)),
         Some(mode) => Ok((mode, "as asked for".to_owned())),
         None if shared.is_empty() && link.can_static => {
             Ok((LinkMode::Static, "no shared object needs a loader".to_owned()))
+        }
+        None if !link.can_dynamic && link.shared_libpython.is_some() => {
+            Ok((LinkMode::Portable, why_not.to_owned()))
         }
         None if !link.can_dynamic => Err(Fault::new(
             "distribution",
@@ -308,31 +354,50 @@ pub(crate) fn arguments_within(version: &str) -> Vec<String> {
     [REPLACED.to_owned()].into_iter().chain(of_interpreters(version)).chain(own).collect()
 }
 
-fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<String> {
-    let section = format!("-Wl,--section-start={ELF_SECTION}={SECTION_ADDRESS:#x}");
-    let mut arguments = vec![
+/// The arguments for the runner that has no libpython in it.
+pub(crate) fn portable_arguments() -> Vec<String> {
+    let mut arguments = of_every_runner();
+    // Only then are the places of all addresses of Python kept.
+    arguments.retain(|argument| argument != "-no-pie");
+    arguments.push("-pie".to_owned());
+    arguments.extend(of_dynamic_ones());
+    // A daemon thread of CPython before 3.14 ends by this function, and may have frames of ours.
+    arguments.push("-Wl,--defsym=pthread_exit=pyembed_pthread_exit".to_owned());
+    arguments.push("-Wl,--unresolved-symbols=ignore-all".to_owned());
+    arguments
+}
+
+/// What all runners are linked with.
+fn of_every_runner() -> Vec<String> {
+    vec![
         // At fixed addresses there is nothing to relocate at the start.
         "-no-pie".to_owned(),
-        section,
-        REPLACED.to_owned(),
+        format!("-Wl,--section-start={ELF_SECTION}={SECTION_ADDRESS:#x}"),
         "-Wl,--build-id=none".to_owned(),
         "-Wl,-z,noexecstack".to_owned(),
         "-Wl,--strip-all".to_owned(),
         "-static-libgcc".to_owned(),
-    ];
+    ]
+}
+
+/// Extension modules find Python's functions in a dynamic runner, and C code there finds functions that know the files
+/// and libraries in the blob.
+fn of_dynamic_ones() -> impl Iterator<Item = String> {
+    let names = INTERPOSED.iter().chain(&["dlopen"]);
+    let own = names.map(|name| format!("-Wl,--defsym={name}=pyembed_{name}"));
+    ["-Wl,--export-dynamic".to_owned()].into_iter().chain(own)
+}
+
+fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<String> {
+    let mut arguments = of_every_runner();
+    arguments.push(REPLACED.to_owned());
     arguments.extend(of_interpreters(version));
     match mode {
         LinkMode::Static => {
             arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
             arguments.extend(INTERPOSED.iter().chain(&ONLY_STATIC).map(|name| wrap(name)));
         }
-        // Extension modules find Python's functions in the executable, and C code there finds functions that know
-        // the files and libraries in the blob.
-        LinkMode::Dynamic => {
-            arguments.push("-Wl,--export-dynamic".to_owned());
-            let names = INTERPOSED.iter().chain(&["dlopen"]);
-            arguments.extend(names.map(|name| format!("-Wl,--defsym={name}=pyembed_{name}")));
-        }
+        LinkMode::Dynamic | LinkMode::Portable => arguments.extend(of_dynamic_ones()),
     }
     arguments.extend_from_slice(of_distribution);
     arguments

@@ -19,6 +19,11 @@ const SHOWN_LINES: usize = 4;
 
 /// The bytes of the runner for a plan.
 pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
+    if plan.mode == LinkMode::Portable {
+        // It was linked when pyox was built.
+        let path = Path::new(&plan.runtime.path);
+        return fs::read(path).fault_at(path);
+    }
     let path = cache::folder("runners")?.join(key(plan).to_string());
     if let Ok(runner) = fs::read(&path)
         && crate::join::is_runner(&runner)

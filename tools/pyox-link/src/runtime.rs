@@ -1,4 +1,4 @@
-//! Where the run-time libraries are: `libpyembed_runner.a`, one for each minor version of Python.
+//! Where the run-time libraries are: `libpyembed_runner.a` and `portable-runner`, for each minor version of Python.
 //!
 //! They lie in `lib/pyox/runtime/TAG/` beside the folder of an installed `pyox-link`, or in the `runtime/TAG/`
 //! of the build folder that it was built in.
@@ -12,26 +12,48 @@ use pyox_stage::{Fault, FaultExt, Kind, Result};
 /// The library's file name.
 const LIBRARY: &str = "libpyembed_runner.a";
 
-/// The run-time library for an interpreter tag such as `cp313`.
-pub(crate) fn find(folder: Option<&Path>, tag: &str) -> Result<FileRef> {
-    let folders = match folder {
-        Some(folder) => vec![folder.to_owned()],
-        None => usual_folders(),
-    };
-    let found = folders.iter().map(|f| f.join(tag).join(LIBRARY)).find(|path| path.is_file());
-    let Some(path) = found else {
-        let searched: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
-        let what = format!("expected {tag}/{LIBRARY} in one of {}", searched.join(", "));
-        return Err(Fault::new("run-time library", what)
-            .hint("build it with `make runtime`, or name its folder with --runtime")
-            .of_kind(Kind::Missing));
-    };
-    // The compiler works in another folder.
-    let path = std::path::absolute(&path).fault_at(&path)?;
-    let (sha256, size) = File::open(&path).and_then(Digest::of_reader).fault_at(&path)?;
-    let path = path.into_os_string().into_string();
-    let path = path.map_err(|path| Fault::at(Path::new(&path), "expected a path in UTF-8"))?;
-    Ok(FileRef { path, size, sha256 })
+/// The name of the runner that is linked without libpython.
+const RUNNER: &str = "portable-runner";
+
+/// The run-time files for an interpreter's tag, such as `cp313`.
+pub(crate) struct Runtime {
+    folders: Vec<PathBuf>,
+    tag: String,
+}
+
+impl Runtime {
+    /// Those of a folder, or of the usual ones.
+    pub(crate) fn new(folder: Option<&Path>, tag: &str) -> Self {
+        let folders = folder.map_or_else(usual_folders, |folder| vec![folder.to_owned()]);
+        Self { folders, tag: tag.to_owned() }
+    }
+
+    /// pyembed, to be linked.
+    pub(crate) fn library(&self) -> Result<FileRef> {
+        self.find(LIBRARY)
+    }
+
+    /// pyembed in a runner that has been linked.
+    pub(crate) fn runner(&self) -> Result<FileRef> {
+        self.find(RUNNER)
+    }
+
+    fn find(&self, name: &str) -> Result<FileRef> {
+        let paths = self.folders.iter().map(|folder| folder.join(&self.tag).join(name));
+        let Some(path) = { paths }.find(|path| path.is_file()) else {
+            let searched: Vec<_> = self.folders.iter().map(|f| f.display().to_string()).collect();
+            let what = format!("expected {}/{name} in one of {}", self.tag, searched.join(", "));
+            return Err(Fault::new("run-time library", what)
+                .hint("build it with `make runtime`, or name its folder with --runtime")
+                .of_kind(Kind::Missing));
+        };
+        // The compiler works in another folder.
+        let path = std::path::absolute(&path).fault_at(&path)?;
+        let (sha256, size) = File::open(&path).and_then(Digest::of_reader).fault_at(&path)?;
+        let path = path.into_os_string().into_string();
+        let path = path.map_err(|path| Fault::at(Path::new(&path), "expected a path in UTF-8"))?;
+        Ok(FileRef { path, size, sha256 })
+    }
 }
 
 fn usual_folders() -> Vec<PathBuf> {

@@ -221,9 +221,15 @@ impl Collecting<'_> {
             sources: settings.sources.unwrap_or(true),
             interpreter: settings.interpreter,
             placements: settings.placement.clone(),
+            libpython: self.mode() == Some(LinkMode::Portable),
             jobs: self.jobs(),
         };
         Collection::new(self.distribution, &options, self.reporter)
+    }
+
+    /// The shape that was asked for.
+    fn mode(&self) -> Option<LinkMode> {
+        self.options.mode.or(self.project.settings.mode)
     }
 
     fn jobs(&self) -> NonZero<usize> {
@@ -239,7 +245,7 @@ impl Collecting<'_> {
             compress_native: settings.compress_native,
             ..pack::Options::default()
         };
-        let mode = self.options.mode.or(settings.mode);
+        let mode = self.mode();
         // Where files lie beside an executable, they are looked at each time.
         let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
         let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);

@@ -15,9 +15,9 @@ pub(crate) fn summary(built: &Built) -> String {
     let path = shown(&built.path);
     let needs = match built.mode {
         LinkMode::Static => "static: needs nothing but the kernel".to_owned(),
-        LinkMode::Dynamic => match &built.glibc {
-            Some(version) => format!("dynamic: needs glibc {version} or newer"),
-            None => "dynamic: needs the C library".to_owned(),
+        shape => match &built.glibc {
+            Some(version) => format!("{}: needs glibc {version} or newer", shape.name()),
+            None => format!("{}: needs the C library", shape.name()),
         },
     };
     let mut text = format!("{path}: {}, Python {}, {needs}\n", size(built.size), built.python);

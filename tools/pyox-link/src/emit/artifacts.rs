@@ -38,6 +38,7 @@ pub(crate) fn write(
     blob: &[u8],
     reporter: &dyn Reporter,
 ) -> Result<()> {
+    super::check_linked(plan)?;
     fs::create_dir_all(folder).fault_at(folder)?;
     let plan = with_system_archives(plan, reporter)?;
     for archive in plan.files() {
@@ -125,7 +126,7 @@ fn cargo_lines(plan: &LinkPlan) -> String {
     // rustc names the C library before, and tells the driver to add nothing.
     let c_library: &[&str] = match plan.mode {
         LinkMode::Static => &["-Wl,--start-group", "-lc", "-lgcc_eh", "-lgcc", "-Wl,--end-group"],
-        LinkMode::Dynamic => &["-lc", "-lgcc"],
+        LinkMode::Dynamic | LinkMode::Portable => &["-lc", "-lgcc"],
     };
     let words = words(plan, FOLDER, false);
     for word in words.iter().map(String::as_str).chain(c_library.iter().copied()) {

@@ -52,6 +52,7 @@ pub(crate) fn write(
             Fault::new("--static", what).hint("for a static program, use `--emit artifacts`")
         );
     }
+    super::check_linked(plan)?;
     check_name(name)?;
     runner::check_digests(plan)?;
     fs::create_dir_all(folder).fault_at(folder)?;

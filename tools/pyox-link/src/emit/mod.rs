@@ -10,12 +10,14 @@ pub(crate) mod library;
 
 use std::str::FromStr;
 
+use pyox_schema::{LinkMode, LinkPlan};
+
 use object::write::{Object, Symbol, SymbolSection};
 use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 use pyox_blob::layout::{ELF_SECTION, PAGE};
-use pyox_stage::{Fault, FaultExt, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Result};
 
 /// What is made in place of an executable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,16 @@ const HEADER: &[u8] = include_bytes!("../../../../pyembed/c/pyembed.h");
 
 /// The name that pyembed finds a blob by.
 const SYMBOL: &[u8] = b"pyox_blob";
+
+/// Refuses a plan in which nothing is linked.
+fn check_linked(plan: &LinkPlan) -> Result<()> {
+    if plan.mode == LinkMode::Portable {
+        let what =
+            "expected a Python with its static library: what is linked with it has it inside";
+        return Err(Fault::new("--emit", what).of_kind(Kind::Unsupported));
+    }
+    Ok(())
+}
 
 /// A blob as an object file.
 fn blob_object(blob: &[u8]) -> Result<Vec<u8>> {
