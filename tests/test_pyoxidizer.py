@@ -30,6 +30,7 @@ def test_rules_for_packages(driver, tmp_path):
     write(tmp_path / "src/kit/left.py", "")
     write(tmp_path / "src/single.py", "VALUE = 7\n")
     write(tmp_path / "src/unused/__init__.py", "")
+    write(tmp_path / "requirements.txt", "colorama==0.4.6\n")
     write(
         tmp_path / "src/main.py",
         """
@@ -37,7 +38,7 @@ def test_rules_for_packages(driver, tmp_path):
 
         def there(name): return importlib.util.find_spec(name) is not None
 
-        print(click.__name__, kit.NAME, single.VALUE, there("kit.left"), there("unused"), __debug__)
+        print(click.__name__, kit.NAME, single.VALUE, there("kit.left"), there("unused"), there("colorama"), __debug__)
         print(sys.frozen, sys._MEIPASS == os.path.dirname(sys.executable), sys.path[-1] == sys._MEIPASS + "/plugins")
         print(sys.flags.ignore_environment, sys.stdout.encoding, sys.stdout.errors, sys.argv[1:], __name__, __spec__.name)
         """,
@@ -56,6 +57,10 @@ def test_rules_for_packages(driver, tmp_path):
         type = "pip-install-simple"
         package = "click==8.1.8"
 
+        [[packaging_rule]]
+        type = "pip-requirements-file"
+        requirements_path = "requirements.txt"
+
         [[embedded_python_config]]
         sys_frozen = true
         sys_meipass = true
@@ -73,11 +78,43 @@ def test_rules_for_packages(driver, tmp_path):
     assert "raw_allocator: not used" in done.stderr and "optimize_level: all modules are compiled with 1" in done.stderr
     assert [path.name for path in (tmp_path / "dist").iterdir()] == ["tool"]
     assert run(tmp_path / "dist/tool", "a").stdout.splitlines() == [
-        "click kit 7 False False False",
+        "click kit 7 False False True False",
         "True True True",
         "0 iso8859-1 replace ['a'] __main__ main",
     ]
     assert driver("clean").stdout == f"{tmp_path}/dist/tool: removed\n"
+
+
+def test_a_frozen_program_has_children(driver, tmp_path):
+    write(
+        tmp_path / "pool.py",
+        """
+        import multiprocessing, sys
+
+        def frozen(number): return number, sys.frozen
+
+        if __name__ == "__main__":
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                print(pool.map(frozen, [1, 2]))
+        """,
+    )
+    configure(
+        tmp_path,
+        """
+        [[packaging_rule]]
+        type = "package-root"
+        path = "."
+        packages = ["pool"]
+
+        [[embedded_python_config]]
+        sys_frozen = true
+
+        [[embedded_python_run]]
+        mode = "module"
+        module = "pool"
+        """,
+    )
+    assert driver("run").stdout == "[(1, True), (2, True)]\n"
 
 
 def test_a_project_with_a_setup_py(driver, tmp_path):
@@ -209,7 +246,7 @@ BAD = {
     "an unknown mode": ('[[embedded_python_run]]\nmode = "evil"\n', "expected a mode that is known, got `evil`"),
     "a value of another type": ("[[embedded_python_config]]\nno_site = 'yes'\n", "pyoxidizer.toml:1: [[embedded_python_config]]: invalid type: string"),
     "a key that is missing": (rule('type = "package-root"\npath = "."'), "expected a key `packages`, found none"),
-    "a package that is not there": (rule('type = "package-root"\npath = "."\npackages = ["kit"]'), "packages: expected a package or module, found none at kit"),
+    "a package that is not there": (rule('type = "package-root"\npath = "."\npackages = ["kit"]'), "packages: expected a top-level package or module, found none at kit"),
     "an installer for Windows": ('[[distribution]]\ntype = "wix"\n', "an installer for Windows"),
     "no virtual environment": (rule('type = "virtualenv"\npath = "env"'), "path: expected a virtual environment, found none at env"),
     "another digest": (f'[[python_distribution]]\nlocal_path = "p.tar.zst"\nsha256 = "{hashlib.sha256().hexdigest()}"\n', "digest mismatch: expected sha256 e3b0c442"),

@@ -97,8 +97,7 @@ impl Project {
     /// The tar archives that it has made beside its executables in a folder, as a `pyoxidizer.toml` asks for.
     #[must_use]
     pub fn archives(&self, folder: &Path) -> Vec<PathBuf> {
-        let has_any = !self.further.tarballs.is_empty();
-        let programs = self.programs.iter().filter(|_| has_any);
+        let programs = self.programs.iter().filter(|_| self.further.tarball.is_some());
         programs.map(|program| pyoxidizer::archive_of(&folder.join(&program.name))).collect()
     }
 

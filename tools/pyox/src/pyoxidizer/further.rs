@@ -22,8 +22,8 @@ pub(crate) struct Further {
     pub(crate) only: Option<BTreeSet<String>>,
     /// The folder for licence texts, beside the executable.
     pub(crate) licenses: Option<PathBuf>,
-    /// The folders in tar archives of the executable.
-    pub(crate) tarballs: Vec<String>,
+    /// The folder in a tar archive of the executable, if there is to be one.
+    pub(crate) tarball: Option<PathBuf>,
 }
 
 /// A message that is said where it matters.
@@ -129,13 +129,13 @@ impl Further {
             reporter.detail(format_args!("{}: {} texts", folder.display(), licenses.len()));
         }
         let archive = archive_of(executable);
-        for prefix in &self.tarballs {
+        if let Some(prefix) = &self.tarball {
             let mut names = licenses.clone();
             names.extend(executable.file_name().map(PathBuf::from));
             let beside = name_with(executable, ".files");
             walk(&beside, folder, &mut names)?;
             names.sort();
-            let bytes = tar(folder, Path::new(prefix), &names)?;
+            let bytes = tar(folder, prefix, &names)?;
             files::write(&archive, &bytes)?;
             reporter.note(format_args!("made {}", archive.display()));
         }

@@ -9,7 +9,7 @@ mod tables;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use pyox_collect::{Folder, Indexes, Wanted};
 use pyox_schema::{Digest, Placement, Value};
@@ -73,6 +73,7 @@ impl Translation<'_> {
         for rule in &tables.rules {
             self.rule(rule)?;
         }
+        let prelude = self.config(&tables.configs)?;
         self.settings.optimize = self.levels.iter().next_back().copied().unwrap_or_default();
         if self.levels.len() > 1 {
             let level = self.settings.optimize;
@@ -83,24 +84,16 @@ impl Translation<'_> {
         if self.sources.len() > 1 {
             self.reporter.note("include_source: sources are taken of all modules");
         }
-        let prelude = self.config(&tables.configs)?;
         for package in &tables.packages {
             if package.table.kind == "wix" {
                 let what = "type: expected `tarball`, got `wix`, an installer for Windows";
                 return Err(package.fault(what).hint("pyox makes executables for Linux"));
             }
             let prefix = package.table.path_prefix.clone().unwrap_or_default();
-            let is_inside = Path::new(&prefix)
-                .components()
-                .all(|part| matches!(part, std::path::Component::Normal(_)));
-            if !is_inside {
-                let what = format!("path_prefix: expected a relative path, got `{prefix}`");
-                return Err(package.fault(what));
-            }
-            self.further.tarballs.push(prefix);
+            self.further.tarball = Some(inside(&prefix).ok_or_else(|| {
+                package.fault(format_args!("path_prefix: expected a relative path, got `{prefix}`"))
+            })?);
         }
-        // There is one archive; the last table decides on its folder.
-        self.further.tarballs.drain(..self.further.tarballs.len().saturating_sub(1));
         let run = match tables.runs.last() {
             Some(run) => wanted(run, &prelude)?,
             None => prelude.code("pass"),
@@ -131,19 +124,18 @@ impl Translation<'_> {
 
     fn distribution(&mut self, at: &At<PythonDistribution>) -> Result<()> {
         let path = match (&at.table.local_path, &at.table.url) {
-            (Some(path), None) => self.path(path),
-            (None, Some(url)) => match url.strip_prefix("file://") {
-                Some(path) => self.path(path),
-                None => {
-                    self.settings.python.clear();
-                    self.further.sha256 = None;
+            (Some(path), None) => path,
+            (None, Some(url)) => {
+                let Some(path) = url.strip_prefix("file://") else {
                     let what = format!("url: expected an archive on this machine, got `{url}`");
                     self.further.refused = Some(Refusal { place: at.place.clone(), what });
                     return Ok(());
-                }
-            },
+                };
+                path
+            }
             _ => return Err(at.fault("expected one of `local_path` and `url`, got both or none")),
         };
+        let path = self.path(path);
         self.further.refused = None;
         self.settings.python = vec![path.to_string_lossy().into_owned()];
         self.further.sha256 =
@@ -172,7 +164,7 @@ impl Translation<'_> {
                 stdio_encoding unbuffered_stdio sys_frozen sys_meipass sys_paths terminfo_resolution terminfo_dirs
             }
             if let Some(level) = table.optimize_level {
-                self.settings.optimize = self.level(at, level)?;
+                self.levels.insert(Self::level(at, level)?);
             }
             if table.filesystem_importer == Some(false) {
                 self.note(at, "filesystem_importer: modules in files can be imported too, after those in the executable");
@@ -255,7 +247,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    fn level<T>(&self, at: &At<T>, level: i64) -> Result<u8> {
+    fn level<T>(at: &At<T>, level: i64) -> Result<u8> {
         u8::try_from(level).ok().filter(|level| *level <= 2).ok_or_else(|| {
             at.fault(format_args!("optimize_level: expected 0, 1 or 2, got {level}"))
         })
@@ -268,7 +260,7 @@ impl Translation<'_> {
             && kind != "filter-include"
             && kind != "write-license-files";
         if has_modules {
-            let level = self.level(at, rule.optimize_level.unwrap_or_default())?;
+            let level = Self::level(at, rule.optimize_level.unwrap_or_default())?;
             self.levels.insert(level);
             self.sources.insert(rule.include_source.unwrap_or(true));
             self.settings.exclude.extend(rule.excludes.iter().cloned());
@@ -349,14 +341,11 @@ impl Translation<'_> {
             // `typed` has refused all others.
             _ => {
                 let path = at.need("path", rule.path.as_ref())?;
-                let is_inside = Path::new(path)
-                    .components()
-                    .all(|part| matches!(part, std::path::Component::Normal(_)));
-                if !is_inside {
-                    let what = format!("path: expected a relative path below dist, got `{path}`");
-                    return Err(at.fault(what));
-                }
-                self.further.licenses = Some(path.into());
+                self.further.licenses = Some(inside(path).ok_or_else(|| {
+                    at.fault(format_args!(
+                        "path: expected a relative path below dist, got `{path}`"
+                    ))
+                })?);
             }
         }
         Ok(())
@@ -395,12 +384,12 @@ impl Translation<'_> {
     fn package_root(&mut self, at: &At<Rule>, is_beside: bool) -> Result<()> {
         let folder = self.path(at.need("path", at.table.path.as_ref())?);
         for package in at.need("packages", at.table.packages.as_ref())? {
-            let path = folder.join(package.replace('.', "/"));
-            let module = path.with_extension("py");
-            let found = [path, module].into_iter().find(|path| path.exists());
-            let Some(found) = found else {
+            let names = [package.clone(), format!("{package}.py")];
+            let paths = names.map(|name| folder.join(name));
+            let is_top = !package.is_empty() && !package.contains(['.', '/']);
+            let Some(found) = paths.into_iter().find(|path| is_top && path.exists()) else {
                 let path = folder.join(package);
-                return Err(self.missing(at, "packages", "a package or module", &path));
+                return Err(self.missing(at, "packages", "a top-level package or module", &path));
             };
             self.settings.apps.push(found);
             if is_beside {
@@ -498,6 +487,12 @@ impl Translation<'_> {
         });
         Ok(())
     }
+}
+
+/// A path that leads nowhere out of the folder that it is relative to.
+fn inside(text: &str) -> Option<PathBuf> {
+    let parts = Path::new(text).components().filter(|part| *part != Component::CurDir);
+    parts.map(|part| matches!(part, Component::Normal(_)).then(|| part.as_os_str())).collect()
 }
 
 /// What runs.

@@ -19,6 +19,9 @@ pub(super) struct Prelude {
 
 const ORIGIN: &str = "__import__('os').path.dirname(__import__('sys').executable)";
 
+/// Where `sys.frozen` is true, multiprocessing starts its children by this word.
+const CHILD: &str = "__import__('sys').argv[1:2] == ['--multiprocessing-fork'] and __import__('multiprocessing.spawn').spawn.freeze_support()";
+
 impl Prelude {
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -35,15 +38,19 @@ impl Prelude {
             let _ = write!(line, "__import__('sys')._MEIPASS = {ORIGIN}; ");
         }
         for path in &self.paths {
-            let path = match path.contains("$ORIGIN") {
-                true => format!("{}.replace('$ORIGIN', {ORIGIN})", text(path)),
-                false => text(path),
+            let path = if path.contains("$ORIGIN") {
+                format!("{}.replace('$ORIGIN', {ORIGIN})", text(path))
+            } else {
+                text(path)
             };
             let _ = write!(line, "__import__('sys').path.append({path}); ");
         }
         if let Some(folders) = &self.terminfo {
             let folders = text(folders);
             let _ = write!(line, "__import__('os').environ['TERMINFO_DIRS'] = {folders}; ");
+        }
+        if self.is_frozen {
+            line.push_str(CHILD);
         }
         line.trim_end_matches([' ', ';']).to_owned()
     }
@@ -87,10 +94,9 @@ mod tests {
         let prelude = Prelude { is_frozen: true, paths: vec!["a\"b".into()], ..Prelude::default() };
         let Wanted::Code(code) = prelude.code("x = 1") else { panic!("it is code") };
         let (line, rest) = code.split_once('\n').unwrap();
-        assert_eq!(
-            line,
-            "__import__('sys').frozen = True; __import__('sys').path.append(\"a\\\"b\")"
-        );
+        assert!(line.starts_with("__import__('sys').frozen = True; "));
+        assert!(line.contains("; __import__('sys').path.append(\"a\\\"b\"); "));
+        assert!(line.ends_with(CHILD));
         assert_eq!(rest, "x = 1");
     }
 }
