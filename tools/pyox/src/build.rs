@@ -167,7 +167,9 @@ fn distribution(
         sha256: project.further.sha256.filter(|_| options.python.is_empty()),
         ..fetch::Options::default()
     };
-    fetch::fetch(&specs, &fetch, reporter)
+    let distribution = fetch::fetch(&specs, &fetch, reporter)?;
+    project.further.check(&distribution)?;
+    Ok(distribution)
 }
 
 /// What all executables of a build have in common.

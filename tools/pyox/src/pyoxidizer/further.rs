@@ -14,6 +14,8 @@ pub(crate) struct Further {
     pub(crate) refused: Option<Refusal>,
     /// The digest of the distribution's archive.
     pub(crate) sha256: Option<Digest>,
+    /// Virtual environments: where they are named, and the Python that they are for, as `python3.13`.
+    pub(crate) environments: Vec<(String, String)>,
     /// Which extension modules of the standard library are taken.
     pub(crate) policy: Policy,
     /// Extension modules that are taken whatever the policy says.
@@ -106,6 +108,19 @@ impl Further {
         let taken = distribution.extensions.iter().filter(is_taken);
         (self.policy != Policy::All)
             .then(|| taken.map(|extension| extension.name.clone()).collect())
+    }
+
+    /// Refuses a distribution that virtual environments are not for.
+    pub(crate) fn check(&self, distribution: &Distribution) -> Result<()> {
+        let (major, minor) = distribution.python.version_info;
+        let own = format!("python{major}.{minor}");
+        match self.environments.iter().find(|(_, python)| *python != own) {
+            Some((place, python)) => {
+                let what = format!("path: expected an environment of {own}, got one of {python}");
+                Err(Fault::new(place, what).hint("name a Python of its version by --python"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes what is made of an executable.

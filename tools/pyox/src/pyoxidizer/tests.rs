@@ -1,3 +1,4 @@
+use pyox_schema::Value;
 use pyox_stage::Silent;
 
 use super::*;
