@@ -13,7 +13,7 @@ import pytest
 
 from chain import REPOSITORY, run
 
-PAGES = ("script", "project", "rust", "c", "pipeline", "library")
+PAGES = ("script", "project", "pyoxidizer", "rust", "c", "pipeline", "library")
 BLOCK = re.compile(r"^(?:`([\w./]+)`[^\n]*:\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,7 +38,7 @@ def test_the_commands_of_a_page(pyox, host, tmp_path, page):
     for name, kind, text in BLOCK.findall((REPOSITORY / f"docs/{page}.md").read_text()):
         if name:
             # A page that begins a project of its own leaves the one before.
-            if name in ("pyproject.toml", "pyox.toml"):
+            if name in ("pyproject.toml", "pyox.toml", "pyoxidizer.toml"):
                 folder = tmp_path / f"other-{name}"
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)

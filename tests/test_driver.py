@@ -108,7 +108,7 @@ BAD = {
     "a setting of another type": ({"pyox.toml": "optimize = 'much'\n"}, ["build"], "pyox.toml: [pyox.toml]: "),
     "no programs": ({"pyox.toml": "optimize = 1\n"}, ["build"], "expected [programs] with what runs, found none"),
     "no project table": ({"pyproject.toml": "[tool.other]\n"}, ["build"], "expected a table [project]"),
-    "no project": ({}, ["build"], "expected a pyproject.toml or a pyox.toml in this folder, found neither"),
+    "no project": ({}, ["build"], "expected a pyproject.toml, a pyox.toml or a pyoxidizer.toml in this folder, found none"),
     "no script": ({}, ["build", "absent.py"], "absent.py: no such file or directory"),
     "an unknown extra": ({"pyproject.toml": PROJECT}, ["build", "--extra", "x"], "[project.optional-dependencies]: expected `x`"),
     "an unknown group": ({"pyproject.toml": PROJECT}, ["build", "--group", "x"], "[dependency-groups]: expected `x`"),

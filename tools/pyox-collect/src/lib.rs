@@ -27,6 +27,7 @@ pub mod placements;
 mod projects;
 mod record;
 mod requirements;
+mod selection;
 pub mod settings;
 mod stdlib;
 mod suspects;
@@ -34,7 +35,7 @@ mod tkinter;
 mod tree;
 mod wheel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
@@ -91,6 +92,11 @@ pub struct Options {
     pub include: Vec<String>,
     /// Modules and packages to leave out, with all below them.
     pub exclude: Vec<String>,
+    /// The extension modules of the standard library that are taken; all without a word.
+    pub extensions: Option<BTreeSet<String>>,
+    /// The modules to which all is narrowed, by their full names. What is around them comes with them, and what packages have beside
+    /// modules.
+    pub only: Option<BTreeSet<String>>,
     /// Fields of `PyConfig`.
     pub config: BTreeMap<String, Value>,
     /// Fields of `PyPreConfig`.
@@ -126,6 +132,8 @@ impl Default for Options {
             run: Wanted::Default,
             include: Vec::new(),
             exclude: Vec::new(),
+            extensions: None,
+            only: None,
             config: BTreeMap::new(),
             preconfig: BTreeMap::new(),
             optimize: 0,
@@ -249,6 +257,7 @@ fn find(
         folders.push(folder);
     }
     exclusions.apply(&mut found);
+    selection::apply(&mut found, options);
     path_order::apply(&mut found)?;
     application::name_main(&mut found);
     exclusions.check_includes(&found)?;

@@ -46,6 +46,9 @@ struct Args {
     /// Leave out a module or package and all below it
     #[arg(long, value_name = "NAME")]
     exclude: Vec<String>,
+    /// Take no modules but those of these names, and what is around them
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
     /// Set a field of `PyConfig`
     #[arg(long, value_name = "KEY=VALUE")]
     config: Vec<String>,
@@ -139,6 +142,8 @@ fn options(args: &Args) -> Result<Options> {
         run: wanted(&args.run),
         include: args.include.clone(),
         exclude: args.exclude.clone(),
+        extensions: defaults.extensions,
+        only: (!args.only.is_empty()).then(|| args.only.iter().cloned().collect()),
         config: settings::parse("--config", &args.config)?,
         preconfig: settings::parse("--preconfig", &args.preconfig)?,
         optimize: args.optimize,

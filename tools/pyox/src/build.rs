@@ -124,6 +124,9 @@ pub fn build(
         };
         built.extend(collecting.make(&manifest, &target)?);
     }
+    for built in &built {
+        project.further.make(&built.path, &distribution, reporter)?;
+    }
     Ok(built)
 }
 
@@ -149,6 +152,10 @@ fn distribution(
     options: &BuildOptions,
     reporter: &dyn Reporter,
 ) -> Result<Distribution> {
+    if let Some(refused) = project.further.refused.as_ref().filter(|_| options.python.is_empty()) {
+        return Err(Fault::new(&refused.place, &refused.what)
+            .hint("name a file by `local_path`, or another Python by --python"));
+    }
     let given = [&options.python, &project.settings.python];
     let words = given.into_iter().find(|words| !words.is_empty());
     let usual = vec!["host".to_owned()];
@@ -156,9 +163,13 @@ fn distribution(
         words.unwrap_or(&usual).iter().map(|word| Spec::parse(word)).collect::<Result<_>>()?;
     let fetch = fetch::Options {
         requires_python: project.requires_python.clone(),
+        // It is that of the project's own archive.
+        sha256: project.further.sha256.filter(|_| options.python.is_empty()),
         ..fetch::Options::default()
     };
-    fetch::fetch(&specs, &fetch, reporter)
+    let distribution = fetch::fetch(&specs, &fetch, reporter)?;
+    project.further.check(&distribution)?;
+    Ok(distribution)
 }
 
 /// What all executables of a build have in common.
@@ -220,6 +231,8 @@ impl Collecting<'_> {
             optimize: settings.optimize,
             sources: settings.sources.unwrap_or(true),
             interpreter: settings.interpreter,
+            extensions: project.further.extensions(self.distribution),
+            only: project.further.only.clone(),
             placements: settings.placement.clone(),
             libpython: self.mode() == Some(LinkMode::Portable),
             jobs: self.jobs(),

@@ -36,6 +36,7 @@ pub mod init;
 mod links;
 mod lock;
 mod project;
+mod pyoxidizer;
 mod pyproject;
 pub mod settings;
 mod siblings;

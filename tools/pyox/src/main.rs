@@ -93,7 +93,7 @@ enum Task {
 // Each is an option of the command line.
 #[allow(clippy::struct_excessive_bools)]
 struct BuildArgs {
-    /// A script, or a folder with a pyproject.toml or a pyox.toml
+    /// A script, or a folder with a pyproject.toml, a pyox.toml or a pyoxidizer.toml
     #[arg(default_value = ".")]
     path: PathBuf,
     /// The Python to embed, as pyox-fetch takes it; of several the first that can be had
@@ -283,6 +283,10 @@ fn clean(path: &Path, reporter: &dyn Reporter) -> Result<()> {
             std::fs::remove_file(&file).fault_at(&file)?;
             output::text(None, format!("{}: removed\n", file.display()).as_bytes())?;
         }
+    }
+    for file in project.archives(&folder).into_iter().filter(|file| file.is_file()) {
+        std::fs::remove_file(&file).fault_at(&file)?;
+        output::text(None, format!("{}: removed\n", file.display()).as_bytes())?;
     }
     Ok(())
 }

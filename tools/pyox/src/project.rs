@@ -7,6 +7,7 @@ use pyox_collect::{Folder, Indexes, Metadata, Wanted};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::lock;
+use crate::pyoxidizer::{self, Further};
 use crate::pyproject::PyProject;
 use crate::settings::{Settings, read_toml};
 use crate::sources::Needs;
@@ -34,6 +35,8 @@ pub struct Project {
     pub(crate) pinned: Vec<String>,
     /// The folders that build backends install: its own, and those of projects that a lock file names.
     pub(crate) folders: Vec<Folder>,
+    /// What a `pyoxidizer.toml` wants beyond settings.
+    pub(crate) further: Further,
 }
 
 /// An executable of a project.
@@ -46,7 +49,7 @@ pub struct Program {
 }
 
 impl Project {
-    /// The project at a path: a script, or a folder with a `pyproject.toml` or a `pyox.toml`.
+    /// The project at a path: a script, or a folder with a `pyproject.toml`, a `pyox.toml` or a `pyoxidizer.toml`.
     ///
     /// # Errors
     ///
@@ -83,8 +86,19 @@ impl Project {
         if file.is_file() {
             return Self::of_pyox_toml(root, &file);
         }
-        let what = "expected a pyproject.toml or a pyox.toml in this folder, found neither";
+        let file = root.join("pyoxidizer.toml");
+        if file.is_file() {
+            return pyoxidizer::open(root, &file, reporter);
+        }
+        let what = "expected a pyproject.toml, a pyox.toml or a pyoxidizer.toml in this folder, found none";
         Err(Fault::at(path, what).hint("name a script, or begin with `pyox init NAME`"))
+    }
+
+    /// The tar archives that it has made beside its executables in a folder, as a `pyoxidizer.toml` asks for.
+    #[must_use]
+    pub fn archives(&self, folder: &Path) -> Vec<PathBuf> {
+        let programs = self.programs.iter().filter(|_| self.further.tarball.is_some());
+        programs.map(|program| pyoxidizer::archive_of(&folder.join(&program.name))).collect()
     }
 
     fn of_script(path: &Path) -> Result<Self> {
@@ -107,6 +121,7 @@ impl Project {
             locked: None,
             pinned: Vec::new(),
             folders: Vec::new(),
+            further: Further::default(),
         })
     }
 
@@ -187,6 +202,7 @@ impl Project {
             locked,
             pinned,
             folders,
+            further: Further::default(),
         })
     }
 
@@ -210,6 +226,7 @@ impl Project {
             locked: None,
             pinned: Vec::new(),
             folders: Vec::new(),
+            further: Further::default(),
         })
     }
 }

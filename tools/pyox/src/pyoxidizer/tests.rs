@@ -1,0 +1,120 @@
+use pyox_schema::Value;
+use pyox_stage::Silent;
+
+use super::*;
+
+fn project(text: &str) -> Result<Project> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pyoxidizer.toml");
+    fs::write(&file, text).unwrap();
+    open(folder.path().to_owned(), &file, &Silent)
+}
+
+fn fault(text: &str) -> (String, Option<String>) {
+    let fault = project(text).unwrap_err();
+    let text = fault.to_string();
+    let (_, rest) = text.split_once("pyoxidizer.toml:").unwrap();
+    (rest.to_owned(), fault.way_out().map(str::to_owned))
+}
+
+#[test]
+fn later_tables_win_and_those_of_other_platforms_do_not_count() {
+    let project = project(
+        "[[build]]\napplication_name = 'one'\n[[build]]\napplication_name = 'two'\n\
+         [[build]]\nbuild_target = 'x86_64-pc-windows-msvc'\napplication_name = 'three'\n\
+         [[embedded_python_run]]\nmode = 'repl'\n[[embedded_python_run]]\nmode = 'module'\nmodule = 'm'\n",
+    )
+    .unwrap();
+    assert_eq!(project.programs, [Program { name: "two".into(), run: Wanted::Module("m".into()) }]);
+}
+
+#[test]
+fn what_pyox_does_anyway_sets_nothing() {
+    let text = "[[embedded_python_config]]\ndont_write_bytecode = true\nignore_environment = true\nno_site = true\n\
+                no_user_site_directory = true\nunbuffered_stdio = false\nraw_allocator = 'system'\n";
+    let settings = project(text).unwrap().settings;
+    assert!(settings.config.is_empty() && settings.preconfig.is_empty());
+}
+
+#[test]
+fn the_interpreter_is_configured() {
+    let text = "[[embedded_python_config]]\nignore_environment = false\nstdio_encoding = 'latin-1:replace'\n\
+                unbuffered_stdio = true\noptimize_level = 2\n[[embedded_python_config]]\nno_site = false\n";
+    let settings = project(text).unwrap().settings;
+    let fields: Vec<&str> = settings.config.keys().map(String::as_str).collect();
+    let expected = [
+        "buffered_stdio",
+        "isolated",
+        "site_import",
+        "stdio_encoding",
+        "stdio_errors",
+        "use_environment",
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(settings.config["stdio_errors"], Value::Text("replace".to_owned()));
+    assert_eq!(settings.optimize, 2);
+}
+
+#[test]
+fn rules_become_settings() {
+    let text = "[[packaging_rule]]\ntype = 'stdlib'\ninclude_source = false\noptimize_level = 1\n\
+                [[packaging_rule]]\ntype = 'pip-install-simple'\npackage = 'click'\nexcludes = ['a.b']\n\
+                include_source = false\noptimize_level = 1\nextra_args = ['--index-url', 'file:///i', '--find-links=w']\n\
+                [[packaging_rule]]\ntype = 'stdlib-extensions-policy'\npolicy = 'minimal'\n\
+                [[packaging_rule]]\ntype = 'stdlib-extensions-explicit-includes'\nincludes = ['math']\n\
+                [[packaging_rule]]\ntype = 'write-license-files'\npath = 'licenses'\n";
+    let project = project(text).unwrap();
+    let settings = &project.settings;
+    assert_eq!((settings.sources, settings.optimize), (Some(false), 1));
+    assert_eq!(
+        (&settings.with[..], &settings.exclude[..]),
+        (&["click".into()][..], &["a.b".into()][..])
+    );
+    assert_eq!(project.indexes.index.as_deref(), Some("file:///i"));
+    assert_eq!(project.indexes.find_links, ["w"]);
+    assert_eq!(project.further.policy, Policy::Minimal);
+    assert!(project.further.extensions.contains("math"));
+    assert_eq!(project.further.licenses.as_deref(), Some(Path::new("licenses")));
+}
+
+#[test]
+fn an_address_is_refused_where_it_is_needed() {
+    let text = "[[python_distribution]]\nbuild_target = 'x86_64-unknown-linux-gnu'\nurl = 'https://a/b.tar.zst'\nsha256 = ''\n";
+    assert!(project(text).unwrap().further.refused.is_some());
+    let local = format!("{text}[[python_distribution]]\nlocal_path = 'b.tar.zst'\n");
+    let project = project(&local).unwrap();
+    assert!(
+        project.further.refused.is_none() && project.settings.python[0].ends_with("/b.tar.zst")
+    );
+}
+
+#[test]
+fn faults_name_line_and_table() {
+    let said = |text| fault(text).0;
+    assert_eq!(
+        said("\n[[embedded_python_config]]\nraw_allocator = 'x'\n"),
+        "2: [[embedded_python_config]]: expected a raw_allocator that is known, got `x`"
+    );
+    let (what, hint) = fault("[[packaging_rule]]\ntype = 'package-root'\npackges = []\n");
+    assert_eq!(what, "1: [[packaging_rule]]: expected a key that is known, got `packges`");
+    assert_eq!(hint.as_deref(), Some("did you mean `packages`?"));
+    let (what, hint) = fault("[[build]]\n[[packaging_rules]]\n");
+    assert_eq!(what, "2: expected a section that is known, got `packaging_rules`");
+    assert_eq!(hint.as_deref(), Some("did you mean `packaging_rule`?"));
+    assert!(said("[[build]]\napplication_name = 1\n").contains("application_name"));
+    assert!(
+        said("[[packaging_rule]]\ntype = 'package-root'\npath = '.'\n")
+            .contains("a key `packages`")
+    );
+    assert!(
+        said("[[packaging_rule]]\ntype = 'stdlib'\noptimize_level = 3\n")
+            .contains("0, 1 or 2, got 3")
+    );
+    assert!(said("[[distribution]]\ntype = 'wix'\n").contains("installer for Windows"));
+}
+
+#[test]
+fn a_star_stands_for_any_text() {
+    assert!(is_like("modules-1", "modules-*") && is_like("a.b.c", "*.*") && is_like("a", "a"));
+    assert!(!is_like("module", "modules-*") && !is_like("ab", "*.*") && !is_like("é", "e*"));
+}
