@@ -258,7 +258,12 @@ fn wrong_distributions_are_refused() {
     assert_required("distribution", &valid, "", &["licenses"]);
     assert_required("distribution", &valid, "/python", &[]);
     assert_required("distribution", &valid, "/paths", &["dynload", "include", "test_packages"]);
-    assert_required("distribution", &valid, "/link", &["reason", "archives", "arguments"]);
+    assert_required(
+        "distribution",
+        &valid,
+        "/link",
+        &["reason", "archives", "arguments", "libpython", "shared_libpython"],
+    );
     assert_required("distribution", &valid, "/link/libpython", &[]);
     assert_required("distribution", &valid, "/extensions/1", &["init", "libraries"]);
     let edits = [
