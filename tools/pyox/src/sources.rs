@@ -21,6 +21,15 @@ pub(crate) enum Sources {
     Several(Vec<Source>),
 }
 
+impl Sources {
+    fn all(&self) -> &[Source] {
+        match self {
+            Self::One(source) => std::slice::from_ref(source),
+            Self::Several(sources) => sources,
+        }
+    }
+}
+
 /// Where a dependency comes from.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -98,8 +107,9 @@ impl Needs {
             let shared = workspace.as_ref().and_then(|(folder, read)| {
                 Some((folder.as_path(), read.sources().get(&requirement.name)?))
             });
-            match own.or(shared) {
-                Some((folder, Sources::One(source))) => {
+            if let Some((folder, sources)) = own.or(shared) {
+                for source in sources.all() {
+                    let marker = both(marker.as_deref(), source.marker.as_deref());
                     self.add_source(
                         folder,
                         source,
@@ -108,32 +118,17 @@ impl Needs {
                         workspace.as_ref(),
                     )?;
                 }
-                Some((folder, Sources::Several(sources))) => {
-                    for source in sources {
-                        let marker = both(marker.as_deref(), source.marker.as_deref());
-                        self.add_source(
-                            folder,
-                            source,
-                            &requirement,
-                            marker.as_deref(),
-                            workspace.as_ref(),
-                        )?;
+            } else {
+                let bare = match requirement.marker {
+                    Some(marker) => {
+                        text.trim_end().trim_end_matches(marker).trim_end().trim_end_matches(';')
                     }
-                }
-                None => {
-                    let bare = match requirement.marker {
-                        Some(marker) => text
-                            .trim_end()
-                            .trim_end_matches(marker)
-                            .trim_end()
-                            .trim_end_matches(';'),
-                        None => text,
-                    };
-                    self.requirements.push(match marker {
-                        Some(marker) => format!("{} ; {marker}", bare.trim_end()),
-                        None => text.clone(),
-                    });
-                }
+                    None => text,
+                };
+                self.requirements.push(match marker {
+                    Some(marker) => format!("{} ; {marker}", bare.trim_end()),
+                    None => text.clone(),
+                });
             }
         }
         Ok(())
