@@ -215,8 +215,9 @@ def test_a_list_of_modules(driver, tmp_path):
     rule = '[[packaging_rule]]\ntype = "package-root"\npath = "."\npackages = ["kit"]\n[[embedded_python_run]]\nmode = "eval"\ncode = "import sys; print(*sys.modules, *sys.argv[1:], sep=chr(10)); import kit.used"\n'
     configure(tmp_path, rule)
     driver("build")
-    (tmp_path / "modules-1").write_text(run(executable, "kit.used").stdout)
-    configure(tmp_path, '[[packaging_rule]]\ntype = "filter-include"\nglob_files = ["modules-*"]\n' + rule)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/modules-1").write_text("# of one run\n" + run(executable, "kit.used").stdout)
+    configure(tmp_path, '[[packaging_rule]]\ntype = "filter-include"\nglob_files = ["**/modules-*"]\n' + rule)
     driver("build")
     run(executable)
     listed = driver("inspect", "list", "dist/tool").stdout
@@ -227,7 +228,7 @@ def test_a_python_of_its_own(driver, host, tmp_path):
     text = '[[python_distribution]]\nurl = "https://localhost/python.tar.zst"\nsha256 = ""\n[[embedded_python_run]]\nmode = "noop"\n'
     configure(tmp_path, text)
     done = driver("build", check=False)
-    assert done.returncode == 2 and "pyoxidizer.toml:11: [[python_distribution]]: url: expected an archive on this machine" in done.stderr
+    assert done.returncode == 2 and "pyoxidizer.toml:12:1: [[python_distribution]]: url: expected an archive on this machine" in done.stderr
     assert "`local_path`" in done.stderr
     driver("build", "--python", f"host:{host.python}")
     assert run(tmp_path / "dist/tool").stdout == ""
@@ -239,12 +240,13 @@ def rule(text):
 
 BAD = {
     "broken TOML": ("[[packaging_rule]]\ntype =\n", "pyoxidizer.toml:2:7: "),
-    "no table": ("[build]\napplication_name = 'a'\n", "pyoxidizer.toml:1:"),
-    "an unknown section": ("[[packaging_rules]]\n", "pyoxidizer.toml:1: expected a section that is known, got `packaging_rules`"),
-    "an unknown key": ("\n" + rule('type = "virtualenv"\npaht = "env"'), "pyoxidizer.toml:2: [[packaging_rule]]: expected a key that is known, got `paht`"),
+    "no list of tables": ("[build]\napplication_name = 'a'\n", "pyoxidizer.toml:1:2: expected tables `[[build]]`"),
+    "an unknown section": ("[[packaging_rules]]\n", "pyoxidizer.toml:1:3: expected a section that is known, got `packaging_rules`"),
+    "an unknown key": ("\n" + rule('type = "virtualenv"\npaht = "env"'), "pyoxidizer.toml:4:1: [[packaging_rule]]: expected a key that is known, got `paht`"),
     "an unknown type": (rule('type = "pip-install"'), "expected a type that is known, got `pip-install`"),
     "an unknown mode": ('[[embedded_python_run]]\nmode = "evil"\n', "expected a mode that is known, got `evil`"),
-    "a value of another type": ("[[embedded_python_config]]\nno_site = 'yes'\n", "pyoxidizer.toml:1: [[embedded_python_config]]: invalid type: string"),
+    "a value of another type": ("[[embedded_python_config]]\nno_site = 'yes'\n", "pyoxidizer.toml:2:11: [[embedded_python_config]]: no_site: invalid type: string"),
+    "no folders of terminfo": ("[[embedded_python_config]]\nterminfo_resolution = 'static'\n", "pyoxidizer.toml:2:1: [[embedded_python_config]]: terminfo_resolution: expected `terminfo_dirs`"),
     "a key that is missing": (rule('type = "package-root"\npath = "."'), "expected a key `packages`, found none"),
     "a package that is not there": (rule('type = "package-root"\npath = "."\npackages = ["kit"]'), "packages: expected a top-level package or module, found none at kit"),
     "an installer for Windows": ('[[distribution]]\ntype = "wix"\n', "an installer for Windows"),

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::{Program, Project};
 pub(crate) use further::{Further, Policy, Refusal, archive_of};
 use prelude::Prelude;
-use tables::{At, PythonDistribution, Rule, Run, Tables, unknown};
+use tables::{At, PythonDistribution, Rule, Run, Tables};
 
 /// Reads a file.
 pub(crate) fn open(root: PathBuf, file: &Path, reporter: &dyn Reporter) -> Result<Project> {
@@ -59,16 +59,17 @@ impl Translation<'_> {
         for build in &tables.builds {
             if let Some(name) = &build.table.application_name {
                 if name.is_empty() || name.contains('/') || name.starts_with('.') {
-                    let what = format!("application_name: expected a file's name, got `{name}`");
-                    return Err(build.fault(what));
+                    let what = format!("expected a file's name, got `{name}`");
+                    return Err(build.fault("application_name", what));
                 }
                 self.name.clone_from(name);
             }
             if build.table.build_path.is_some() {
-                self.note(build, "build_path: not used, pyox keeps such files in its cache");
+                self.note(build, "build_path", "not used, pyox keeps such files in its cache");
             }
         }
-        for distribution in &tables.distributions {
+        // Elsewhere the last table counts, but here the first.
+        if let Some(distribution) = tables.distributions.first() {
             self.distribution(distribution)?;
         }
         for rule in &tables.rules {
@@ -87,12 +88,13 @@ impl Translation<'_> {
         }
         for package in &tables.packages {
             if package.table.kind == "wix" {
-                let what = "type: expected `tarball`, got `wix`, an installer for Windows";
-                return Err(package.fault(what).hint("pyox makes executables for Linux"));
+                let what = "expected `tarball`, got `wix`, an installer for Windows";
+                return Err(package.fault("type", what).hint("pyox makes executables for Linux"));
             }
             let prefix = package.table.path_prefix.clone().unwrap_or_default();
             self.further.tarball = Some(inside(&prefix).ok_or_else(|| {
-                package.fault(format_args!("path_prefix: expected a relative path, got `{prefix}`"))
+                let what = format_args!("expected a relative path, got `{prefix}`");
+                package.fault("path_prefix", what)
             })?);
         }
         let run = match tables.runs.last() {
@@ -114,8 +116,8 @@ impl Translation<'_> {
         })
     }
 
-    fn note<T>(&self, at: &At<T>, what: impl std::fmt::Display) {
-        self.reporter.note(format_args!("{}: {what}", at.place));
+    fn note<T>(&self, at: &At<T>, key: &str, what: impl std::fmt::Display) {
+        self.reporter.note(format_args!("{}: {key}: {what}", at.place(key)));
     }
 
     /// A path that may begin with `$ORIGIN`, the folder of the file.
@@ -129,32 +131,32 @@ impl Translation<'_> {
             (None, Some(url)) => {
                 let Some(path) = url.strip_prefix("file://") else {
                     let what = format!("url: expected an archive on this machine, got `{url}`");
-                    self.further.refused = Some(Refusal { place: at.place.clone(), what });
+                    self.further.refused = Some(Refusal { place: at.place("url"), what });
                     return Ok(());
                 };
                 path
             }
-            _ => return Err(at.fault("expected one of `local_path` and `url`, got both or none")),
+            _ => {
+                let what = "expected one of `local_path` and `url`, got both or none";
+                return Err(Fault::new(at.place("url"), what));
+            }
         };
         let path = self.path(path);
         self.further.refused = None;
         self.settings.python = vec![path.to_string_lossy().into_owned()];
-        self.further.sha256 =
-            match &at.table.sha256 {
-                Some(text) => {
-                    let digest = text.parse::<Digest>();
-                    Some(digest.map_err(|error| {
-                        at.fault(format_args!("sha256: {error}")).caused_by(error)
-                    })?)
-                }
-                None => None,
-            };
+        self.further.sha256 = match &at.table.sha256 {
+            Some(text) => {
+                let digest = text.parse::<Digest>();
+                Some(digest.map_err(|error| at.fault("sha256", &error).caused_by(error))?)
+            }
+            None => None,
+        };
         Ok(())
     }
 
     fn level<T>(at: &At<T>, level: i64) -> Result<u8> {
         u8::try_from(level).ok().filter(|level| *level <= 2).ok_or_else(|| {
-            at.fault(format_args!("optimize_level: expected 0, 1 or 2, got {level}"))
+            at.fault("optimize_level", format_args!("expected 0, 1 or 2, got {level}"))
         })
     }
 
@@ -177,7 +179,11 @@ impl Translation<'_> {
                     self.settings.include.push("test".to_owned());
                 }
                 if rule.include_resources == Some(false) {
-                    self.note(at, "include_resources: resources of the standard library are taken");
+                    self.note(
+                        at,
+                        "include_resources",
+                        "resources of the standard library are taken",
+                    );
                 }
             }
             "stdlib-extensions-policy" => {
@@ -188,7 +194,7 @@ impl Translation<'_> {
                     "no-gpl" => Policy::NoGpl,
                     other => {
                         let known = ["minimal", "all", "no-libraries", "no-gpl"];
-                        return Err(unknown(&at.place, "policy", other, &known));
+                        return Err(at.unknown("policy", other, &known));
                     }
                 };
             }
@@ -201,12 +207,9 @@ impl Translation<'_> {
             "stdlib-extension-variant" => {
                 let extension = at.need("extension", rule.extension.as_ref())?;
                 let variant = at.need("variant", rule.variant.as_ref())?;
-                self.note(
-                    at,
-                    format_args!(
-                        "{extension}: taken as the distribution has it, not as `{variant}`"
-                    ),
-                );
+                let what =
+                    format!("{extension} is taken as the distribution has it, not as `{variant}`");
+                self.note(at, "variant", what);
             }
             "package-root" => self.package_root(at, is_beside)?,
             "virtualenv" => self.virtualenv(at, is_beside)?,
@@ -231,9 +234,8 @@ impl Translation<'_> {
                     } else {
                         "extra_env"
                     };
-                    let what = format!("{key}: pyox does not pass it, because pip builds projects");
                     return Err(at
-                        .fault(what)
+                        .fault(key, "pyox does not pass it, because pip builds projects")
                         .hint("build a wheel with it, and name that by `pip-install-simple`"));
                 }
                 let path = self.path(at.need("package_path", rule.package_path.as_ref())?);
@@ -247,9 +249,8 @@ impl Translation<'_> {
             _ => {
                 let path = at.need("path", rule.path.as_ref())?;
                 self.further.licenses = Some(inside(path).ok_or_else(|| {
-                    at.fault(format_args!(
-                        "path: expected a relative path below dist, got `{path}`"
-                    ))
+                    let what = format_args!("expected a relative path below dist, got `{path}`");
+                    at.fault("path", what)
                 })?);
             }
         }
@@ -258,7 +259,7 @@ impl Translation<'_> {
 
     fn missing<T>(&self, at: &At<T>, key: &str, what: &str, path: &Path) -> Fault {
         let shown = path.strip_prefix(&self.root).unwrap_or(path);
-        at.fault(format_args!("{key}: expected {what}, found none at {}", shown.display()))
+        at.fault(key, format_args!("expected {what}, found none at {}", shown.display()))
     }
 
     /// Whether the packages of a rule lie beside the executable.
@@ -268,21 +269,17 @@ impl Translation<'_> {
             return Ok(false);
         }
         if !location.starts_with("app-relative:") {
-            let what = format!(
-                "install_location: expected `embedded` or `app-relative:PATH`, got `{location}`"
-            );
-            return Err(at.fault(what));
+            let what = format!("expected `embedded` or `app-relative:PATH`, got `{location}`");
+            return Err(at.fault("install_location", what));
         }
         if !matches!(at.table.kind.as_str(), "package-root" | "virtualenv") {
-            let what = format!(
-                "install_location: expected `embedded` for `{}`, got `{location}`",
-                at.table.kind
-            );
-            return Err(at.fault(what).hint(
+            let kind = &at.table.kind;
+            let what = format!("expected `embedded` for `{kind}`, got `{location}`");
+            return Err(at.fault("install_location", what).hint(
                 "a `placement` in a pyox.toml puts a package beside the executable by its name",
             ));
         }
-        self.note(at, "install_location: the folder is NAME.files beside the executable");
+        self.note(at, "install_location", "the folder is NAME.files beside the executable");
         Ok(true)
     }
 
@@ -319,7 +316,7 @@ impl Translation<'_> {
             return Err(self.missing(at, "path", "a virtual environment", &folder));
         };
         let python = python.to_string_lossy().into_owned();
-        self.further.environments.push((at.place.clone(), python));
+        self.further.environments.push((at.place("path"), python));
         if is_beside {
             for entry in fs::read_dir(&packages).fault_at(&packages)? {
                 let path = entry.fault_at(&packages)?.path();
@@ -336,7 +333,7 @@ impl Translation<'_> {
     /// What is said to pip beside the projects.
     fn pip(&mut self, at: &At<Rule>) -> Result<()> {
         if at.table.venv_path.is_some() {
-            self.note(at, "venv_path: not used, installed projects are kept in the cache");
+            self.note(at, "venv_path", "not used, installed projects are kept in the cache");
         }
         let mut words = at.table.extra_args.iter();
         while let Some(word) = words.next() {
@@ -346,7 +343,7 @@ impl Translation<'_> {
             };
             let mut value = || {
                 value.clone().or_else(|| words.next().cloned()).ok_or_else(|| {
-                    at.fault(format_args!("extra_args: {option}: expected a value, got none"))
+                    at.fault("extra_args", format_args!("{option}: expected a value, got none"))
                 })
             };
             match option {
@@ -355,8 +352,8 @@ impl Translation<'_> {
                 "--extra-index-url" => self.indexes.extra.push(value()?),
                 "-f" | "--find-links" => self.indexes.find_links.push(value()?),
                 _ => {
-                    let what = format!("extra_args: expected options for indexes, got `{word}`");
-                    return Err(at.fault(what).hint(
+                    let what = format!("expected options for indexes, got `{word}`");
+                    return Err(at.fault("extra_args", what).hint(
                         "--index-url, --extra-index-url, --find-links and --no-index are passed on",
                     ));
                 }
@@ -376,17 +373,26 @@ impl Translation<'_> {
             paths.push(path);
         }
         for pattern in &at.table.glob_files {
-            let pattern = self.path(pattern);
-            let found = matching(&pattern)?;
-            if found.is_empty() {
-                return Err(self.missing(at, "glob_files", "a file of names", &pattern));
+            let path = self.path(pattern);
+            let found = glob::glob(&path.to_string_lossy());
+            let found = found.map_err(|error| {
+                at.fault("glob_files", format_args!("`{pattern}`: {error}")).caused_by(error)
+            })?;
+            let before = paths.len();
+            for path in found {
+                let path = path.fault("glob_files")?;
+                paths.extend(Some(path).filter(|path| path.is_file()));
             }
-            paths.extend(found);
+            if paths.len() == before {
+                return Err(self.missing(at, "glob_files", "a file of names", &path));
+            }
         }
         let mut names = BTreeSet::new();
         for path in paths {
             let text = fs::read_to_string(&path).fault_at(&path)?;
-            names.extend(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned));
+            let lines = text.lines().map(str::trim);
+            let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+            names.extend(lines.map(str::to_owned));
         }
         self.further.only = Some(match self.further.only.take() {
             Some(before) => before.intersection(&names).cloned().collect(),
@@ -411,44 +417,13 @@ fn wanted(at: &At<Run>, prelude: &Prelude) -> Result<Wanted> {
         "noop" => prelude.code("pass"),
         "repl" if prelude.is_empty() => Wanted::Repl,
         "repl" => {
-            let what =
-                "mode: `repl` starts without sys_frozen, sys_meipass, sys_paths and terminfo_dirs";
-            return Err(at.fault(what).hint("use `eval` with code.interact()"));
+            let what = "`repl` starts without sys_frozen, sys_meipass, sys_paths and terminfo_dirs";
+            return Err(at.fault("mode", what).hint("use `eval` with code.interact()"));
         }
         other => {
-            return Err(unknown(&at.place, "mode", other, &["eval", "module", "repl", "noop"]));
+            return Err(at.unknown("mode", other, &["eval", "module", "repl", "noop"]));
         }
     })
-}
-
-/// The files whose names match the last part of a path, in which `*` stands for any text.
-fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
-    let (Some(folder), Some(name)) =
-        (pattern.parent(), pattern.file_name().and_then(|name| name.to_str()))
-    else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).fault_at(folder)? {
-        let path = entry.fault_at(folder)?.path();
-        let is_it = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| is_like(n, name));
-        if is_it && path.is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_like(name: &str, pattern: &str) -> bool {
-    match pattern.split_once('*') {
-        None => name == pattern,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            (0..=name.len())
-                .filter_map(|at| name.get(at..))
-                .any(|remaining| is_like(remaining, rest))
-        }),
-    }
 }
 
 #[cfg(test)]
