@@ -1,8 +1,13 @@
 """Folders with a `pyoxidizer.toml`, the configuration of PyOxidizer 0.1 to 0.4."""
 
+import functools
 import hashlib
+import http.server
+import json
 import os
 import tarfile
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +187,36 @@ def test_an_archive_is_the_same_twice(driver, tmp_path):
     assert run(tmp_path / "out/tool-1/tool").stdout == "packed\n"
 
 
+def test_a_pyox_toml_says_the_same(driver, tmp_path):
+    write(tmp_path / "tool.py", "import importlib.util as u\nprint(*(u.find_spec(name) is not None for name in ('_ssl', 'math')))\n")
+    write(
+        tmp_path / "pyox.toml",
+        """
+        extensions = "minimal"
+        include = ["math"]
+        licenses = "licenses"
+        tarball = "tool-1"
+
+        [programs]
+        tool = "tool.py"
+        """,
+    )
+    driver("build")
+    assert run(tmp_path / "dist/tool").stdout == "False True\n"
+    with tarfile.open(tmp_path / "dist/tool.tar") as opened:
+        assert {name.split("/")[1] for name in opened.getnames()} == {"licenses", "tool"}
+
+
+def test_extension_modules_are_chosen_in_a_pipe(pyox, host, tmp_path):
+    write(tmp_path / "tool.py", "print('runs')\n")
+    options = ("--extensions", "no-libraries", "--include", "_ssl")
+    manifest = json.loads(pyox.manifest(tmp_path, host, tmp_path / "tool.py", *options).read_text())
+    taken = {resource["name"] for resource in manifest["resources"] if resource["kind"] == "extension-module"}
+    assert {"math", "_ssl"} <= taken and "_sqlite3" not in taken
+    (left,) = [left for left in manifest["excluded"] if left["name"] == "_sqlite3"]
+    assert "--extensions" in left["reason"]
+
+
 @pytest.mark.parametrize("policy, there", [("all", "True True"), ("minimal", "False True"), ("no-libraries", "False True"), ("no-gpl", "True True")])
 def test_policies_for_extension_modules(driver, tmp_path, policy, there):
     configure(
@@ -224,14 +259,49 @@ def test_a_list_of_modules(driver, tmp_path):
     assert "kit.used" in listed and "kit.unused" not in listed and "argparse" not in listed
 
 
-def test_a_python_of_its_own(driver, host, tmp_path):
-    text = '[[python_distribution]]\nurl = "https://localhost/python.tar.zst"\nsha256 = ""\n[[embedded_python_run]]\nmode = "noop"\n'
+def test_a_python_of_its_own(driver, host, source, tmp_path):
+    sha256 = archive_of(source)[1]
+    # It was unpacked before, so that nobody is asked.
+    text = f'[[python_distribution]]\nurl = "http://127.0.0.1:9/python.tar.zst"\nsha256 = "{sha256}"\n[[embedded_python_run]]\nmode = "eval"\ncode = "import sys; print(*sys.version_info[:2])"\n'
     configure(tmp_path, text)
+    driver("build")
+    assert run(tmp_path / "dist/tool").stdout == "3 13\n"
+    configure(tmp_path, text.replace(sha256, hashlib.sha256().hexdigest()))
     done = driver("build", check=False)
-    assert done.returncode == 2 and "pyoxidizer.toml:12:1: [[python_distribution]]: url: expected an archive on this machine" in done.stderr
-    assert "`local_path`" in done.stderr
+    assert done.returncode == 2 and "http://127.0.0.1:9/python.tar.zst" in done.stderr
     driver("build", "--python", f"host:{host.python}")
-    assert run(tmp_path / "dist/tool").stdout == ""
+    assert run(tmp_path / "dist/tool").stdout == "3 11\n"
+
+
+def archive_of(distribution):
+    """The archive that pyox-fetch has built, and its digest."""
+    sha256 = Path(json.loads(distribution.document.read_text())["root"]).parent.name
+    cache = Path(os.environ.get("PYOX_CACHE_DIR", Path.home() / ".cache/pyox"))
+    archives = (cache / "source").glob("*.tar.zst")
+    return next(path for path in archives if hashlib.sha256(path.read_bytes()).hexdigest() == sha256), sha256
+
+
+def test_a_python_is_downloaded_once(pyox, source, tmp_path):
+    archive, sha256 = archive_of(source)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served/python.tar.zst").hardlink_to(archive)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    environment = pyox.environment | {"PYOX_CACHE_DIR": str(tmp_path / "cache")}
+
+    def fetch(*options):
+        return run(pyox.folder / "pyox-fetch", url, *options, env=environment, check=False)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}/python.tar.zst"
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            bare, other, done = fetch(), fetch("--sha256", hashlib.sha256().hexdigest()), fetch("--sha256", sha256)
+        finally:
+            server.shutdown()
+    assert bare.returncode == 2 and f"{url}: expected the digest of the archive" in bare.stderr
+    assert other.returncode == 2 and "digest mismatch: expected sha256 e3b0c442" in other.stderr
+    assert json.loads(done.stdout)["python"]["version"].startswith("3.13.")
+    assert fetch("--sha256", sha256).stdout == done.stdout
 
 
 def rule(text):
@@ -251,7 +321,7 @@ BAD = {
     "a package that is not there": (rule('type = "package-root"\npath = "."\npackages = ["kit"]'), "packages: expected a top-level package or module, found none at kit"),
     "an installer for Windows": ('[[distribution]]\ntype = "wix"\n', "an installer for Windows"),
     "no virtual environment": (rule('type = "virtualenv"\npath = "env"'), "path: expected a virtual environment, found none at env"),
-    "an environment of another Python": (rule('type = "virtualenv"\npath = "old"'), "path: expected an environment of python3."),
+    "an environment of another Python": (rule('type = "virtualenv"\npath = "old"'), "==3.9.*"),
     "another digest": (f'[[python_distribution]]\nlocal_path = "p.tar.zst"\nsha256 = "{hashlib.sha256().hexdigest()}"\n', "digest mismatch: expected sha256 e3b0c442"),
     "no digest": ('[[python_distribution]]\nlocal_path = "p.tar.zst"\nsha256 = "abc"\n', "sha256: "),
     "what setup.py is told": (rule('type = "setup-py-install"\npackage_path = "."\nextra_env = { A = "1" }'), "extra_env: pyox does not pass it"),

@@ -13,6 +13,7 @@ mod depfile;
 mod edits;
 mod entry;
 mod exclusions;
+mod extensions;
 pub mod inline;
 mod installer;
 mod known;
@@ -57,6 +58,7 @@ use wheel::Installed;
 
 pub use depfile::depfile;
 pub use entry::Wanted;
+pub use extensions::Extensions;
 pub use inline::{Indexes, Metadata};
 pub use installer::Installer;
 pub use projects::{Folder, file_url};
@@ -92,8 +94,8 @@ pub struct Options {
     pub include: Vec<String>,
     /// Modules and packages to leave out, with all below them.
     pub exclude: Vec<String>,
-    /// The extension modules of the standard library that are taken; all without a word.
-    pub extensions: Option<BTreeSet<String>>,
+    /// Which extension modules of the standard library are taken, beside those that `include` names.
+    pub extensions: Extensions,
     /// The modules to which all is narrowed, by their full names. What is around them comes with them, and what packages have beside
     /// modules.
     pub only: Option<BTreeSet<String>>,
@@ -132,7 +134,7 @@ impl Default for Options {
             run: Wanted::Default,
             include: Vec::new(),
             exclude: Vec::new(),
-            extensions: None,
+            extensions: Extensions::default(),
             only: None,
             config: BTreeMap::new(),
             preconfig: BTreeMap::new(),
@@ -257,7 +259,7 @@ fn find(
         folders.push(folder);
     }
     exclusions.apply(&mut found);
-    selection::apply(&mut found, options);
+    selection::apply(&mut found, options, distribution, &exclusions);
     path_order::apply(&mut found)?;
     application::name_main(&mut found);
     exclusions.check_includes(&found)?;

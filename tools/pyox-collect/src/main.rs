@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser};
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_collect::{Installer, Options, Wanted, depfile, placements, settings};
+use pyox_collect::{Extensions, Installer, Options, Wanted, depfile, placements, settings};
 use pyox_schema::{Distribution, Document};
 use pyox_stage::Reporter;
 
@@ -46,6 +46,9 @@ struct Args {
     /// Leave out a module or package and all below it
     #[arg(long, value_name = "NAME")]
     exclude: Vec<String>,
+    /// Which extension modules of the standard library to take, beside those that --include names
+    #[arg(long, value_name = "WHICH", default_value = "all", hide_default_value = true)]
+    extensions: Extensions,
     /// Take no modules but those of these names, and what is around them
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -142,7 +145,7 @@ fn options(args: &Args) -> Result<Options> {
         run: wanted(&args.run),
         include: args.include.clone(),
         exclude: args.exclude.clone(),
-        extensions: defaults.extensions,
+        extensions: args.extensions,
         only: (!args.only.is_empty()).then(|| args.only.iter().cloned().collect()),
         config: settings::parse("--config", &args.config)?,
         preconfig: settings::parse("--preconfig", &args.preconfig)?,

@@ -3,22 +3,21 @@
 //! What it says becomes settings. What pyox does anyway is taken in silence, what has no effect is a note, and what cannot
 //! be had is an error that names it. `docs/pyoxidizer.md` lists every key.
 
-mod further;
 mod interpreter;
 mod prelude;
 mod tables;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use pyox_collect::{Folder, Indexes, Wanted};
+use pyox_collect::{Extensions, Folder, Indexes, Wanted};
 use pyox_schema::{Digest, Placement};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
+use crate::delivery::inside;
 use crate::settings::Settings;
 use crate::{Program, Project};
-pub(crate) use further::{Further, Policy, Refusal, archive_of};
 use prelude::Prelude;
 use tables::{At, PythonDistribution, Rule, Run, Tables};
 
@@ -32,9 +31,9 @@ pub(crate) fn open(root: PathBuf, file: &Path, reporter: &dyn Reporter) -> Resul
         reporter,
         name,
         settings: Settings::default(),
-        further: Further::default(),
         folders: Vec::new(),
         indexes: Indexes::default(),
+        pythons: Vec::new(),
         levels: BTreeSet::new(),
         sources: BTreeSet::new(),
     };
@@ -46,9 +45,10 @@ struct Translation<'a> {
     reporter: &'a dyn Reporter,
     name: String,
     settings: Settings,
-    further: Further,
     folders: Vec<Folder>,
     indexes: Indexes,
+    /// The versions of Python that virtual environments are for.
+    pythons: Vec<String>,
     /// The levels of optimisation and whether sources are taken, of all rules.
     levels: BTreeSet<u8>,
     sources: BTreeSet<bool>,
@@ -92,7 +92,7 @@ impl Translation<'_> {
                 return Err(package.fault("type", what).hint("pyox makes executables for Linux"));
             }
             let prefix = package.table.path_prefix.clone().unwrap_or_default();
-            self.further.tarball = Some(inside(&prefix).ok_or_else(|| {
+            self.settings.tarball = Some(inside(Path::new(&prefix)).ok_or_else(|| {
                 let what = format_args!("expected a relative path, got `{prefix}`");
                 package.fault("path_prefix", what)
             })?);
@@ -105,14 +105,13 @@ impl Translation<'_> {
             programs: vec![Program { name: self.name.clone(), run }],
             name: self.name,
             root: self.root,
-            requires_python: None,
+            requires_python: (!self.pythons.is_empty()).then(|| self.pythons.join(", ")),
             settings: self.settings,
             dependencies: Vec::new(),
             indexes: self.indexes,
             locked: None,
             pinned: Vec::new(),
             folders: self.folders,
-            further: self.further,
         })
     }
 
@@ -126,31 +125,19 @@ impl Translation<'_> {
     }
 
     fn distribution(&mut self, at: &At<PythonDistribution>) -> Result<()> {
-        let path = match (&at.table.local_path, &at.table.url) {
-            (Some(path), None) => path,
-            (None, Some(url)) => {
-                let Some(path) = url.strip_prefix("file://") else {
-                    let what = format!("url: expected an archive on this machine, got `{url}`");
-                    self.further.refused = Some(Refusal { place: at.place("url"), what });
-                    return Ok(());
-                };
-                path
-            }
+        let PythonDistribution { local_path, url, sha256 } = &at.table;
+        let spec = match (local_path, url) {
+            (Some(path), None) => self.path(path).to_string_lossy().into_owned(),
+            (None, Some(url)) => url.strip_prefix("file://").unwrap_or(url).to_owned(),
             _ => {
                 let what = "expected one of `local_path` and `url`, got both or none";
                 return Err(Fault::new(at.place("url"), what));
             }
         };
-        let path = self.path(path);
-        self.further.refused = None;
-        self.settings.python = vec![path.to_string_lossy().into_owned()];
-        self.further.sha256 = match &at.table.sha256 {
-            Some(text) => {
-                let digest = text.parse::<Digest>();
-                Some(digest.map_err(|error| at.fault("sha256", &error).caused_by(error))?)
-            }
-            None => None,
-        };
+        self.settings.python = vec![spec];
+        let digest = sha256.as_ref().map(|text| text.parse::<Digest>()).transpose();
+        self.settings.sha256 =
+            digest.map_err(|error| at.fault("sha256", &error).caused_by(error))?;
         Ok(())
     }
 
@@ -187,11 +174,11 @@ impl Translation<'_> {
                 }
             }
             "stdlib-extensions-policy" => {
-                self.further.policy = match at.need("policy", rule.policy.as_ref())?.as_str() {
-                    "all" => Policy::All,
-                    "minimal" => Policy::Minimal,
-                    "no-libraries" => Policy::NoLibraries,
-                    "no-gpl" => Policy::NoGpl,
+                self.settings.extensions = match at.need("policy", rule.policy.as_ref())?.as_str() {
+                    "all" => Extensions::All,
+                    "minimal" => Extensions::Minimal,
+                    "no-libraries" => Extensions::NoLibraries,
+                    "no-gpl" => Extensions::NoGpl,
                     other => {
                         let known = ["minimal", "all", "no-libraries", "no-gpl"];
                         return Err(at.unknown("policy", other, &known));
@@ -199,7 +186,7 @@ impl Translation<'_> {
                 };
             }
             "stdlib-extensions-explicit-includes" => {
-                self.further.extensions.extend(rule.includes.iter().cloned());
+                self.settings.include.extend(rule.includes.iter().cloned());
             }
             "stdlib-extensions-explicit-excludes" => {
                 self.settings.exclude.extend(rule.excludes.iter().cloned());
@@ -248,7 +235,7 @@ impl Translation<'_> {
             // `typed` has refused all others.
             _ => {
                 let path = at.need("path", rule.path.as_ref())?;
-                self.further.licenses = Some(inside(path).ok_or_else(|| {
+                self.settings.licenses = Some(inside(Path::new(path)).ok_or_else(|| {
                     let what = format_args!("expected a relative path below dist, got `{path}`");
                     at.fault("path", what)
                 })?);
@@ -315,8 +302,9 @@ impl Translation<'_> {
         let Some((python, packages)) = found.pop() else {
             return Err(self.missing(at, "path", "a virtual environment", &folder));
         };
-        let python = python.to_string_lossy().into_owned();
-        self.further.environments.push((at.place("path"), python));
+        if let Some(version) = python.to_string_lossy().strip_prefix("python") {
+            self.pythons.push(format!("=={version}.*"));
+        }
         if is_beside {
             for entry in fs::read_dir(&packages).fault_at(&packages)? {
                 let path = entry.fault_at(&packages)?.path();
@@ -394,18 +382,12 @@ impl Translation<'_> {
             let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
             names.extend(lines.map(str::to_owned));
         }
-        self.further.only = Some(match self.further.only.take() {
+        self.settings.only = Some(match self.settings.only.take() {
             Some(before) => before.intersection(&names).cloned().collect(),
             None => names,
         });
         Ok(())
     }
-}
-
-/// A path that leads nowhere out of the folder that it is relative to.
-fn inside(text: &str) -> Option<PathBuf> {
-    let parts = Path::new(text).components().filter(|part| *part != Component::CurDir);
-    parts.map(|part| matches!(part, Component::Normal(_)).then(|| part.as_os_str())).collect()
 }
 
 /// What runs.

@@ -72,15 +72,9 @@ fn rules_become_settings() {
     );
     assert_eq!(project.indexes.index.as_deref(), Some("file:///i"));
     assert_eq!(project.indexes.find_links, ["w"]);
-    assert_eq!(project.further.policy, Policy::Minimal);
-    assert!(project.further.extensions.contains("math"));
-    assert_eq!(project.further.licenses.as_deref(), Some(Path::new("licenses")));
-}
-
-#[test]
-fn an_address_is_refused_where_it_is_needed() {
-    let text = "[[python_distribution]]\nbuild_target = 'x86_64-unknown-linux-gnu'\nurl = 'https://a/b.tar.zst'\nsha256 = ''\n";
-    assert!(project(text).unwrap().further.refused.is_some());
+    assert_eq!(settings.extensions, Extensions::Minimal);
+    assert_eq!(settings.include, ["math"]);
+    assert_eq!(settings.licenses.as_deref(), Some(Path::new("licenses")));
 }
 
 #[test]
@@ -107,7 +101,7 @@ fn lists_of_modules_have_comments_and_lie_in_any_folder() {
     let text = "[[packaging_rule]]\ntype = 'filter-include'\nfiles = ['more']\nglob_files = ['runs/**/modules-*']\n";
     fs::write(&file, text).unwrap();
     let project = open(folder.path().to_owned(), &file, &Silent).unwrap();
-    assert_eq!(project.further.only, Some(["a.b", "c"].map(str::to_owned).into()));
+    assert_eq!(project.settings.only, Some(["a.b", "c"].map(str::to_owned).into()));
 }
 
 #[test]
