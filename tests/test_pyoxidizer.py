@@ -242,21 +242,79 @@ def test_policies_for_extension_modules(driver, tmp_path, policy, there):
     assert run(tmp_path / "dist/tool").stdout == there + "\n"
 
 
-def test_a_list_of_modules(driver, tmp_path):
+def test_a_program_is_narrowed_to_what_it_has_imported(driver, pyox, tmp_path):
     write(tmp_path / "kit/__init__.py", "")
     write(tmp_path / "kit/used.py", "NAME = 'used'\n")
     write(tmp_path / "kit/unused.py", "")
     executable = tmp_path / "dist/tool"
-    rule = '[[packaging_rule]]\ntype = "package-root"\npath = "."\npackages = ["kit"]\n[[embedded_python_run]]\nmode = "eval"\ncode = "import sys; print(*sys.modules, *sys.argv[1:], sep=chr(10)); import kit.used"\n'
-    configure(tmp_path, rule)
+    rules = """
+        [[packaging_rule]]
+        type = "package-root"
+        path = "."
+        packages = ["kit"]
+
+        [[embedded_python_config]]
+        write_modules_directory_env = "TOOL_MODULES"
+
+        [[embedded_python_run]]
+        mode = "eval"
+        code = "import kit.used, sys; sys.exit(3)"
+    """
+    configure(tmp_path, rules)
     driver("build")
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs/modules-1").write_text("# of one run\n" + run(executable, "kit.used").stdout)
-    configure(tmp_path, '[[packaging_rule]]\ntype = "filter-include"\nglob_files = ["**/modules-*"]\n' + rule)
+    runs = tmp_path / "runs/of/tool"
+    for expected in (1, 2):
+        assert run(executable, env=pyox.environment | {"TOOL_MODULES": str(runs)}, check=False).returncode == 3
+        assert len(list(runs.iterdir())) == expected
+    assert run(executable, check=False).returncode == 3 and len(list(runs.iterdir())) == 2
+    (runs / "modules-by-hand").write_text("# nothing imports it\n\n")
+    denied = run(executable, env=pyox.environment | {"TOOL_MODULES": str(executable)}, check=False)
+    assert denied.returncode == 3 and denied.stderr == f"{executable}: the list of modules cannot be written: File exists\n"
+
+    configure(tmp_path, '[[packaging_rule]]\ntype = "filter-include"\nglob_files = ["runs/**/modules-*"]\n' + rules)
     driver("build")
-    run(executable)
+    assert run(executable, check=False).returncode == 3
     listed = driver("inspect", "list", "dist/tool").stdout
     assert "kit.used" in listed and "kit.unused" not in listed and "argparse" not in listed
+
+
+def test_sys_and_the_environment(driver, tmp_path):
+    write(tmp_path / "see.py", "import os, sys\nprint(sys.frozen is True, sys._MEIPASS, sys.path[-1], os.environ['TERMINFO_DIRS'])\n")
+    config = """
+        [[packaging_rule]]
+        type = "package-root"
+        path = "."
+        packages = ["see"]
+
+        [[embedded_python_config]]
+        sys_frozen = true
+        sys_meipass = true
+        sys_paths = ["$ORIGIN/plugins"]
+        terminfo_resolution = "static"
+        terminfo_dirs = "/one:/two"
+
+        [[embedded_python_run]]
+        mode = "MODE"
+        module = "see"
+        code = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'see'], check=True)"
+    """
+    folder = tmp_path / "dist"
+    seen = f"True {folder} {folder}/plugins /one:/two\n"
+    for mode, options in (("module", {}), ("eval", {}), ("repl", {"input": "import see\n"})):
+        configure(tmp_path, config.replace("MODE", mode))
+        driver("build")
+        assert run(folder / "tool", **options).stdout == seen, mode
+
+
+def test_sys_and_the_environment_in_a_pipe(pyox, source, tmp_path):
+    write(tmp_path / "see.py", "import os, sys\nprint(sys.frozen, sys.level, sys.names, sys.path[-1], os.environ['HERE'])\n")
+    options = ("--sys", "frozen=true", "--sys", "level=2", "--sys", 'names=["a", "$ORIGIN"]', "--search-path", "$ORIGIN/plugins", "--env", "HERE=[$ORIGIN]")
+    # Its folder has a name that is no UTF-8.
+    executable = pyox.build(tmp_path, source, tmp_path / "see.py", *options)
+    folder = tmp_path / os.fsdecode(b"f\xffler")
+    folder.mkdir()
+    moved = executable.rename(folder / "see")
+    assert run(moved).stdout == f"True 2 ['a', {str(folder)!r}] {folder}/plugins [{folder}]\n"
 
 
 def test_a_python_of_its_own(driver, host, source, tmp_path):
@@ -325,7 +383,6 @@ BAD = {
     "another digest": (f'[[python_distribution]]\nlocal_path = "p.tar.zst"\nsha256 = "{hashlib.sha256().hexdigest()}"\n', "digest mismatch: expected sha256 e3b0c442"),
     "no digest": ('[[python_distribution]]\nlocal_path = "p.tar.zst"\nsha256 = "abc"\n', "sha256: "),
     "what setup.py is told": (rule('type = "setup-py-install"\npackage_path = "."\nextra_env = { A = "1" }'), "extra_env: pyox does not pass it"),
-    "modules of a run": ('[[embedded_python_config]]\nwrite_modules_directory_env = "M"\n', "write_modules_directory_env: pyox does not write"),
     "a folder outside": (rule('type = "write-license-files"\npath = "../x"'), "path: expected a relative path below dist"),
 }
 

@@ -114,6 +114,14 @@ pub struct Options {
     pub placements: BTreeMap<String, Placement>,
     /// Whether libpython is taken as a shared library; it always is where the distribution has no static one.
     pub libpython: bool,
+    /// Attributes of `sys`. In their texts and in the next two fields, `$ORIGIN` is the executable's folder at run time.
+    pub sys: BTreeMap<String, Value>,
+    /// Folders at the end of `sys.path`.
+    pub search_path: Vec<String>,
+    /// Variables of the environment.
+    pub environment: BTreeMap<String, String>,
+    /// The variable of the environment that names a folder for lists of imported modules.
+    pub module_lists: Option<String>,
     /// How many files are read at once.
     pub jobs: NonZero<usize>,
 }
@@ -142,6 +150,10 @@ impl Default for Options {
             sources: true,
             interpreter: None,
             placements: BTreeMap::new(),
+            sys: BTreeMap::new(),
+            search_path: Vec::new(),
+            environment: BTreeMap::new(),
+            module_lists: None,
             libpython: false,
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         }
@@ -304,6 +316,10 @@ fn find(
         interpreter: options.interpreter,
         bytecode: Bytecode { optimize: options.optimize, sources: options.sources },
         placements,
+        sys: options.sys.clone(),
+        search_path: options.search_path.clone(),
+        environment: options.environment.clone(),
+        module_lists: options.module_lists.clone(),
         projects: projects(&mut found),
         resources: resources(&mut found, reads)?,
         excluded: {

@@ -78,6 +78,19 @@ struct Args {
     /// Take libpython as a shared library, for `pyox-link --shape portable`
     #[arg(long)]
     libpython: bool,
+    /// Set an attribute of `sys`; `$ORIGIN` in it is the executable's folder
+    #[arg(long, value_name = "NAME=VALUE")]
+    sys: Vec<String>,
+    /// Append a folder to `sys.path` at run time; `$ORIGIN` in it is the executable's folder
+    #[arg(long, value_name = "FOLDER")]
+    search_path: Vec<String>,
+    /// Set a variable of the environment; `$ORIGIN` in it is the executable's folder
+    #[arg(long, value_name = "NAME=TEXT")]
+    env: Vec<String>,
+    /// Let each process list the modules that it has imported, in the folder that a variable of this name in its
+    /// environment names
+    #[arg(long, value_name = "NAME")]
+    module_lists: Option<String>,
     /// Write the manifest to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -158,6 +171,10 @@ fn options(args: &Args) -> Result<Options> {
         },
         placements: placements::parse(&args.placement)?,
         libpython: args.libpython,
+        sys: settings::parse("--sys", &args.sys)?,
+        search_path: args.search_path.clone(),
+        environment: settings::parse_texts("--env", &args.env)?,
+        module_lists: args.module_lists.clone(),
         jobs: args.jobs.unwrap_or(defaults.jobs),
     })
 }

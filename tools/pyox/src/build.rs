@@ -245,6 +245,10 @@ impl Collecting<'_> {
             extensions: settings.extensions,
             only: settings.only.clone(),
             placements: settings.placement.clone(),
+            sys: settings.sys.clone(),
+            search_path: settings.search_path.clone(),
+            environment: settings.environment.clone(),
+            module_lists: settings.module_lists.clone(),
             libpython: self.mode() == Some(LinkMode::Portable),
             jobs: self.jobs(),
         };

@@ -50,6 +50,14 @@ pub struct Settings {
     pub interpreter: Option<bool>,
     /// Where packages' files are at run time.
     pub placement: BTreeMap<String, Placement>,
+    /// Attributes of `sys`. In their texts and in the next two settings, `$ORIGIN` is the executable's folder at run time.
+    pub sys: BTreeMap<String, Value>,
+    /// Folders at the end of `sys.path`.
+    pub search_path: Vec<String>,
+    /// Variables of the environment.
+    pub environment: BTreeMap<String, String>,
+    /// The variable of the environment that names a folder for lists of imported modules.
+    pub module_lists: Option<String>,
     /// Whether what is worth it is compressed (default: true).
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
@@ -65,7 +73,7 @@ pub struct Settings {
 }
 
 /// The keys of [`Settings`].
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 29] = [
     "python",
     "sha256",
     "requires-python",
@@ -85,6 +93,10 @@ const KEYS: [&str; 25] = [
     "sources",
     "interpreter",
     "placement",
+    "sys",
+    "search-path",
+    "environment",
+    "module-lists",
     "compress",
     "compress-native",
     "multicall",

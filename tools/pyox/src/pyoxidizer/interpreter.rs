@@ -1,18 +1,16 @@
-//! `[[embedded_python_config]]`: fields of `PyConfig`, and statements before the program.
+//! `[[embedded_python_config]]`: fields of `PyConfig`, and what a program finds in `sys` and the environment.
 
 use pyox_schema::Value;
 use pyox_stage::Result;
 
 use super::Translation;
-use super::prelude::Prelude;
 use super::tables::{At, PythonConfig};
 use crate::settings::Settings;
 
 impl Translation<'_> {
-    /// Reads all tables; gives what no field does.
-    pub(super) fn config(&mut self, configs: &[At<PythonConfig>]) -> Result<Prelude> {
+    /// Reads all tables.
+    pub(super) fn config(&mut self, configs: &[At<PythonConfig>]) -> Result<()> {
         let mut last = PythonConfig::default();
-        let mut prelude = Prelude::default();
         for at in configs {
             let table = &at.table;
             macro_rules! take {
@@ -21,6 +19,7 @@ impl Translation<'_> {
             take! {
                 dont_write_bytecode ignore_environment no_site no_user_site_directory program_name
                 stdio_encoding unbuffered_stdio sys_frozen sys_meipass sys_paths terminfo_resolution terminfo_dirs
+                write_modules_directory_env
             }
             if let Some(text) = &table.stdio_encoding
                 && let (encoding, errors) = encoding(text)
@@ -61,23 +60,23 @@ impl Translation<'_> {
                     return Err(at.unknown("terminfo_resolution", other, &known));
                 }
             }
-            if table.write_modules_directory_env.as_deref().is_some_and(|name| !name.is_empty()) {
-                return Err(at
-                    .fault(
-                        "write_modules_directory_env",
-                        "pyox does not write the modules that were imported",
-                    )
-                    .hint("`python -X importtime` lists them, `pyox-inspect` what is packed"));
-            }
         }
         self.fields(&last);
-        prelude.is_frozen = last.sys_frozen == Some(true);
-        prelude.has_meipass = last.sys_meipass == Some(true);
-        prelude.paths = last.sys_paths.unwrap_or_default();
-        if last.terminfo_resolution.as_deref() == Some("static") {
-            prelude.terminfo = last.terminfo_dirs;
+        let Settings { sys, environment, search_path, module_lists, .. } = &mut self.settings;
+        if last.sys_frozen == Some(true) {
+            sys.insert("frozen".to_owned(), Value::Boolean(true));
         }
-        Ok(prelude)
+        if last.sys_meipass == Some(true) {
+            sys.insert("_MEIPASS".to_owned(), Value::Text("$ORIGIN".to_owned()));
+        }
+        *search_path = last.sys_paths.unwrap_or_default();
+        if let (Some("static"), Some(folders)) =
+            (last.terminfo_resolution.as_deref(), last.terminfo_dirs)
+        {
+            environment.insert("TERMINFO_DIRS".to_owned(), folders);
+        }
+        *module_lists = last.write_modules_directory_env.filter(|name| !name.is_empty());
+        Ok(())
     }
 
     /// The fields of `PyConfig` whose value is not pyox's own.

@@ -4,7 +4,6 @@
 //! be had is an error that names it. `docs/pyoxidizer.md` lists every key.
 
 mod interpreter;
-mod prelude;
 mod tables;
 
 use std::collections::BTreeSet;
@@ -18,7 +17,6 @@ use pyox_stage::{Fault, FaultExt, Reporter, Result};
 use crate::delivery::inside;
 use crate::settings::Settings;
 use crate::{Program, Project};
-use prelude::Prelude;
 use tables::{At, PythonDistribution, Rule, Run, Tables};
 
 /// Reads a file.
@@ -75,7 +73,7 @@ impl Translation<'_> {
         for rule in &tables.rules {
             self.rule(rule)?;
         }
-        let prelude = self.config(&tables.configs)?;
+        self.config(&tables.configs)?;
         self.settings.optimize = self.levels.iter().next_back().copied().unwrap_or_default();
         if self.levels.len() > 1 {
             let level = self.settings.optimize;
@@ -98,8 +96,8 @@ impl Translation<'_> {
             })?);
         }
         let run = match tables.runs.last() {
-            Some(run) => wanted(run, &prelude)?,
-            None => prelude.code("pass"),
+            Some(run) => wanted(run)?,
+            None => noop(),
         };
         Ok(Project {
             programs: vec![Program { name: self.name.clone(), run }],
@@ -391,21 +389,21 @@ impl Translation<'_> {
 }
 
 /// What runs.
-fn wanted(at: &At<Run>, prelude: &Prelude) -> Result<Wanted> {
+fn wanted(at: &At<Run>) -> Result<Wanted> {
     let run = &at.table;
     Ok(match run.mode.as_str() {
-        "eval" => prelude.code(at.need("code", run.code.as_ref())?),
-        "module" => prelude.module(at.need("module", run.module.as_ref())?),
-        "noop" => prelude.code("pass"),
-        "repl" if prelude.is_empty() => Wanted::Repl,
-        "repl" => {
-            let what = "`repl` starts without sys_frozen, sys_meipass, sys_paths and terminfo_dirs";
-            return Err(at.fault("mode", what).hint("use `eval` with code.interact()"));
-        }
+        "eval" => Wanted::Code(at.need("code", run.code.as_ref())?.clone()),
+        "module" => Wanted::Module(at.need("module", run.module.as_ref())?.clone()),
+        "noop" => noop(),
+        "repl" => Wanted::Repl,
         other => {
             return Err(at.unknown("mode", other, &["eval", "module", "repl", "noop"]));
         }
     })
+}
+
+fn noop() -> Wanted {
+    Wanted::Code("pass".to_owned())
 }
 
 #[cfg(test)]

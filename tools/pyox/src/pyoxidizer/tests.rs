@@ -56,6 +56,29 @@ fn the_interpreter_is_configured() {
 }
 
 #[test]
+fn sys_and_the_environment_are_set() {
+    let text = "[[embedded_python_config]]\nsys_frozen = true\nsys_meipass = true\nsys_paths = ['a']\nterminfo_dirs = '/t'\n\
+                write_modules_directory_env = 'M'\n";
+    let settings = project(text).unwrap().settings;
+    assert_eq!(settings.sys["frozen"], Value::Boolean(true));
+    assert_eq!(settings.sys["_MEIPASS"], Value::Text("$ORIGIN".to_owned()));
+    assert_eq!(
+        (&settings.search_path[..], settings.module_lists.as_deref()),
+        (&["a".to_owned()][..], Some("M"))
+    );
+    assert!(settings.environment.is_empty());
+    let last = format!(
+        "{text}[[embedded_python_config]]\nsys_paths = ['b']\nterminfo_resolution = 'static'\nsys_frozen = false\n"
+    );
+    let settings = project(&last).unwrap().settings;
+    assert_eq!(settings.environment["TERMINFO_DIRS"], "/t");
+    assert_eq!(
+        (settings.search_path, settings.sys.contains_key("frozen")),
+        (vec!["b".to_owned()], false)
+    );
+}
+
+#[test]
 fn rules_become_settings() {
     let text = "[[packaging_rule]]\ntype = 'stdlib'\ninclude_source = false\noptimize_level = 1\n\
                 [[packaging_rule]]\ntype = 'pip-install-simple'\npackage = 'click'\nexcludes = ['a.b']\n\
