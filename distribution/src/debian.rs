@@ -60,7 +60,7 @@ pub(crate) fn fetch(release: &Release, folder: &Path) -> Result<()> {
         .filter(|path| !path.to_string_lossy().ends_with(".asc"))
         .ok_or_else(|| Error::new(format!("{source}: apt-get fetched no .orig.tar")))?;
     let file = File::open(&tarball).map_err(Error::io(&tarball))?;
-    store(file, &format!("Debian's {source}"), release, folder)
+    store(file, &format!("Debian's {source}"), &release.sha256, &folder.join(&release.file))
 }
 
 /// Runs apt-get with its state in `place`.

@@ -114,7 +114,7 @@ pub(crate) fn obtain(
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
 
     progress(Event::Downloading(release.url.clone()));
-    let first = match download(&release.url, release, folder) {
+    let first = match download(&release.url, &release.sha256, &path) {
         Ok(()) => return Ok(path),
         Err(error) => error,
     };
@@ -134,8 +134,14 @@ pub(crate) fn obtain(
     Ok(path)
 }
 
-/// Downloads an URL into `folder` under the release's file name.
-fn download(url: &str, release: &Release, folder: &Path) -> Result<()> {
+/// Downloads what an address has, and makes a file of it if its digest is right.
+///
+/// Costs the download, of ten minutes at most.
+///
+/// # Errors
+///
+/// If nobody is there, for another digest, and if the file cannot be written. Nothing is left behind then.
+pub fn download(url: &str, sha256: &Digest, path: &Path) -> Result<()> {
     let fail = |error: reqwest::Error| {
         // reqwest's own text names the address and leaves the cause to `source()`.
         let mut cause: &dyn std::error::Error = &error;
@@ -157,30 +163,28 @@ fn download(url: &str, release: &Release, folder: &Path) -> Result<()> {
         .send()
         .and_then(reqwest::blocking::Response::error_for_status)
         .map_err(fail)?;
-    store(response, url, release, folder)
+    store(response, url, sha256, path)
 }
 
-/// Stores what a reader gives under the release's file name, if and only if its digest is right.
+/// Makes a file of what a reader gives, if and only if its digest is right.
 pub(crate) fn store(
     mut reader: impl Read,
     place: &str,
-    release: &Release,
-    folder: &Path,
+    sha256: &Digest,
+    path: &Path,
 ) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
     // A temporary file is removed on every way out of here but `persist`.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
     std::io::copy(&mut reader, &mut file)
         .map_err(|error| Error::new(format!("{place}: {error}")))?;
     file.flush().map_err(Error::io(file.path()))?;
     let got = digest_of(file.path())?;
-    if got != release.sha256 {
-        return Err(Error::new(format!(
-            "{place}: digest mismatch: expected sha256 {}, got {got}",
-            release.sha256
-        )));
+    if got != *sha256 {
+        let what = format!("{place}: digest mismatch: expected sha256 {sha256}, got {got}");
+        return Err(Error::new(what));
     }
-    let path = folder.join(&release.file);
-    file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
+    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
     Ok(())
 }
 
@@ -228,8 +232,9 @@ mod tests {
     #[test]
     fn a_wrong_digest_is_refused_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let release = release(Digest::of(b"the release"));
-        let error = store(&b"something else"[..], "http://x", &release, folder.path()).unwrap_err();
+        let path = folder.path().join("Python-0.tgz");
+        let sha256 = Digest::of(b"the release");
+        let error = store(&b"something else"[..], "http://x", &sha256, &path).unwrap_err();
         let (want, got) = (Digest::of(b"the release"), Digest::of(b"something else"));
         assert_eq!(
             error.to_string(),
@@ -237,8 +242,8 @@ mod tests {
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 
-        store(&b"the release"[..], "http://x", &release, folder.path()).unwrap();
-        assert_eq!(fs::read(folder.path().join("Python-0.tgz")).unwrap(), b"the release");
+        store(&b"the release"[..], "http://x", &sha256, &path).unwrap();
+        assert_eq!(fs::read(path).unwrap(), b"the release");
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
         let path = folder.path().join("Python-0.tgz");
         fs::write(&path, "rotten").unwrap();
         let release = release(Digest::of(b"the release"));
-        let error = download(&release.url, &release, folder.path()).unwrap_err();
+        let error = download(&release.url, &release.sha256, &path).unwrap_err();
         assert!(error.to_string().starts_with("http://127.0.0.1:9/Python-0.tgz: "), "{error}");
         assert!(obtain(&release, folder.path(), &mut |_| {}).is_err());
         assert!(!path.exists());

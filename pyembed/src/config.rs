@@ -15,6 +15,7 @@ use pyox_blob::{Blob, Config};
 
 use crate::ffi::BuiltinInit;
 use crate::role::Role;
+use crate::surroundings::expand;
 use crate::{Error, ffi};
 
 /// What an interpreter starts with: a blob, a configuration, and a command line.
@@ -82,12 +83,14 @@ impl PythonConfig {
             }
             other => other?,
         };
+        let (record, executable) = (blob.config()?, ffi::executable());
+        let folders = record.search_path.iter();
         Ok(Self {
+            search_path: folders.map(|folder| expand(folder, &executable).into()).collect(),
             blob,
-            record: blob.config()?,
+            record,
             argv: std::env::args_os().collect(),
-            executable: ffi::executable(),
-            search_path: Vec::new(),
+            executable,
             more: Vec::new(),
             builtin: Vec::new(),
             role: Role::Application,
@@ -252,7 +255,7 @@ fn apply(config: &mut ffi::Config, name: &str, value: &Value) -> Result<(), Erro
             config.set_hash_seed(u64::try_from(*seed).map_err(|_| range(name, *seed))?);
             true
         }
-        Value::Integer(_) => match config.integer(name) {
+        Value::Integer(_) | Value::Boolean(_) => match config.integer(name) {
             Some(field) => {
                 *field = integer(name, value)?;
                 true
@@ -268,6 +271,7 @@ fn apply(config: &mut ffi::Config, name: &str, value: &Value) -> Result<(), Erro
 fn integer(name: &str, value: &Value) -> Result<i32, Error> {
     match value {
         Value::Integer(value) => i32::try_from(*value).map_err(|_| range(name, *value)),
+        Value::Boolean(value) => Ok((*value).into()),
         _ => Err(Error::Setting(format!("{name}: expected an integer"))),
     }
 }

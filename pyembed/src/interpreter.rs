@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, PythonConfig, ffi, files, importer, role, run};
+use crate::{Error, PythonConfig, ffi, files, importer, role, run, surroundings};
 
 /// The main interpreter of this process: started by [`new`](Self::new), ended by [`run`](Self::run) or when it is dropped.
 ///
@@ -56,6 +56,8 @@ impl MainPythonInterpreter {
         importer::install(attached, &config).map_err(|raised| {
             Error::Start(format!("the importer: {}", attached.take(raised).describe()))
         })?;
+        surroundings::prepare(attached, &config)
+            .map_err(|raised| Error::Start(attached.take(raised).describe()))?;
         Ok(Self { interpreter, config })
     }
 

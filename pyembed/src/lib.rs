@@ -34,6 +34,7 @@ mod importer;
 mod interpreter;
 mod role;
 mod run;
+mod surroundings;
 
 /// The Python that this crate was compiled for: major and minor version.
 pub const PYTHON: (u8, u8) = (3, MINOR);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pyox_blob::config::Interpreter;
 
+use crate::surroundings::is_frozen;
 use crate::{PythonConfig, child};
 
 /// What a process is.
@@ -16,7 +17,9 @@ pub(crate) enum Role {
     Python {
         has_site: bool,
     },
-    /// It is neither, for this reason; and what can be done.
+    /// A process that `multiprocessing` has started in the way that it has for frozen programs.
+    Worker,
+    /// It is none of these, for this reason; and what can be done.
     Refused {
         what: String,
         hint: &'static str,
@@ -36,6 +39,9 @@ enum Meaning {
 /// How often an application may start itself with arguments of its own, each process from the one before. More is taken
 /// for a mistake that would fill the machine with processes.
 const DEEPEST: u32 = 16;
+
+/// The first argument of processes that `multiprocessing` starts where `sys.frozen` is true.
+const WORKER: &str = "--multiprocessing-fork";
 
 /// Suffixes of what only a `python` can be meant to run, whether it exists or not.
 const SCRIPTS: [&str; 4] = ["py", "pyc", "pyw", "pyz"];
@@ -65,6 +71,9 @@ pub(crate) fn settle(config: &mut PythonConfig) -> Role {
     }
     let meaning = meaning(&config.argv, &config.executable);
     let is_child = || has_proof || child::is_named_by_ancestor(&config.executable);
+    if config.argv[1] == WORKER && is_frozen(&config.record) && is_child() {
+        return Role::Worker;
+    }
     match meaning {
         Meaning::Python
             if interpreter == Interpreter::Never && !is_of_multiprocessing(&config.argv) =>

@@ -37,9 +37,12 @@ pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
             attached.quietly(|| site_builtins(attached));
             return interpreter.run_main();
         }
-        Role::Application => {}
+        Role::Application | Role::Worker => {}
     }
-    let outcome = execute(attached, &config.record.run);
+    let outcome = match config.role {
+        Role::Worker => worker(attached),
+        _ => execute(attached, &config.record.run),
+    };
     let (status, interrupted) = if outcome.is_ok() {
         (0, false)
     } else {
@@ -86,6 +89,11 @@ fn execute(attached: Attached<'_>, run: &Run) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Does what `multiprocessing` wants of a process, and ends it.
+fn worker(attached: Attached<'_>) -> Result<()> {
+    attached.import(c"multiprocessing.spawn")?.call_method(c"freeze_support", []).map(drop)
 }
 
 /// What has become of something that ran: the exception that it raised as a value.

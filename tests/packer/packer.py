@@ -56,6 +56,11 @@ def vector(items):
     return varint(len(items)) + b"".join(items)
 
 
+def attribute(setting):
+    """The value of an attribute of `sys`: the one setting that can be a bool."""
+    return varint(3) + bytes([setting]) if isinstance(setting, bool) else value(setting)
+
+
 def value(setting):
     if isinstance(setting, int):  # True and False too: they are 1 and 0.
         number = int(setting)
@@ -98,6 +103,10 @@ def config_record(manifest):
             for package, placement in sorted(manifest.get("placements", {}).items())
             if placement != "memory"
         ]),
+        vector([string(name) + attribute(setting) for name, setting in sorted(manifest.get("sys", {}).items())]),
+        vector([string(folder) for folder in manifest.get("search_path", [])]),
+        vector([string(name) + string(text) for name, text in sorted(manifest.get("environment", {}).items())]),
+        b"\1" + string(manifest["module_lists"]) if "module_lists" in manifest else b"\0",
     ])
 
 

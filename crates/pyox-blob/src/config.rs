@@ -27,6 +27,14 @@ pub struct Config {
     /// Packages, by their dotted names, whose files are real files at run time; sorted by name. All
     /// others stay in memory.
     pub placements: Vec<(String, Placement)>,
+    /// Attributes of `sys`, sorted by name. In their texts and in the next two fields, `$ORIGIN` is the executable's folder.
+    pub sys: Vec<Setting>,
+    /// Folders at the end of `sys.path`.
+    pub search_path: Vec<String>,
+    /// Variables of the environment and their values, sorted by name.
+    pub environment: Vec<(String, String)>,
+    /// The variable of the environment that names a folder for lists of imported modules.
+    pub module_lists: Option<String>,
 }
 
 /// When an executable acts as the `python` command.
@@ -69,16 +77,16 @@ pub enum Run {
     },
 }
 
-/// One field of `PyPreConfig` or `PyConfig`.
+/// One field of `PyPreConfig` or `PyConfig`, or attribute of `sys`.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Setting {
-    /// The field's name in CPython's documentation, such as `utf8_mode`.
+    /// Its name; a field's is that of CPython's documentation, such as `utf8_mode`.
     pub name: String,
     /// Its value.
     pub value: Value,
 }
 
-/// The value of a field of `PyPreConfig` or `PyConfig`.
+/// The value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Value {
     /// For `int` and `unsigned long` fields.
@@ -87,6 +95,8 @@ pub enum Value {
     Text(String),
     /// For `PyWideStringList` fields.
     List(Vec<String>),
+    /// For attributes of `sys`; the structures have integers instead.
+    Boolean(bool),
 }
 
 impl Interpreter {

@@ -33,6 +33,18 @@ pub struct Manifest {
     /// Where the files of a package are at run time, by its dotted name; in memory without an entry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub placements: BTreeMap<String, Placement>,
+    /// Attributes of `sys` to set, by name; `$ORIGIN` in a text is the executable's folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sys: BTreeMap<String, Value>,
+    /// Folders at the end of `sys.path`; `$ORIGIN` is the executable's folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search_path: Vec<String>,
+    /// Variables of the environment to set; `$ORIGIN` is the executable's folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// The variable of the environment that names a folder for lists of imported modules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_lists: Option<String>,
     /// The projects that resources belong to, sorted by name.
     pub projects: Vec<Project>,
     /// What is taken, sorted by kind and name.

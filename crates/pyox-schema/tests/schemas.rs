@@ -144,6 +144,14 @@ fn manifest(run: Run) -> Manifest {
         interpreter: Some(true),
         bytecode: Bytecode { optimize: 2, sources: false },
         placements: [(text("app"), Placement::Cache), (text("ns.app_1"), Placement::Beside)].into(),
+        sys: [
+            (text("frozen"), Setting::Boolean(true)),
+            (text("_MEIPASS"), Setting::Text(text("$ORIGIN"))),
+        ]
+        .into(),
+        search_path: vec![text("$ORIGIN/plugins")],
+        environment: [(text("TERMINFO_DIRS"), text("/usr/share/terminfo"))].into(),
+        module_lists: Some(text("MODULES")),
         projects: vec![Project { name: text("app"), version: None }],
         resources: vec![
             resource(Kind::Module, "app.größe", Some("app/größe.py")),
@@ -298,7 +306,18 @@ fn wrong_distributions_are_refused() {
 #[test]
 fn wrong_manifests_are_refused() {
     let valid = written(&manifest(Run::Module { module: "app".to_owned() }));
-    let optional = ["preconfig", "config", "interpreter", "bytecode", "placements", "excluded"];
+    let optional = [
+        "preconfig",
+        "config",
+        "interpreter",
+        "bytecode",
+        "placements",
+        "sys",
+        "search_path",
+        "environment",
+        "module_lists",
+        "excluded",
+    ];
     assert_required("manifest", &valid, "", &optional);
     assert_required("manifest", &valid, "/distribution", &[]);
     assert_required("manifest", &valid, "/run", &[]);
@@ -320,6 +339,10 @@ fn wrong_manifests_are_refused() {
         ("/config/argv", json!([1])),
         ("/interpreter", json!(1)),
         ("/placements/app", json!("disk")),
+        ("/sys/frozen", json!(null)),
+        ("/search_path/0", json!(1)),
+        ("/environment/TERMINFO_DIRS", json!(1)),
+        ("/module_lists", json!("a=b")),
         ("/bytecode/optimize", json!(3)),
         ("/projects/0/name", json!("Ruamel.Yaml")),
         ("/resources/0/kind", json!("source")),

@@ -9,7 +9,7 @@ use super::placements::Placements;
 use super::state::State;
 use super::{collector, modules, native, path_entries, resources, startup};
 use crate::ffi::{self, Attached, Function, Result};
-use crate::{Error, PythonConfig};
+use crate::{Error, PythonConfig, surroundings};
 
 /// The importer's methods.
 static METHODS: [&Function; 8] = [
@@ -92,6 +92,7 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     for folder in &config.search_path {
         path.call_method(c"append", [&attached.path(folder.as_os_str())?])?;
     }
+    surroundings::name_in_sys(attached, config)?;
     native::install();
     collector::install(attached)
 }

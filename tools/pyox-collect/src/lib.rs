@@ -13,6 +13,7 @@ mod depfile;
 mod edits;
 mod entry;
 mod exclusions;
+mod extensions;
 pub mod inline;
 mod installer;
 mod known;
@@ -57,6 +58,7 @@ use wheel::Installed;
 
 pub use depfile::depfile;
 pub use entry::Wanted;
+pub use extensions::Extensions;
 pub use inline::{Indexes, Metadata};
 pub use installer::Installer;
 pub use projects::{Folder, file_url};
@@ -92,8 +94,8 @@ pub struct Options {
     pub include: Vec<String>,
     /// Modules and packages to leave out, with all below them.
     pub exclude: Vec<String>,
-    /// The extension modules of the standard library that are taken; all without a word.
-    pub extensions: Option<BTreeSet<String>>,
+    /// Which extension modules of the standard library are taken, beside those that `include` names.
+    pub extensions: Extensions,
     /// The modules to which all is narrowed, by their full names. What is around them comes with them, and what packages have beside
     /// modules.
     pub only: Option<BTreeSet<String>>,
@@ -112,6 +114,14 @@ pub struct Options {
     pub placements: BTreeMap<String, Placement>,
     /// Whether libpython is taken as a shared library; it always is where the distribution has no static one.
     pub libpython: bool,
+    /// Attributes of `sys`. In their texts and in the next two fields, `$ORIGIN` is the executable's folder at run time.
+    pub sys: BTreeMap<String, Value>,
+    /// Folders at the end of `sys.path`.
+    pub search_path: Vec<String>,
+    /// Variables of the environment.
+    pub environment: BTreeMap<String, String>,
+    /// The variable of the environment that names a folder for lists of imported modules.
+    pub module_lists: Option<String>,
     /// How many files are read at once.
     pub jobs: NonZero<usize>,
 }
@@ -132,7 +142,7 @@ impl Default for Options {
             run: Wanted::Default,
             include: Vec::new(),
             exclude: Vec::new(),
-            extensions: None,
+            extensions: Extensions::default(),
             only: None,
             config: BTreeMap::new(),
             preconfig: BTreeMap::new(),
@@ -140,6 +150,10 @@ impl Default for Options {
             sources: true,
             interpreter: None,
             placements: BTreeMap::new(),
+            sys: BTreeMap::new(),
+            search_path: Vec::new(),
+            environment: BTreeMap::new(),
+            module_lists: None,
             libpython: false,
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         }
@@ -257,7 +271,7 @@ fn find(
         folders.push(folder);
     }
     exclusions.apply(&mut found);
-    selection::apply(&mut found, options);
+    selection::apply(&mut found, options, distribution, &exclusions);
     path_order::apply(&mut found)?;
     application::name_main(&mut found);
     exclusions.check_includes(&found)?;
@@ -302,6 +316,10 @@ fn find(
         interpreter: options.interpreter,
         bytecode: Bytecode { optimize: options.optimize, sources: options.sources },
         placements,
+        sys: options.sys.clone(),
+        search_path: options.search_path.clone(),
+        environment: options.environment.clone(),
+        module_lists: options.module_lists.clone(),
         projects: projects(&mut found),
         resources: resources(&mut found, reads)?,
         excluded: {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser};
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_collect::{Installer, Options, Wanted, depfile, placements, settings};
+use pyox_collect::{Extensions, Installer, Options, Wanted, depfile, placements, settings};
 use pyox_schema::{Distribution, Document};
 use pyox_stage::Reporter;
 
@@ -46,6 +46,9 @@ struct Args {
     /// Leave out a module or package and all below it
     #[arg(long, value_name = "NAME")]
     exclude: Vec<String>,
+    /// Which extension modules of the standard library to take, beside those that --include names
+    #[arg(long, value_name = "WHICH", default_value = "all", hide_default_value = true)]
+    extensions: Extensions,
     /// Take no modules but those of these names, and what is around them
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -75,6 +78,19 @@ struct Args {
     /// Take libpython as a shared library, for `pyox-link --shape portable`
     #[arg(long)]
     libpython: bool,
+    /// Set an attribute of `sys`; `$ORIGIN` in it is the executable's folder
+    #[arg(long, value_name = "NAME=VALUE")]
+    sys: Vec<String>,
+    /// Append a folder to `sys.path` at run time; `$ORIGIN` in it is the executable's folder
+    #[arg(long, value_name = "FOLDER")]
+    search_path: Vec<String>,
+    /// Set a variable of the environment; `$ORIGIN` in it is the executable's folder
+    #[arg(long, value_name = "NAME=TEXT")]
+    env: Vec<String>,
+    /// Let each process list the modules that it has imported, in the folder that a variable of this name in its
+    /// environment names
+    #[arg(long, value_name = "NAME")]
+    module_lists: Option<String>,
     /// Write the manifest to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -142,7 +158,7 @@ fn options(args: &Args) -> Result<Options> {
         run: wanted(&args.run),
         include: args.include.clone(),
         exclude: args.exclude.clone(),
-        extensions: defaults.extensions,
+        extensions: args.extensions,
         only: (!args.only.is_empty()).then(|| args.only.iter().cloned().collect()),
         config: settings::parse("--config", &args.config)?,
         preconfig: settings::parse("--preconfig", &args.preconfig)?,
@@ -155,6 +171,10 @@ fn options(args: &Args) -> Result<Options> {
         },
         placements: placements::parse(&args.placement)?,
         libpython: args.libpython,
+        sys: settings::parse("--sys", &args.sys)?,
+        search_path: args.search_path.clone(),
+        environment: settings::parse_texts("--env", &args.env)?,
+        module_lists: args.module_lists.clone(),
         jobs: args.jobs.unwrap_or(defaults.jobs),
     })
 }

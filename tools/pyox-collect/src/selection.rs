@@ -2,19 +2,27 @@
 
 use std::collections::BTreeSet;
 
-use pyox_schema::{Excluded, Origin, ResourceKind};
+use pyox_schema::{Distribution, Excluded, Origin, ResourceKind};
 
 use crate::Options;
 use crate::candidate::{Candidate, Found};
+use crate::exclusions::Exclusions;
 
 /// Takes out what the options do not name.
-pub(crate) fn apply(found: &mut Found, options: &Options) {
-    if let Some(extensions) = &options.extensions {
-        leave(found, "an extension module that is not asked for", |candidate| {
+pub(crate) fn apply(
+    found: &mut Found,
+    options: &Options,
+    distribution: &Distribution,
+    exclusions: &Exclusions,
+) {
+    if let Some(extensions) = options.extensions.of(distribution) {
+        let reason = "an extension module that --extensions leaves out; --include takes it";
+        leave(found, reason, |candidate| {
             let resource = &candidate.resource;
             resource.kind != ResourceKind::ExtensionModule
                 || resource.origin != Origin::StandardLibrary
-                || extensions.contains(&resource.name)
+                || extensions.contains(resource.name.as_str())
+                || exclusions.includes(&resource.name)
         });
     }
     if let Some(only) = &options.only {

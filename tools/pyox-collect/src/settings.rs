@@ -1,6 +1,6 @@
-//! `--config KEY=VALUE` and `--preconfig KEY=VALUE`.
+//! `--config KEY=VALUE`, `--preconfig KEY=VALUE`, `--sys KEY=VALUE` and `--env KEY=VALUE`.
 //!
-//! Which keys there are depends on the Python version and is known where the interpreter starts; here
+//! Which fields there are depends on the Python version and is known where the interpreter starts; here
 //! only the form is checked.
 
 use std::collections::BTreeMap;
@@ -10,26 +10,51 @@ use pyox_stage::{Fault, Result};
 
 use crate::candidate::is_identifier;
 
-/// Reads the values of one of the two options, each `KEY=VALUE`; a value is `true`, `false`, an integer, a JSON list of texts
+/// Reads the values of one of the first three options, each `KEY=VALUE`; a value is `true`, `false`, an integer, a JSON list of texts
 /// or else text.
 ///
 /// # Errors
 ///
 /// If one has another form, or a key stands twice.
 pub fn parse(option: &str, settings: &[String]) -> Result<BTreeMap<String, Value>> {
+    read(option, settings, |key, value| {
+        if is_identifier(key) {
+            value_of(value)
+        } else {
+            Err(format!("expected the name of a field or an attribute, got `{key}`"))
+        }
+    })
+}
+
+/// Reads the values of `--env`, each `NAME=TEXT`.
+///
+/// # Errors
+///
+/// As above.
+pub fn parse_texts(option: &str, settings: &[String]) -> Result<BTreeMap<String, String>> {
+    read(option, settings, |name, text| {
+        if name.is_empty() {
+            Err("expected a name, got none".to_owned())
+        } else {
+            Ok(text.to_owned())
+        }
+    })
+}
+
+fn read<V>(
+    option: &str,
+    settings: &[String],
+    value_of: impl Fn(&str, &str) -> Result<V, String>,
+) -> Result<BTreeMap<String, V>> {
     let mut map = BTreeMap::new();
     for setting in settings {
         let place = || format!("{option} {setting}");
         let Some((key, value)) = setting.split_once('=') else {
             return Err(Fault::new(place(), "expected KEY=VALUE, got no `=`"));
         };
-        if !is_identifier(key) {
-            let what = format!("expected the name of a field, got `{key}`");
-            return Err(Fault::new(place(), what));
-        }
-        let value = value_of(value).map_err(|what| Fault::new(place(), what))?;
+        let value = value_of(key, value).map_err(|what| Fault::new(place(), what))?;
         if map.insert(key.to_owned(), value).is_some() {
-            return Err(Fault::new(place(), "expected each field once, got it again"));
+            return Err(Fault::new(place(), "expected each key once, got it again"));
         }
     }
     Ok(map)

@@ -6,6 +6,7 @@
 //! the archive has them). Costs reading the standard library and the static libraries once.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{
     Digest, Distribution, Document, Extension, FileRef, Library, Link, Linkage, Paths, Python,
 };
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, cache};
 use walkdir::WalkDir;
 
 use crate::python_json::{self, PythonJson, Variant};
@@ -28,12 +29,7 @@ pub(crate) fn open(
 ) -> Result<Distribution> {
     if !path.is_dir() {
         let entry = store::obtain(path, sha256, ui)?;
-        let root = unpack::top(&entry);
-        if !root.join(python_json::NAME).is_file() {
-            let what = "expected python/PYTHON.json in it, but there is none";
-            return Err(Fault::at(path, what).hint(FULL));
-        }
-        return Tree::open(&root)?.describe(ui);
+        return unpacked(&entry, path.display(), ui);
     }
     if sha256.is_some() {
         let what = "expected an archive to check with --sha256, got a folder";
@@ -47,6 +43,37 @@ pub(crate) fn open(
         let what = "expected a PYTHON.json in it, or in its folder python/, but there is none";
         return Err(Fault::at(&path, what).hint(FULL));
     };
+    Tree::open(&root)?.describe(ui)
+}
+
+/// The distribution in an archive that an address has; it is downloaded if it was not before.
+pub(crate) fn download(
+    url: &str,
+    sha256: Option<&Digest>,
+    ui: &dyn Reporter,
+) -> Result<Distribution> {
+    let sha256 = sha256.ok_or_else(|| {
+        Fault::new(url, "expected the digest of the archive, got none").hint("name it by --sha256")
+    })?;
+    if let Some(entry) = store::known(sha256)? {
+        return unpacked(&entry, url, ui);
+    }
+    let folder = Partial::new(&cache::folder("distributions")?)?;
+    let path = folder.path().join(url.rsplit('/').next().unwrap_or(url));
+    let task = ui.begin(None, &format!("downloading {url}"));
+    pyox_distribution::sources::download(url, sha256, &path).fault("download")?;
+    drop(task);
+    let entry = store::obtain(&path, Some(sha256), ui)?;
+    unpacked(&entry, url, ui)
+}
+
+/// The distribution in an archive's entry of the store.
+fn unpacked(entry: &Path, place: impl Display, ui: &dyn Reporter) -> Result<Distribution> {
+    let root = unpack::top(entry);
+    if !root.join(python_json::NAME).is_file() {
+        let what = "expected python/PYTHON.json in it, but there is none";
+        return Err(Fault::new(place, what).hint(FULL));
+    }
     Tree::open(&root)?.describe(ui)
 }
 

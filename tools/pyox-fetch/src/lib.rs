@@ -81,8 +81,10 @@ pub fn fetch(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Resu
 /// Refuses options that would have no effect: whoever gives a digest relies on its check.
 fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
     let none = |fits: fn(&Spec) -> bool| !specs.iter().any(fits);
-    if options.sha256.is_some() && none(|s| matches!(s, Spec::Path(_) | Spec::SourceTarball(_))) {
-        let what = "expected the path of an archive or source:TARBALL to check, got neither";
+    let has_file =
+        |s: &Spec| matches!(s, Spec::Address(_) | Spec::Path(_) | Spec::SourceTarball(_));
+    if options.sha256.is_some() && none(has_file) {
+        let what = "expected an archive or source:TARBALL to check, got neither";
         return Err(Fault::new("--sha256", what));
     }
     if options.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
@@ -161,6 +163,7 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
     match spec {
         Spec::Host(None) => host::find(options.requires_python.as_deref(), reporter),
         Spec::Host(Some(path)) => host::describe(path),
+        Spec::Address(url) => archive::download(url, options.sha256.as_ref(), reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
         Spec::SourceVersion(version) => {
             let source = Source::Version(version.clone());

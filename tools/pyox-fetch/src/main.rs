@@ -41,7 +41,8 @@ SPEC is one of
   source:TARBALL  built from that release tarball, and kept
   cpython@3.X     a release of python-build-standalone (not yet)
   PATH            an archive in python-build-standalone's full format (.tar.zst, .tar.gz), or its
-                  unpacked folder";
+                  unpacked folder
+  https://…       the address of such an archive, with its digest by --sha256; kept";
 
 fn main() -> ExitCode {
     pyox_cli::run("pyox-fetch", |args: &Args| &args.common, run)

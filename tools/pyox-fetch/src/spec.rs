@@ -7,7 +7,7 @@ use pyox_stage::Fault;
 
 /// The grammar in one line, for messages.
 pub(crate) const GRAMMAR: &str = "host, host:PYTHON, source@3.X, source:TARBALL, cpython@3.X, or the \
-     path of an archive or its unpacked folder";
+     address or path of an archive, or its unpacked folder";
 
 /// Where a distribution comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,9 @@ pub enum Spec {
     SourceTarball(PathBuf),
     /// A release of python-build-standalone, over the network.
     Release(String),
-    /// An archive in python-build-standalone's full format, or its unpacked folder.
+    /// The address of an archive in python-build-standalone's full format.
+    Address(String),
+    /// Such an archive, or its unpacked folder.
     Path(PathBuf),
 }
 
@@ -61,6 +63,9 @@ impl Spec {
             "source" | "cpython" => Err(Fault::new(text, "expected a version, got none")
                 .hint(format_args!("for example {text}@3.13"))),
             "" => Err(unknown()),
+            url if url.starts_with("https://") || url.starts_with("http://") => {
+                Ok(Self::Address(url.to_owned()))
+            }
             path if path.contains('/') || PathBuf::from(path).exists() => {
                 Ok(Self::Path(path.into()))
             }
@@ -95,6 +100,7 @@ impl fmt::Display for Spec {
             Self::SourceVersion(version) => write!(f, "source@{version}"),
             Self::SourceTarball(path) => write!(f, "source:{}", path.display()),
             Self::Release(version) => write!(f, "cpython@{version}"),
+            Self::Address(url) => f.write_str(url),
             Self::Path(path) => write!(f, "{}", path.display()),
         }
     }
@@ -113,6 +119,7 @@ mod tests {
             ("source@3.13.5", Spec::SourceVersion("3.13.5".into())),
             ("source:Python.tgz", Spec::SourceTarball("Python.tgz".into())),
             ("cpython@3.13", Spec::Release("3.13".into())),
+            ("https://a/b.tar.zst", Spec::Address("https://a/b.tar.zst".into())),
             ("./python.tar.zst", Spec::Path("./python.tar.zst".into())),
         ] {
             assert_eq!(Spec::parse(text).unwrap(), spec, "{text}");

@@ -55,6 +55,12 @@ pub(crate) fn obtain(
     Ok(entry)
 }
 
+/// The folder with the content of an archive that was unpacked before.
+pub(crate) fn known(sha256: &Digest) -> Result<Option<PathBuf>> {
+    let entry = cache::folder("distributions")?.join(sha256.to_string());
+    Ok(entry.is_dir().then_some(entry))
+}
+
 fn rewound<'a>(mut file: &'a File, archive: &Path) -> Result<BufReader<&'a File>> {
     file.rewind().fault_at(archive)?;
     Ok(BufReader::with_capacity(1 << 16, file))

@@ -65,18 +65,34 @@ fn of_record(config: &record::Config) -> Facts {
     add("interpreter", json!(config.interpreter.name()));
     for (group, settings) in [("preconfig", &config.preconfig), ("config", &config.config)] {
         for setting in settings {
-            let value = match &setting.value {
-                record::Value::Integer(number) => json!(number),
-                record::Value::Text(text) => json!(text),
-                record::Value::List(items) => json!(items),
-            };
-            add(&format!("{group}.{}", setting.name), value);
+            add(&format!("{group}.{}", setting.name), of_setting(&setting.value));
         }
     }
     for (package, placement) in &config.placements {
         add(&format!("placements.{package}"), json!(placement.name()));
     }
+    for setting in &config.sys {
+        add(&format!("sys.{}", setting.name), of_setting(&setting.value));
+    }
+    if !config.search_path.is_empty() {
+        add("search_path", json!(config.search_path));
+    }
+    for (name, value) in &config.environment {
+        add(&format!("environment.{name}"), json!(value));
+    }
+    if let Some(name) = &config.module_lists {
+        add("module_lists", json!(name));
+    }
     facts
+}
+
+fn of_setting(value: &record::Value) -> Value {
+    match value {
+        record::Value::Integer(number) => json!(number),
+        record::Value::Text(text) => json!(text),
+        record::Value::List(items) => json!(items),
+        record::Value::Boolean(flag) => json!(flag),
+    }
 }
 
 fn of_manifest(manifest: &Manifest) -> Facts {
@@ -131,6 +147,18 @@ fn of_manifest(manifest: &Manifest) -> Facts {
         manifest.placements.iter().filter(|(_, at)| **at != Placement::Memory)
     {
         add(&format!("placements.{package}"), json!(placement.name()));
+    }
+    for (name, value) in &manifest.sys {
+        add(&format!("sys.{name}"), json!(value));
+    }
+    if !manifest.search_path.is_empty() {
+        add("search_path", json!(manifest.search_path));
+    }
+    for (name, value) in &manifest.environment {
+        add(&format!("environment.{name}"), json!(value));
+    }
+    if let Some(name) = &manifest.module_lists {
+        add("module_lists", json!(name));
     }
     facts
 }

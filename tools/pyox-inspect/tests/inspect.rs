@@ -316,6 +316,7 @@ fn config_is_flat() {
     assert_eq!(json["preconfig.utf8_mode"], 1);
     assert_eq!(json["config.warnoptions"][0], "error");
     assert_eq!(json["bytecode_magic"], "f30d0d0a");
+    assert_eq!((&json["sys.frozen"], &json["environment.TERM"]), (&true.into(), &"dumb".into()));
     let text = place.answer(&["config", "app.blob"]);
     assert!(text.contains("config.warnoptions   error\n"), "{text}");
 }
@@ -574,6 +575,10 @@ fn manifest(place: &Place) -> Manifest {
         interpreter: Some(true),
         bytecode: Bytecode::default(),
         placements: [("app".to_owned(), pyox_schema::Placement::Cache)].into(),
+        sys: [("frozen".to_owned(), pyox_schema::Value::Boolean(true))].into(),
+        search_path: vec!["$ORIGIN/plugins".to_owned()],
+        environment: [("TERM".to_owned(), "dumb".to_owned())].into(),
+        module_lists: None,
         projects: vec![
             Project { name: "app".to_owned(), version: Some("1.0".to_owned()) },
             Project { name: "python".to_owned(), version: None },

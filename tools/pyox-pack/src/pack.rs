@@ -1,5 +1,6 @@
 //! The work on each resource, and what becomes of it in the blob.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZero;
@@ -235,17 +236,10 @@ fn verified(location: &str, payload: &Payload) -> Result<Vec<u8>, Fault> {
 }
 
 fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> Config {
-    let settings = |fields: &std::collections::BTreeMap<String, Value>| {
-        let setting = |(name, value): (&String, &Value)| Setting {
-            name: name.clone(),
-            value: match value.clone() {
-                Value::Boolean(value) => config::Value::Integer(value.into()),
-                Value::Integer(value) => config::Value::Integer(value),
-                Value::Text(value) => config::Value::Text(value),
-                Value::List(value) => config::Value::List(value),
-            },
-        };
-        fields.iter().map(setting).collect()
+    // CPython's structures have integers for what is true or false.
+    let field = |value: &Value| match value {
+        Value::Boolean(value) => config::Value::Integer((*value).into()),
+        other => setting_of(other),
     };
     Config {
         python: distribution.python.version_info,
@@ -258,14 +252,36 @@ fn config(manifest: &Manifest, distribution: &Distribution, magic: [u8; 4]) -> C
             Run::Code { code } => config::Run::Code(code),
             Run::EntryPoint { module, function } => config::Run::EntryPoint { module, function },
         },
-        preconfig: settings(&manifest.preconfig),
-        config: settings(&manifest.config),
+        preconfig: settings(&manifest.preconfig, field),
+        config: settings(&manifest.config, field),
         interpreter: match manifest.interpreter {
             Some(true) => config::Interpreter::Always,
             Some(false) => config::Interpreter::Never,
             None => config::Interpreter::Children,
         },
         placements: manifest.placements.iter().filter_map(placement).collect(),
+        sys: settings(&manifest.sys, setting_of),
+        search_path: manifest.search_path.clone(),
+        environment: manifest.environment.clone().into_iter().collect(),
+        module_lists: manifest.module_lists.clone(),
+    }
+}
+
+fn settings(
+    values: &BTreeMap<String, Value>,
+    value: impl Fn(&Value) -> config::Value,
+) -> Vec<Setting> {
+    let setting =
+        |(name, set): (&String, &Value)| Setting { name: name.clone(), value: value(set) };
+    values.iter().map(setting).collect()
+}
+
+fn setting_of(value: &Value) -> config::Value {
+    match value.clone() {
+        Value::Boolean(value) => config::Value::Boolean(value),
+        Value::Integer(value) => config::Value::Integer(value),
+        Value::Text(value) => config::Value::Text(value),
+        Value::List(value) => config::Value::List(value),
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Fault> {
         .hint("collect the standard library of the distribution"));
     }
     placements(manifest, &names)?;
+    environment(manifest)?;
     run(&manifest.run, &names)
 }
 
@@ -209,6 +210,22 @@ fn placements(manifest: &Manifest, names: &HashMap<&str, &Resource>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Names that `sys` and the environment can have.
+fn environment(manifest: &Manifest) -> Result<(), Fault> {
+    if let Some(name) = manifest.sys.keys().find(|name| name.contains('.') || !is_dotted_name(name))
+    {
+        return Err(Fault::new("sys", format_args!("expected an identifier, got `{name}`")));
+    }
+    let names = manifest.environment.keys().chain(&manifest.module_lists);
+    match names.into_iter().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        Some(name) => {
+            let what = format!("expected the name of a variable, got `{name}`");
+            Err(Fault::new("environment", what))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What runs must be there.

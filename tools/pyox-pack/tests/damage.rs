@@ -34,6 +34,10 @@ fn contents() -> Contents {
             config: Vec::new(),
             interpreter: Interpreter::Never,
             placements: Vec::new(),
+            sys: Vec::new(),
+            search_path: Vec::new(),
+            environment: Vec::new(),
+            module_lists: None,
         },
         projects: ["python", "app"]
             .map(|name| Project { name: name.to_owned(), version: "1".to_owned() })

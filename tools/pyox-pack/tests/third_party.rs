@@ -16,6 +16,11 @@ fn a_third_partys_blob_is_a_blob() {
     fixture.manifest["config"] = json!({"a": [], "b": "ä".repeat(200), "c": -1, "d": 70_000, "e": i64::MIN, "f": i64::MAX, "g": true});
     fixture.manifest["preconfig"] = json!({"x": ["1", "2"], "y": 125, "z": 126});
     fixture.manifest["run"] = json!({"mode": "code", "code": "print(1)"});
+    fixture.manifest["sys"] =
+        json!({"frozen": true, "level": 2, "_MEIPASS": "$ORIGIN", "names": ["a"]});
+    fixture.manifest["search_path"] = json!(["$ORIGIN/plugins"]);
+    fixture.manifest["environment"] = json!({"TERMINFO_DIRS": "/usr/share/terminfo"});
+    fixture.manifest["module_lists"] = json!("MODULES");
     fixture.manifest["placements"] = json!({"app": "cache", "ns": "beside", "_sre": "memory"});
     fixture.add(json!({"kind": "namespace-package", "name": "ns", "project": "app", "reason": "application"}));
     fixture.add(json!({"kind": "extension-module", "name": "_sre", "project": "python", "reason": "standard library"}));

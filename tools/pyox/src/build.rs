@@ -1,6 +1,6 @@
 //! From a project to its executables.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use pyox_schema::{Distribution, LinkMode, Manifest, Placement};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::{Program, Project};
-use crate::{links, siblings, unchanged};
+use crate::{delivery, links, siblings, unchanged};
 
 /// What a caller wants otherwise than the project says.
 #[derive(Debug, Clone, Default)]
@@ -80,52 +80,10 @@ pub fn build(
         return Err(Fault::new(place, what).hint("choose one by --program, or use --multicall"));
     }
     let distribution = distribution(project, options, reporter)?;
-    let folder = options.folder.clone().unwrap_or_else(|| project.root.join("dist"));
     let collecting = Collecting { project, options, distribution: &distribution, reporter };
-    let path_of = |name: &str| options.output.clone().unwrap_or_else(|| folder.join(name));
-    let one_of = |programs: &[&Program]| {
-        programs.iter().map(|program| (program.name.clone(), program.run.clone())).collect()
-    };
-    if is_one {
-        let by_name: BTreeMap<String, Wanted> = one_of(&programs);
-        let names: Vec<String> = by_name.keys().cloned().collect();
-        let run = Wanted::OneOf(by_name);
-        let manifest = collecting.collect(&run)?.manifest(&run)?;
-        let target = Target {
-            path: path_of(&project.name),
-            name: &project.name,
-            // Names are of use beside each other; a file that was asked for is the one that is made.
-            links: match options.output {
-                Some(_) => Vec::new(),
-                None => names.iter().map(|name| folder.join(name)).collect(),
-            },
-            programs: names,
-        };
-        return Ok(collecting.make(&manifest, &target)?.into_iter().collect());
-    }
-    // Programs that are no scripts differ in nothing but what they run.
-    let is_alike = |program: &&Program| !matches!(program.run, Wanted::Script(_));
-    let alike: Vec<&Program> = programs.iter().copied().filter(is_alike).collect();
-    let common = match alike.as_slice() {
-        [] | [_] => None,
-        several => Some(collecting.collect(&Wanted::OneOf(one_of(several)))?),
-    };
-    let mut built = Vec::new();
-    for program in programs {
-        let manifest = match common.as_ref().filter(|_| is_alike(&program)) {
-            Some(common) => common.manifest(&program.run)?,
-            None => collecting.collect(&program.run)?.manifest(&program.run)?,
-        };
-        let target = Target {
-            path: path_of(&program.name),
-            name: &program.name,
-            links: Vec::new(),
-            programs: Vec::new(),
-        };
-        built.extend(collecting.make(&manifest, &target)?);
-    }
+    let built = if is_one { collecting.one(&programs)? } else { collecting.each(&programs)? };
     for built in &built {
-        project.further.make(&built.path, &distribution, reporter)?;
+        delivery::make(&project.settings, &built.path, &distribution, reporter)?;
     }
     Ok(built)
 }
@@ -152,10 +110,6 @@ fn distribution(
     options: &BuildOptions,
     reporter: &dyn Reporter,
 ) -> Result<Distribution> {
-    if let Some(refused) = project.further.refused.as_ref().filter(|_| options.python.is_empty()) {
-        return Err(Fault::new(&refused.place, &refused.what)
-            .hint("name a file by `local_path`, or another Python by --python"));
-    }
     let given = [&options.python, &project.settings.python];
     let words = given.into_iter().find(|words| !words.is_empty());
     let usual = vec!["host".to_owned()];
@@ -164,12 +118,16 @@ fn distribution(
     let fetch = fetch::Options {
         requires_python: project.requires_python.clone(),
         // It is that of the project's own archive.
-        sha256: project.further.sha256.filter(|_| options.python.is_empty()),
+        sha256: project.settings.sha256.filter(|_| options.python.is_empty()),
         ..fetch::Options::default()
     };
-    let distribution = fetch::fetch(&specs, &fetch, reporter)?;
-    project.further.check(&distribution)?;
-    Ok(distribution)
+    fetch::fetch(&specs, &fetch, reporter)
+}
+
+/// What runs where one executable is several programs.
+fn one_of(programs: &[&Program]) -> Wanted {
+    let by_name = programs.iter().map(|program| (program.name.clone(), program.run.clone()));
+    Wanted::OneOf(by_name.collect())
 }
 
 /// What all executables of a build have in common.
@@ -192,6 +150,59 @@ struct Target<'a> {
 }
 
 impl Collecting<'_> {
+    /// Makes one executable of several programs.
+    fn one(&self, programs: &[&Program]) -> Result<Vec<Built>> {
+        let run = one_of(programs);
+        let names = programs.iter().map(|program| program.name.clone());
+        let names: Vec<String> = names.collect::<BTreeSet<_>>().into_iter().collect();
+        let manifest = self.collect(&run)?.manifest(&run)?;
+        let target = Target {
+            path: self.path_of(&self.project.name),
+            name: &self.project.name,
+            // Names are of use beside each other; a file that was asked for is the one that is made.
+            links: match self.options.output {
+                Some(_) => Vec::new(),
+                None => names.iter().map(|name| self.folder().join(name)).collect(),
+            },
+            programs: names,
+        };
+        Ok(self.make(&manifest, &target)?.into_iter().collect())
+    }
+
+    /// Makes an executable of each program.
+    fn each(&self, programs: &[&Program]) -> Result<Vec<Built>> {
+        // Programs that are no scripts differ in nothing but what they run.
+        let is_alike = |program: &&Program| !matches!(program.run, Wanted::Script(_));
+        let alike: Vec<&Program> = programs.iter().copied().filter(is_alike).collect();
+        let common = match alike.as_slice() {
+            [] | [_] => None,
+            several => Some(self.collect(&one_of(several))?),
+        };
+        let mut built = Vec::new();
+        for program in programs {
+            let manifest = match common.as_ref().filter(|_| is_alike(program)) {
+                Some(common) => common.manifest(&program.run)?,
+                None => self.collect(&program.run)?.manifest(&program.run)?,
+            };
+            let target = Target {
+                path: self.path_of(&program.name),
+                name: &program.name,
+                links: Vec::new(),
+                programs: Vec::new(),
+            };
+            built.extend(self.make(&manifest, &target)?);
+        }
+        Ok(built)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.options.folder.clone().unwrap_or_else(|| self.project.root.join("dist"))
+    }
+
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.options.output.clone().unwrap_or_else(|| self.folder().join(name))
+    }
+
     fn collect(&self, run: &Wanted) -> Result<Collection> {
         let (project, settings) = (self.project, &self.project.settings);
         let within = |paths: &[PathBuf]| paths.iter().map(|path| project.root.join(path)).collect();
@@ -231,9 +242,13 @@ impl Collecting<'_> {
             optimize: settings.optimize,
             sources: settings.sources.unwrap_or(true),
             interpreter: settings.interpreter,
-            extensions: project.further.extensions(self.distribution),
-            only: project.further.only.clone(),
+            extensions: settings.extensions,
+            only: settings.only.clone(),
             placements: settings.placement.clone(),
+            sys: settings.sys.clone(),
+            search_path: settings.search_path.clone(),
+            environment: settings.environment.clone(),
+            module_lists: settings.module_lists.clone(),
             libpython: self.mode() == Some(LinkMode::Portable),
             jobs: self.jobs(),
         };

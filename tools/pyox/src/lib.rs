@@ -32,6 +32,7 @@
 #![deny(missing_docs)]
 
 mod build;
+mod delivery;
 pub mod init;
 mod links;
 mod lock;

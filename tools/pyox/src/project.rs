@@ -7,10 +7,10 @@ use pyox_collect::{Folder, Indexes, Metadata, Wanted};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::lock;
-use crate::pyoxidizer::{self, Further};
 use crate::pyproject::PyProject;
 use crate::settings::{Settings, read_toml};
 use crate::sources::Needs;
+use crate::{delivery, pyoxidizer};
 
 /// What is to be built.
 #[derive(Debug, Clone)]
@@ -35,8 +35,6 @@ pub struct Project {
     pub(crate) pinned: Vec<String>,
     /// The folders that build backends install: its own, and those of projects that a lock file names.
     pub(crate) folders: Vec<Folder>,
-    /// What a `pyoxidizer.toml` wants beyond settings.
-    pub(crate) further: Further,
 }
 
 /// An executable of a project.
@@ -94,11 +92,11 @@ impl Project {
         Err(Fault::at(path, what).hint("name a script, or begin with `pyox init NAME`"))
     }
 
-    /// The tar archives that it has made beside its executables in a folder, as a `pyoxidizer.toml` asks for.
+    /// The tar archives that it has made beside its executables in a folder, if it makes any.
     #[must_use]
     pub fn archives(&self, folder: &Path) -> Vec<PathBuf> {
-        let programs = self.programs.iter().filter(|_| self.further.tarball.is_some());
-        programs.map(|program| pyoxidizer::archive_of(&folder.join(&program.name))).collect()
+        let programs = self.programs.iter().filter(|_| self.settings.tarball.is_some());
+        programs.map(|program| delivery::archive_of(&folder.join(&program.name))).collect()
     }
 
     fn of_script(path: &Path) -> Result<Self> {
@@ -121,7 +119,6 @@ impl Project {
             locked: None,
             pinned: Vec::new(),
             folders: Vec::new(),
-            further: Further::default(),
         })
     }
 
@@ -202,7 +199,6 @@ impl Project {
             locked,
             pinned,
             folders,
-            further: Further::default(),
         })
     }
 
@@ -226,7 +222,6 @@ impl Project {
             locked: None,
             pinned: Vec::new(),
             folders: Vec::new(),
-            further: Further::default(),
         })
     }
 }

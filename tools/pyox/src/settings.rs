@@ -1,10 +1,10 @@
 //! What a project says about how it is built: `[tool.pyox]` of a `pyproject.toml` or of a script, or a `pyox.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use pyox_collect::Installer;
-use pyox_schema::{LinkMode, Placement, Value};
+use pyox_collect::{Extensions, Installer};
+use pyox_schema::{Digest, LinkMode, Placement, Value};
 use pyox_stage::{Fault, Result, position};
 use serde::Deserialize;
 
@@ -14,6 +14,8 @@ use serde::Deserialize;
 pub struct Settings {
     /// Distributions, the first that can be had: `host`, `source@3.13` and so on.
     pub python: Vec<String>,
+    /// The SHA-256 of the archive that `python` names.
+    pub sha256: Option<Digest>,
     /// The Python versions that it runs on, as `>=3.12`; a `pyproject.toml` says it in `[project]`.
     pub requires_python: Option<String>,
     /// `static` or `dynamic`; by default static where nothing needs a loader.
@@ -32,6 +34,10 @@ pub struct Settings {
     pub include: Vec<String>,
     /// Modules and packages to leave out.
     pub exclude: Vec<String>,
+    /// Which extension modules of the standard library are taken, beside those that `include` names.
+    pub extensions: Extensions,
+    /// The modules to which the executable is narrowed, by their full names.
+    pub only: Option<BTreeSet<String>>,
     /// Fields of `PyConfig`.
     pub config: BTreeMap<String, Value>,
     /// Fields of `PyPreConfig`.
@@ -44,19 +50,32 @@ pub struct Settings {
     pub interpreter: Option<bool>,
     /// Where packages' files are at run time.
     pub placement: BTreeMap<String, Placement>,
+    /// Attributes of `sys`. In their texts and in the next two settings, `$ORIGIN` is the executable's folder at run time.
+    pub sys: BTreeMap<String, Value>,
+    /// Folders at the end of `sys.path`.
+    pub search_path: Vec<String>,
+    /// Variables of the environment.
+    pub environment: BTreeMap<String, String>,
+    /// The variable of the environment that names a folder for lists of imported modules.
+    pub module_lists: Option<String>,
     /// Whether what is worth it is compressed (default: true).
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
     pub compress_native: bool,
     /// Whether several programs become one executable.
     pub multicall: bool,
+    /// A folder beside the executables, for the licence texts of the distribution.
+    pub licenses: Option<PathBuf>,
+    /// The folder in a tar archive that is made of each executable and what lies beside it; empty for none.
+    pub tarball: Option<PathBuf>,
     /// Further executables, each with what it runs: a function as `module:function`, a module, or a script's path.
     pub programs: BTreeMap<String, String>,
 }
 
 /// The keys of [`Settings`].
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 29] = [
     "python",
+    "sha256",
     "requires-python",
     "mode",
     "apps",
@@ -66,15 +85,23 @@ const KEYS: [&str; 20] = [
     "installer",
     "include",
     "exclude",
+    "extensions",
+    "only",
     "config",
     "preconfig",
     "optimize",
     "sources",
     "interpreter",
     "placement",
+    "sys",
+    "search-path",
+    "environment",
+    "module-lists",
     "compress",
     "compress-native",
     "multicall",
+    "licenses",
+    "tarball",
     "programs",
 ];
 

@@ -52,6 +52,13 @@ pub fn config() -> Config {
         config: vec![setting("warnoptions", config::Value::List(vec!["error".to_owned()]))],
         interpreter: config::Interpreter::Always,
         placements: vec![("app".to_owned(), config::Placement::Cache)],
+        sys: vec![config::Setting {
+            name: "frozen".to_owned(),
+            value: config::Value::Boolean(true),
+        }],
+        search_path: vec!["$ORIGIN/plugins".to_owned()],
+        environment: vec![("TERM".to_owned(), "dumb".to_owned())],
+        module_lists: None,
     }
 }
 

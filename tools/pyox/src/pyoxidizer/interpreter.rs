@@ -1,18 +1,16 @@
-//! `[[embedded_python_config]]`: fields of `PyConfig`, and statements before the program.
+//! `[[embedded_python_config]]`: fields of `PyConfig`, and what a program finds in `sys` and the environment.
 
 use pyox_schema::Value;
-use pyox_stage::{Fault, Result};
+use pyox_stage::Result;
 
 use super::Translation;
-use super::prelude::Prelude;
-use super::tables::{At, PythonConfig, unknown};
+use super::tables::{At, PythonConfig};
 use crate::settings::Settings;
 
 impl Translation<'_> {
-    /// Reads all tables; gives what no field does.
-    pub(super) fn config(&mut self, configs: &[At<PythonConfig>]) -> Result<Prelude> {
+    /// Reads all tables.
+    pub(super) fn config(&mut self, configs: &[At<PythonConfig>]) -> Result<()> {
         let mut last = PythonConfig::default();
-        let mut prelude = Prelude::default();
         for at in configs {
             let table = &at.table;
             macro_rules! take {
@@ -21,50 +19,68 @@ impl Translation<'_> {
             take! {
                 dont_write_bytecode ignore_environment no_site no_user_site_directory program_name
                 stdio_encoding unbuffered_stdio sys_frozen sys_meipass sys_paths terminfo_resolution terminfo_dirs
+                write_modules_directory_env
+            }
+            if let Some(text) = &table.stdio_encoding
+                && let (encoding, errors) = encoding(text)
+                && (encoding.is_empty() || errors.is_empty())
+            {
+                let what = format!("expected `ENCODING:ERRORS`, got `{text}`");
+                return Err(at.fault("stdio_encoding", what));
             }
             if let Some(level) = table.optimize_level {
                 self.levels.insert(Self::level(at, level)?);
             }
             if table.filesystem_importer == Some(false) {
-                self.note(at, "filesystem_importer: modules in files can be imported too, after those in the executable");
+                self.note(
+                    at,
+                    "filesystem_importer",
+                    "modules in files can be imported too, after those in the executable",
+                );
             }
             match table.raw_allocator.as_deref() {
                 // It is what CPython does.
                 None | Some("system") => {}
                 Some("jemalloc" | "rust") => {
-                    self.note(at, "raw_allocator: not used, memory is that of the C library");
+                    self.note(at, "raw_allocator", "not used, memory is that of the C library");
                 }
                 Some(other) => {
                     let known = ["jemalloc", "rust", "system"];
-                    return Err(unknown(&at.place, "raw_allocator", other, &known));
+                    return Err(at.unknown("raw_allocator", other, &known));
                 }
             }
             match table.terminfo_resolution.as_deref() {
+                Some("static") if last.terminfo_dirs.is_none() => {
+                    let what = "expected `terminfo_dirs` beside `static`, found none";
+                    return Err(at.fault("terminfo_resolution", what));
+                }
                 None | Some("dynamic" | "none" | "static") => {}
                 Some(other) => {
                     let known = ["dynamic", "none", "static"];
-                    return Err(unknown(&at.place, "terminfo_resolution", other, &known));
+                    return Err(at.unknown("terminfo_resolution", other, &known));
                 }
             }
-            if table.write_modules_directory_env.as_deref().is_some_and(|name| !name.is_empty()) {
-                let what = "write_modules_directory_env: pyox does not write the modules that were imported";
-                return Err(at
-                    .fault(what)
-                    .hint("`python -X importtime` lists them, `pyox-inspect` what is packed"));
-            }
         }
-        self.fields(&last, configs)?;
-        prelude.is_frozen = last.sys_frozen == Some(true);
-        prelude.has_meipass = last.sys_meipass == Some(true);
-        prelude.paths = last.sys_paths.unwrap_or_default();
-        if last.terminfo_resolution.as_deref() == Some("static") {
-            prelude.terminfo = last.terminfo_dirs;
+        self.fields(&last);
+        let Settings { sys, environment, search_path, module_lists, .. } = &mut self.settings;
+        if last.sys_frozen == Some(true) {
+            sys.insert("frozen".to_owned(), Value::Boolean(true));
         }
-        Ok(prelude)
+        if last.sys_meipass == Some(true) {
+            sys.insert("_MEIPASS".to_owned(), Value::Text("$ORIGIN".to_owned()));
+        }
+        *search_path = last.sys_paths.unwrap_or_default();
+        if let (Some("static"), Some(folders)) =
+            (last.terminfo_resolution.as_deref(), last.terminfo_dirs)
+        {
+            environment.insert("TERMINFO_DIRS".to_owned(), folders);
+        }
+        *module_lists = last.write_modules_directory_env.filter(|name| !name.is_empty());
+        Ok(())
     }
 
     /// The fields of `PyConfig` whose value is not pyox's own.
-    fn fields(&mut self, last: &PythonConfig, configs: &[At<PythonConfig>]) -> Result<()> {
+    fn fields(&mut self, last: &PythonConfig) {
         let Settings { config, preconfig, .. } = &mut self.settings;
         let mut set = |name: &str, value: Value| config.insert(name.to_owned(), value);
         let (yes, no) = (Value::Boolean(true), Value::Boolean(false));
@@ -93,16 +109,14 @@ impl Translation<'_> {
             set("program_name", Value::Text(name.clone()));
         }
         if let Some(text) = &last.stdio_encoding {
-            let (encoding, errors) = text.split_once(':').unwrap_or((text, "strict"));
-            if encoding.is_empty() || errors.is_empty() {
-                let what = format!("stdio_encoding: expected `ENCODING:ERRORS`, got `{text}`");
-                let at = configs.iter().rev().find(|at| at.table.stdio_encoding.is_some());
-                let place = at.map_or("pyoxidizer.toml", |at| at.place.as_str());
-                return Err(Fault::new(place, what));
-            }
+            let (encoding, errors) = encoding(text);
             set("stdio_encoding", Value::Text(encoding.to_owned()));
             set("stdio_errors", Value::Text(errors.to_owned()));
         }
-        Ok(())
     }
+}
+
+/// The name of an encoding, and what becomes of errors.
+fn encoding(text: &str) -> (&str, &str) {
+    text.split_once(':').unwrap_or((text, "strict"))
 }

@@ -3,24 +3,21 @@
 //! What it says becomes settings. What pyox does anyway is taken in silence, what has no effect is a note, and what cannot
 //! be had is an error that names it. `docs/pyoxidizer.md` lists every key.
 
-mod further;
 mod interpreter;
-mod prelude;
 mod tables;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use pyox_collect::{Folder, Indexes, Wanted};
+use pyox_collect::{Extensions, Folder, Indexes, Wanted};
 use pyox_schema::{Digest, Placement};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
+use crate::delivery::inside;
 use crate::settings::Settings;
 use crate::{Program, Project};
-pub(crate) use further::{Further, Policy, Refusal, archive_of};
-use prelude::Prelude;
-use tables::{At, PythonDistribution, Rule, Run, Tables, unknown};
+use tables::{At, PythonDistribution, Rule, Run, Tables};
 
 /// Reads a file.
 pub(crate) fn open(root: PathBuf, file: &Path, reporter: &dyn Reporter) -> Result<Project> {
@@ -32,9 +29,9 @@ pub(crate) fn open(root: PathBuf, file: &Path, reporter: &dyn Reporter) -> Resul
         reporter,
         name,
         settings: Settings::default(),
-        further: Further::default(),
         folders: Vec::new(),
         indexes: Indexes::default(),
+        pythons: Vec::new(),
         levels: BTreeSet::new(),
         sources: BTreeSet::new(),
     };
@@ -46,9 +43,10 @@ struct Translation<'a> {
     reporter: &'a dyn Reporter,
     name: String,
     settings: Settings,
-    further: Further,
     folders: Vec<Folder>,
     indexes: Indexes,
+    /// The versions of Python that virtual environments are for.
+    pythons: Vec<String>,
     /// The levels of optimisation and whether sources are taken, of all rules.
     levels: BTreeSet<u8>,
     sources: BTreeSet<bool>,
@@ -59,22 +57,23 @@ impl Translation<'_> {
         for build in &tables.builds {
             if let Some(name) = &build.table.application_name {
                 if name.is_empty() || name.contains('/') || name.starts_with('.') {
-                    let what = format!("application_name: expected a file's name, got `{name}`");
-                    return Err(build.fault(what));
+                    let what = format!("expected a file's name, got `{name}`");
+                    return Err(build.fault("application_name", what));
                 }
                 self.name.clone_from(name);
             }
             if build.table.build_path.is_some() {
-                self.note(build, "build_path: not used, pyox keeps such files in its cache");
+                self.note(build, "build_path", "not used, pyox keeps such files in its cache");
             }
         }
-        for distribution in &tables.distributions {
+        // Elsewhere the last table counts, but here the first.
+        if let Some(distribution) = tables.distributions.first() {
             self.distribution(distribution)?;
         }
         for rule in &tables.rules {
             self.rule(rule)?;
         }
-        let prelude = self.config(&tables.configs)?;
+        self.config(&tables.configs)?;
         self.settings.optimize = self.levels.iter().next_back().copied().unwrap_or_default();
         if self.levels.len() > 1 {
             let level = self.settings.optimize;
@@ -87,35 +86,35 @@ impl Translation<'_> {
         }
         for package in &tables.packages {
             if package.table.kind == "wix" {
-                let what = "type: expected `tarball`, got `wix`, an installer for Windows";
-                return Err(package.fault(what).hint("pyox makes executables for Linux"));
+                let what = "expected `tarball`, got `wix`, an installer for Windows";
+                return Err(package.fault("type", what).hint("pyox makes executables for Linux"));
             }
             let prefix = package.table.path_prefix.clone().unwrap_or_default();
-            self.further.tarball = Some(inside(&prefix).ok_or_else(|| {
-                package.fault(format_args!("path_prefix: expected a relative path, got `{prefix}`"))
+            self.settings.tarball = Some(inside(Path::new(&prefix)).ok_or_else(|| {
+                let what = format_args!("expected a relative path, got `{prefix}`");
+                package.fault("path_prefix", what)
             })?);
         }
         let run = match tables.runs.last() {
-            Some(run) => wanted(run, &prelude)?,
-            None => prelude.code("pass"),
+            Some(run) => wanted(run)?,
+            None => noop(),
         };
         Ok(Project {
             programs: vec![Program { name: self.name.clone(), run }],
             name: self.name,
             root: self.root,
-            requires_python: None,
+            requires_python: (!self.pythons.is_empty()).then(|| self.pythons.join(", ")),
             settings: self.settings,
             dependencies: Vec::new(),
             indexes: self.indexes,
             locked: None,
             pinned: Vec::new(),
             folders: self.folders,
-            further: self.further,
         })
     }
 
-    fn note<T>(&self, at: &At<T>, what: impl std::fmt::Display) {
-        self.reporter.note(format_args!("{}: {what}", at.place));
+    fn note<T>(&self, at: &At<T>, key: &str, what: impl std::fmt::Display) {
+        self.reporter.note(format_args!("{}: {key}: {what}", at.place(key)));
     }
 
     /// A path that may begin with `$ORIGIN`, the folder of the file.
@@ -124,37 +123,25 @@ impl Translation<'_> {
     }
 
     fn distribution(&mut self, at: &At<PythonDistribution>) -> Result<()> {
-        let path = match (&at.table.local_path, &at.table.url) {
-            (Some(path), None) => path,
-            (None, Some(url)) => {
-                let Some(path) = url.strip_prefix("file://") else {
-                    let what = format!("url: expected an archive on this machine, got `{url}`");
-                    self.further.refused = Some(Refusal { place: at.place.clone(), what });
-                    return Ok(());
-                };
-                path
+        let PythonDistribution { local_path, url, sha256 } = &at.table;
+        let spec = match (local_path, url) {
+            (Some(path), None) => self.path(path).to_string_lossy().into_owned(),
+            (None, Some(url)) => url.strip_prefix("file://").unwrap_or(url).to_owned(),
+            _ => {
+                let what = "expected one of `local_path` and `url`, got both or none";
+                return Err(Fault::new(at.place("url"), what));
             }
-            _ => return Err(at.fault("expected one of `local_path` and `url`, got both or none")),
         };
-        let path = self.path(path);
-        self.further.refused = None;
-        self.settings.python = vec![path.to_string_lossy().into_owned()];
-        self.further.sha256 =
-            match &at.table.sha256 {
-                Some(text) => {
-                    let digest = text.parse::<Digest>();
-                    Some(digest.map_err(|error| {
-                        at.fault(format_args!("sha256: {error}")).caused_by(error)
-                    })?)
-                }
-                None => None,
-            };
+        self.settings.python = vec![spec];
+        let digest = sha256.as_ref().map(|text| text.parse::<Digest>()).transpose();
+        self.settings.sha256 =
+            digest.map_err(|error| at.fault("sha256", &error).caused_by(error))?;
         Ok(())
     }
 
     fn level<T>(at: &At<T>, level: i64) -> Result<u8> {
         u8::try_from(level).ok().filter(|level| *level <= 2).ok_or_else(|| {
-            at.fault(format_args!("optimize_level: expected 0, 1 or 2, got {level}"))
+            at.fault("optimize_level", format_args!("expected 0, 1 or 2, got {level}"))
         })
     }
 
@@ -177,23 +164,27 @@ impl Translation<'_> {
                     self.settings.include.push("test".to_owned());
                 }
                 if rule.include_resources == Some(false) {
-                    self.note(at, "include_resources: resources of the standard library are taken");
+                    self.note(
+                        at,
+                        "include_resources",
+                        "resources of the standard library are taken",
+                    );
                 }
             }
             "stdlib-extensions-policy" => {
-                self.further.policy = match at.need("policy", rule.policy.as_ref())?.as_str() {
-                    "all" => Policy::All,
-                    "minimal" => Policy::Minimal,
-                    "no-libraries" => Policy::NoLibraries,
-                    "no-gpl" => Policy::NoGpl,
+                self.settings.extensions = match at.need("policy", rule.policy.as_ref())?.as_str() {
+                    "all" => Extensions::All,
+                    "minimal" => Extensions::Minimal,
+                    "no-libraries" => Extensions::NoLibraries,
+                    "no-gpl" => Extensions::NoGpl,
                     other => {
                         let known = ["minimal", "all", "no-libraries", "no-gpl"];
-                        return Err(unknown(&at.place, "policy", other, &known));
+                        return Err(at.unknown("policy", other, &known));
                     }
                 };
             }
             "stdlib-extensions-explicit-includes" => {
-                self.further.extensions.extend(rule.includes.iter().cloned());
+                self.settings.include.extend(rule.includes.iter().cloned());
             }
             "stdlib-extensions-explicit-excludes" => {
                 self.settings.exclude.extend(rule.excludes.iter().cloned());
@@ -201,12 +192,9 @@ impl Translation<'_> {
             "stdlib-extension-variant" => {
                 let extension = at.need("extension", rule.extension.as_ref())?;
                 let variant = at.need("variant", rule.variant.as_ref())?;
-                self.note(
-                    at,
-                    format_args!(
-                        "{extension}: taken as the distribution has it, not as `{variant}`"
-                    ),
-                );
+                let what =
+                    format!("{extension} is taken as the distribution has it, not as `{variant}`");
+                self.note(at, "variant", what);
             }
             "package-root" => self.package_root(at, is_beside)?,
             "virtualenv" => self.virtualenv(at, is_beside)?,
@@ -231,9 +219,8 @@ impl Translation<'_> {
                     } else {
                         "extra_env"
                     };
-                    let what = format!("{key}: pyox does not pass it, because pip builds projects");
                     return Err(at
-                        .fault(what)
+                        .fault(key, "pyox does not pass it, because pip builds projects")
                         .hint("build a wheel with it, and name that by `pip-install-simple`"));
                 }
                 let path = self.path(at.need("package_path", rule.package_path.as_ref())?);
@@ -246,10 +233,9 @@ impl Translation<'_> {
             // `typed` has refused all others.
             _ => {
                 let path = at.need("path", rule.path.as_ref())?;
-                self.further.licenses = Some(inside(path).ok_or_else(|| {
-                    at.fault(format_args!(
-                        "path: expected a relative path below dist, got `{path}`"
-                    ))
+                self.settings.licenses = Some(inside(Path::new(path)).ok_or_else(|| {
+                    let what = format_args!("expected a relative path below dist, got `{path}`");
+                    at.fault("path", what)
                 })?);
             }
         }
@@ -258,7 +244,7 @@ impl Translation<'_> {
 
     fn missing<T>(&self, at: &At<T>, key: &str, what: &str, path: &Path) -> Fault {
         let shown = path.strip_prefix(&self.root).unwrap_or(path);
-        at.fault(format_args!("{key}: expected {what}, found none at {}", shown.display()))
+        at.fault(key, format_args!("expected {what}, found none at {}", shown.display()))
     }
 
     /// Whether the packages of a rule lie beside the executable.
@@ -268,21 +254,17 @@ impl Translation<'_> {
             return Ok(false);
         }
         if !location.starts_with("app-relative:") {
-            let what = format!(
-                "install_location: expected `embedded` or `app-relative:PATH`, got `{location}`"
-            );
-            return Err(at.fault(what));
+            let what = format!("expected `embedded` or `app-relative:PATH`, got `{location}`");
+            return Err(at.fault("install_location", what));
         }
         if !matches!(at.table.kind.as_str(), "package-root" | "virtualenv") {
-            let what = format!(
-                "install_location: expected `embedded` for `{}`, got `{location}`",
-                at.table.kind
-            );
-            return Err(at.fault(what).hint(
+            let kind = &at.table.kind;
+            let what = format!("expected `embedded` for `{kind}`, got `{location}`");
+            return Err(at.fault("install_location", what).hint(
                 "a `placement` in a pyox.toml puts a package beside the executable by its name",
             ));
         }
-        self.note(at, "install_location: the folder is NAME.files beside the executable");
+        self.note(at, "install_location", "the folder is NAME.files beside the executable");
         Ok(true)
     }
 
@@ -318,8 +300,9 @@ impl Translation<'_> {
         let Some((python, packages)) = found.pop() else {
             return Err(self.missing(at, "path", "a virtual environment", &folder));
         };
-        let python = python.to_string_lossy().into_owned();
-        self.further.environments.push((at.place.clone(), python));
+        if let Some(version) = python.to_string_lossy().strip_prefix("python") {
+            self.pythons.push(format!("=={version}.*"));
+        }
         if is_beside {
             for entry in fs::read_dir(&packages).fault_at(&packages)? {
                 let path = entry.fault_at(&packages)?.path();
@@ -336,7 +319,7 @@ impl Translation<'_> {
     /// What is said to pip beside the projects.
     fn pip(&mut self, at: &At<Rule>) -> Result<()> {
         if at.table.venv_path.is_some() {
-            self.note(at, "venv_path: not used, installed projects are kept in the cache");
+            self.note(at, "venv_path", "not used, installed projects are kept in the cache");
         }
         let mut words = at.table.extra_args.iter();
         while let Some(word) = words.next() {
@@ -346,7 +329,7 @@ impl Translation<'_> {
             };
             let mut value = || {
                 value.clone().or_else(|| words.next().cloned()).ok_or_else(|| {
-                    at.fault(format_args!("extra_args: {option}: expected a value, got none"))
+                    at.fault("extra_args", format_args!("{option}: expected a value, got none"))
                 })
             };
             match option {
@@ -355,8 +338,8 @@ impl Translation<'_> {
                 "--extra-index-url" => self.indexes.extra.push(value()?),
                 "-f" | "--find-links" => self.indexes.find_links.push(value()?),
                 _ => {
-                    let what = format!("extra_args: expected options for indexes, got `{word}`");
-                    return Err(at.fault(what).hint(
+                    let what = format!("expected options for indexes, got `{word}`");
+                    return Err(at.fault("extra_args", what).hint(
                         "--index-url, --extra-index-url, --find-links and --no-index are passed on",
                     ));
                 }
@@ -376,19 +359,28 @@ impl Translation<'_> {
             paths.push(path);
         }
         for pattern in &at.table.glob_files {
-            let pattern = self.path(pattern);
-            let found = matching(&pattern)?;
-            if found.is_empty() {
-                return Err(self.missing(at, "glob_files", "a file of names", &pattern));
+            let path = self.path(pattern);
+            let found = glob::glob(&path.to_string_lossy());
+            let found = found.map_err(|error| {
+                at.fault("glob_files", format_args!("`{pattern}`: {error}")).caused_by(error)
+            })?;
+            let before = paths.len();
+            for path in found {
+                let path = path.fault("glob_files")?;
+                paths.extend(Some(path).filter(|path| path.is_file()));
             }
-            paths.extend(found);
+            if paths.len() == before {
+                return Err(self.missing(at, "glob_files", "a file of names", &path));
+            }
         }
         let mut names = BTreeSet::new();
         for path in paths {
             let text = fs::read_to_string(&path).fault_at(&path)?;
-            names.extend(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned));
+            let lines = text.lines().map(str::trim);
+            let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+            names.extend(lines.map(str::to_owned));
         }
-        self.further.only = Some(match self.further.only.take() {
+        self.settings.only = Some(match self.settings.only.take() {
             Some(before) => before.intersection(&names).cloned().collect(),
             None => names,
         });
@@ -396,59 +388,22 @@ impl Translation<'_> {
     }
 }
 
-/// A path that leads nowhere out of the folder that it is relative to.
-fn inside(text: &str) -> Option<PathBuf> {
-    let parts = Path::new(text).components().filter(|part| *part != Component::CurDir);
-    parts.map(|part| matches!(part, Component::Normal(_)).then(|| part.as_os_str())).collect()
-}
-
 /// What runs.
-fn wanted(at: &At<Run>, prelude: &Prelude) -> Result<Wanted> {
+fn wanted(at: &At<Run>) -> Result<Wanted> {
     let run = &at.table;
     Ok(match run.mode.as_str() {
-        "eval" => prelude.code(at.need("code", run.code.as_ref())?),
-        "module" => prelude.module(at.need("module", run.module.as_ref())?),
-        "noop" => prelude.code("pass"),
-        "repl" if prelude.is_empty() => Wanted::Repl,
-        "repl" => {
-            let what =
-                "mode: `repl` starts without sys_frozen, sys_meipass, sys_paths and terminfo_dirs";
-            return Err(at.fault(what).hint("use `eval` with code.interact()"));
-        }
+        "eval" => Wanted::Code(at.need("code", run.code.as_ref())?.clone()),
+        "module" => Wanted::Module(at.need("module", run.module.as_ref())?.clone()),
+        "noop" => noop(),
+        "repl" => Wanted::Repl,
         other => {
-            return Err(unknown(&at.place, "mode", other, &["eval", "module", "repl", "noop"]));
+            return Err(at.unknown("mode", other, &["eval", "module", "repl", "noop"]));
         }
     })
 }
 
-/// The files whose names match the last part of a path, in which `*` stands for any text.
-fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
-    let (Some(folder), Some(name)) =
-        (pattern.parent(), pattern.file_name().and_then(|name| name.to_str()))
-    else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).fault_at(folder)? {
-        let path = entry.fault_at(folder)?.path();
-        let is_it = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| is_like(n, name));
-        if is_it && path.is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_like(name: &str, pattern: &str) -> bool {
-    match pattern.split_once('*') {
-        None => name == pattern,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            (0..=name.len())
-                .filter_map(|at| name.get(at..))
-                .any(|remaining| is_like(remaining, rest))
-        }),
-    }
+fn noop() -> Wanted {
+    Wanted::Code("pass".to_owned())
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! The tables of a `pyoxidizer.toml`, and the keys that each has.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use pyox_stage::{Fault, Result, position};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use toml::{Spanned, Table};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::settings::{nearest, read_toml};
+use crate::settings::nearest;
 
 /// The values of `build_target` that are meant for this platform.
 const TARGETS: [&str; 3] = ["all", "default", "x86_64-unknown-linux-gnu"];
@@ -106,20 +108,37 @@ const DISTRIBUTIONS: [(&str, &[&str]); 2] = [
     ("wix", &["msi_upgrade_code_x86", "msi_upgrade_code_amd64", "bundle_upgrade_code"]),
 ];
 
-/// A table that is meant for this platform, and where it is: `pyoxidizer.toml:3: [[build]]`.
+/// A table that is meant for this platform, and where it and its keys are.
 pub(super) struct At<T> {
-    pub(super) place: String,
+    section: String,
+    place: Place,
+    keys: BTreeMap<String, Place>,
     pub(super) table: T,
 }
 
+/// A place in a file, with line and column: `pyoxidizer.toml:3:1`.
+type Place = String;
+
 impl<T> At<T> {
-    pub(super) fn fault(&self, what: impl std::fmt::Display) -> Fault {
-        Fault::new(&self.place, what)
+    /// Where a key is, or the table if it does not have the key.
+    pub(super) fn place(&self, key: &str) -> String {
+        format!("{}: [[{}]]", self.keys.get(key).unwrap_or(&self.place), self.section)
+    }
+
+    /// What is wrong with a key.
+    pub(super) fn fault(&self, key: &str, what: impl std::fmt::Display) -> Fault {
+        Fault::new(self.place(key), format_args!("{key}: {what}"))
+    }
+
+    /// A word that a key cannot have.
+    pub(super) fn unknown(&self, key: &str, word: &str, known: &[&str]) -> Fault {
+        unknown(self.place(key), key, word, known)
     }
 
     /// A key that its rule cannot do without.
     pub(super) fn need<'a, V>(&self, key: &str, value: Option<&'a V>) -> Result<&'a V> {
-        value.ok_or_else(|| self.fault(format_args!("expected a key `{key}`, found none")))
+        let missing = || format!("expected a key `{key}`, found none");
+        value.ok_or_else(|| Fault::new(self.place(key), missing()))
     }
 }
 
@@ -220,41 +239,50 @@ pub(super) struct Package {
 impl Tables {
     /// Reads a file. A section or key that the format does not have is an error, with the nearest one.
     pub(super) fn read(file: &Path, text: &str) -> Result<Self> {
-        let sections: BTreeMap<String, toml::Value> = read_toml(file, text)?;
+        let source = Source { file, text };
+        let sections = DeTable::parse(text).map_err(|error| source.fault(None, error))?;
         let mut names: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
         names.extend(["packaging_rule", "distribution"]);
-        if let Some(name) = sections.keys().find(|name| !names.contains(&name.as_str())) {
-            let place = format!("{}:{}", file.display(), line_of_word(text, name));
-            return Err(unknown(place, "section", name, &names));
-        }
-        let sections: BTreeMap<String, Vec<Spanned<Table>>> = read_toml(file, text)?;
         let mut tables = Self::default();
-        for (name, found) in sections {
-            for spanned in found {
-                let (line, _) = position(text, spanned.span().start);
-                let place = format!("{}:{line}: [[{name}]]", file.display());
-                let table = spanned.into_inner();
-                match name.as_str() {
-                    "build" => tables.builds.extend(one(table, place, keys(&name))?),
-                    "python_distribution" => {
-                        tables.distributions.extend(one(table, place, keys(&name))?);
-                    }
-                    "embedded_python_config" => {
-                        tables.configs.extend(one(table, place, keys(&name))?);
-                    }
-                    "embedded_python_run" => tables.runs.extend(one(table, place, keys(&name))?),
-                    "packaging_rule" => {
-                        let keys = typed(&table, &place, &RULES)?;
-                        tables.rules.extend(one(table, place, keys)?);
-                    }
-                    _ => {
-                        let keys = typed(&table, &place, &DISTRIBUTIONS)?;
-                        tables.packages.extend(one(table, place, keys)?);
-                    }
-                }
+        for (name, value) in sections.into_inner() {
+            let place = source.place(name.span());
+            let name = name.into_inner();
+            if !names.contains(&name.as_ref()) {
+                return Err(unknown(place, "section", &name, &names));
+            }
+            let DeValue::Array(found) = value.into_inner() else {
+                let what = format!("expected tables `[[{name}]]`, got something else");
+                return Err(Fault::new(place, what));
+            };
+            for value in found {
+                tables.add(&source, &name, value)?;
             }
         }
         Ok(tables)
+    }
+
+    fn add(&mut self, source: &Source, section: &str, value: Spanned<DeValue<'_>>) -> Result<()> {
+        let span = value.span();
+        let DeValue::Table(table) = value.into_inner() else {
+            let what = format!("expected a table `[[{section}]]`, got something else");
+            return Err(Fault::new(source.place(span), what));
+        };
+        let table = Raw { section, span, table, source };
+        match section {
+            "build" => self.builds.extend(table.read(keys(section))?),
+            "python_distribution" => self.distributions.extend(table.read(keys(section))?),
+            "embedded_python_config" => self.configs.extend(table.read(keys(section))?),
+            "embedded_python_run" => self.runs.extend(table.read(keys(section))?),
+            "packaging_rule" => {
+                let keys = table.keys_by_type(&RULES)?;
+                self.rules.extend(table.read(keys)?);
+            }
+            _ => {
+                let keys = table.keys_by_type(&DISTRIBUTIONS)?;
+                self.packages.extend(table.read(keys)?);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -262,63 +290,105 @@ fn keys(section: &str) -> &'static [&'static str] {
     SECTIONS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
 }
 
-/// The keys that a table has by its `type`.
-fn typed(
-    table: &Table,
-    place: &str,
-    types: &[(&str, &'static [&'static str])],
-) -> Result<&'static [&'static str]> {
-    let kind = table.get("type").and_then(toml::Value::as_str);
-    let kind = kind.ok_or_else(|| Fault::new(place, "expected a text `type`, found none"))?;
-    let found = types.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys);
-    found.ok_or_else(|| {
-        let names: Vec<_> = types.iter().map(|(name, _)| *name).collect();
-        unknown(place, "type", kind, &names)
-    })
+/// The file that is read.
+struct Source<'a> {
+    file: &'a Path,
+    text: &'a str,
 }
 
-/// Reads a table; nothing if it is meant for another platform.
-fn one<T: DeserializeOwned>(
-    mut table: Table,
-    place: String,
-    keys: &[&str],
-) -> Result<Option<At<T>>> {
-    let target = table.remove("build_target");
-    if let Some(key) = table.keys().find(|key| *key != "type" && !keys.contains(&key.as_str())) {
-        let keys: Vec<&str> = keys.iter().copied().chain(["build_target"]).collect();
-        return Err(unknown(place, "key", key, &keys));
+impl Source<'_> {
+    fn place(&self, span: Range<usize>) -> Place {
+        let (line, column) = position(self.text, span.start);
+        format!("{}:{line}:{column}", self.file.display())
     }
-    let table = toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-        let text = error.to_string();
-        let message = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-        Fault::new(&place, message).caused_by(error)
-    })?;
-    let is_meant = match &target {
-        None => true,
-        Some(toml::Value::String(target)) => TARGETS.contains(&target.as_str()),
-        Some(other) => {
-            let what = format_args!("build_target: expected a text, got `{other}`").to_string();
-            return Err(Fault::new(place, what));
+
+    /// What the parser says, with the key that it is about.
+    fn fault(&self, key: Option<(&str, &str)>, error: toml::de::Error) -> Fault {
+        let mut message = error.message().lines().collect::<Vec<_>>().join(", ");
+        let mut place = self.place(error.span().unwrap_or_default());
+        if let Some((section, key)) = key {
+            place = format!("{place}: [[{section}]]");
+            message = format!("{key}: {message}");
         }
-    };
-    Ok(is_meant.then_some(At { place, table }))
+        Fault::new(place, message).caused_by(error)
+    }
+}
+
+/// A table as it stands in the file.
+struct Raw<'a, 'i> {
+    section: &'a str,
+    span: Range<usize>,
+    table: DeTable<'i>,
+    source: &'a Source<'a>,
+}
+
+impl Raw<'_, '_> {
+    /// The place of a part of it.
+    fn place(&self, span: Range<usize>) -> String {
+        format!("{}: [[{}]]", self.source.place(span), self.section)
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.table.get(key)?.get_ref().as_str()
+    }
+
+    /// The keys that it has by its `type`.
+    fn keys_by_type(
+        &self,
+        types: &[(&str, &'static [&'static str])],
+    ) -> Result<&'static [&'static str]> {
+        let Some(kind) = self.text("type") else {
+            let place = self.place(self.span.clone());
+            return Err(Fault::new(place, "expected a text `type`, found none"));
+        };
+        let found = types.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys);
+        found.ok_or_else(|| {
+            let names: Vec<_> = types.iter().map(|(name, _)| *name).collect();
+            let span = self.table.get("type").map_or(self.span.clone(), Spanned::span);
+            unknown(self.place(span), "type", kind, &names)
+        })
+    }
+
+    /// Reads it; nothing if it is meant for another platform.
+    fn read<T: DeserializeOwned>(self, known: &[&str]) -> Result<Option<At<T>>> {
+        let mut keys = BTreeMap::new();
+        let mut values = Vec::new();
+        for (key, value) in &self.table {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) && !["type", "build_target"].contains(&name) {
+                let known: Vec<&str> = known.iter().copied().chain(["build_target"]).collect();
+                return Err(unknown(self.place(key.span()), "key", name, &known));
+            }
+            keys.insert(name.to_owned(), self.source.place(key.span()));
+            values.push((value.span(), name.to_owned()));
+        }
+        let is_meant = match self.table.get("build_target") {
+            None => true,
+            Some(target) => {
+                let word = target.get_ref().as_str().ok_or_else(|| {
+                    Fault::new(self.place(target.span()), "build_target: expected a text")
+                })?;
+                TARGETS.contains(&word)
+            }
+        };
+        let (section, place) = (self.section.to_owned(), self.source.place(self.span.clone()));
+        let value = DeValue::Table(self.table);
+        let read = T::deserialize(ValueDeserializer::from(Spanned::new(self.span, value)));
+        let table = read.map_err(|error| {
+            let at = error.span().unwrap_or_default();
+            let value = values.iter().find(|(span, _)| span.contains(&at.start));
+            let key = value.map(|(_, name)| (self.section, name.as_str()));
+            self.source.fault(key, error)
+        })?;
+        Ok(is_meant.then_some(At { section, place, keys, table }))
+    }
 }
 
 /// A word that the format does not have.
-pub(super) fn unknown(
-    place: impl std::fmt::Display,
-    what: &str,
-    word: &str,
-    known: &[&str],
-) -> Fault {
+fn unknown(place: impl std::fmt::Display, what: &str, word: &str, known: &[&str]) -> Fault {
     let hint = match nearest(word, known) {
         Some(known) => format!("did you mean `{known}`?"),
         None => format!("there are {}", known.join(", ")),
     };
     Fault::new(place, format_args!("expected a {what} that is known, got `{word}`")).hint(hint)
-}
-
-/// The first line that has a word.
-fn line_of_word(text: &str, word: &str) -> usize {
-    text.lines().position(|line| line.contains(word)).unwrap_or_default() + 1
 }

@@ -56,6 +56,29 @@ fn the_interpreter_is_configured() {
 }
 
 #[test]
+fn sys_and_the_environment_are_set() {
+    let text = "[[embedded_python_config]]\nsys_frozen = true\nsys_meipass = true\nsys_paths = ['a']\nterminfo_dirs = '/t'\n\
+                write_modules_directory_env = 'M'\n";
+    let settings = project(text).unwrap().settings;
+    assert_eq!(settings.sys["frozen"], Value::Boolean(true));
+    assert_eq!(settings.sys["_MEIPASS"], Value::Text("$ORIGIN".to_owned()));
+    assert_eq!(
+        (&settings.search_path[..], settings.module_lists.as_deref()),
+        (&["a".to_owned()][..], Some("M"))
+    );
+    assert!(settings.environment.is_empty());
+    let last = format!(
+        "{text}[[embedded_python_config]]\nsys_paths = ['b']\nterminfo_resolution = 'static'\nsys_frozen = false\n"
+    );
+    let settings = project(&last).unwrap().settings;
+    assert_eq!(settings.environment["TERMINFO_DIRS"], "/t");
+    assert_eq!(
+        (settings.search_path, settings.sys.contains_key("frozen")),
+        (vec!["b".to_owned()], false)
+    );
+}
+
+#[test]
 fn rules_become_settings() {
     let text = "[[packaging_rule]]\ntype = 'stdlib'\ninclude_source = false\noptimize_level = 1\n\
                 [[packaging_rule]]\ntype = 'pip-install-simple'\npackage = 'click'\nexcludes = ['a.b']\n\
@@ -72,20 +95,36 @@ fn rules_become_settings() {
     );
     assert_eq!(project.indexes.index.as_deref(), Some("file:///i"));
     assert_eq!(project.indexes.find_links, ["w"]);
-    assert_eq!(project.further.policy, Policy::Minimal);
-    assert!(project.further.extensions.contains("math"));
-    assert_eq!(project.further.licenses.as_deref(), Some(Path::new("licenses")));
+    assert_eq!(settings.extensions, Extensions::Minimal);
+    assert_eq!(settings.include, ["math"]);
+    assert_eq!(settings.licenses.as_deref(), Some(Path::new("licenses")));
 }
 
 #[test]
-fn an_address_is_refused_where_it_is_needed() {
-    let text = "[[python_distribution]]\nbuild_target = 'x86_64-unknown-linux-gnu'\nurl = 'https://a/b.tar.zst'\nsha256 = ''\n";
-    assert!(project(text).unwrap().further.refused.is_some());
-    let local = format!("{text}[[python_distribution]]\nlocal_path = 'b.tar.zst'\n");
-    let project = project(&local).unwrap();
-    assert!(
-        project.further.refused.is_none() && project.settings.python[0].ends_with("/b.tar.zst")
-    );
+fn the_first_distribution_for_this_platform_counts() {
+    let tables = ["x86_64-pc-windows-msvc", "x86_64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"]
+        .map(|target| {
+            format!(
+                "[[python_distribution]]\nbuild_target = '{target}'\nlocal_path = '{target}.tar'\n"
+            )
+        });
+    let last = tables[2].replace("gnu.tar", "gnu-2.tar");
+    let python =
+        project(&[&tables[0], &tables[1], last.as_str()].map(str::to_owned).concat()).unwrap();
+    assert!(python.settings.python[0].ends_with("/x86_64-unknown-linux-gnu.tar"));
+}
+
+#[test]
+fn lists_of_modules_have_comments_and_lie_in_any_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("runs/1/deep")).unwrap();
+    fs::write(folder.path().join("runs/1/deep/modules-1"), "# a run\na.b\n\n").unwrap();
+    fs::write(folder.path().join("more"), "c\n").unwrap();
+    let file = folder.path().join("pyoxidizer.toml");
+    let text = "[[packaging_rule]]\ntype = 'filter-include'\nfiles = ['more']\nglob_files = ['runs/**/modules-*']\n";
+    fs::write(&file, text).unwrap();
+    let project = open(folder.path().to_owned(), &file, &Silent).unwrap();
+    assert_eq!(project.settings.only, Some(["a.b", "c"].map(str::to_owned).into()));
 }
 
 #[test]
@@ -93,15 +132,22 @@ fn faults_name_line_and_table() {
     let said = |text| fault(text).0;
     assert_eq!(
         said("\n[[embedded_python_config]]\nraw_allocator = 'x'\n"),
-        "2: [[embedded_python_config]]: expected a raw_allocator that is known, got `x`"
+        "3:1: [[embedded_python_config]]: expected a raw_allocator that is known, got `x`"
     );
     let (what, hint) = fault("[[packaging_rule]]\ntype = 'package-root'\npackges = []\n");
-    assert_eq!(what, "1: [[packaging_rule]]: expected a key that is known, got `packges`");
+    assert_eq!(what, "3:1: [[packaging_rule]]: expected a key that is known, got `packges`");
     assert_eq!(hint.as_deref(), Some("did you mean `packages`?"));
     let (what, hint) = fault("[[build]]\n[[packaging_rules]]\n");
-    assert_eq!(what, "2: expected a section that is known, got `packaging_rules`");
+    assert_eq!(what, "2:3: expected a section that is known, got `packaging_rules`");
     assert_eq!(hint.as_deref(), Some("did you mean `packaging_rule`?"));
-    assert!(said("[[build]]\napplication_name = 1\n").contains("application_name"));
+    assert_eq!(
+        said("[[build]]\n\n  application_name = 1\n"),
+        "3:22: [[build]]: application_name: invalid type: integer `1`, expected a string"
+    );
+    assert_eq!(
+        said("# [[builds]]\n[build]\n"),
+        "2:2: expected tables `[[build]]`, got something else"
+    );
     assert!(
         said("[[packaging_rule]]\ntype = 'package-root'\npath = '.'\n")
             .contains("a key `packages`")
@@ -111,10 +157,8 @@ fn faults_name_line_and_table() {
             .contains("0, 1 or 2, got 3")
     );
     assert!(said("[[distribution]]\ntype = 'wix'\n").contains("installer for Windows"));
-}
-
-#[test]
-fn a_star_stands_for_any_text() {
-    assert!(is_like("modules-1", "modules-*") && is_like("a.b.c", "*.*") && is_like("a", "a"));
-    assert!(!is_like("module", "modules-*") && !is_like("ab", "*.*") && !is_like("é", "e*"));
+    assert_eq!(
+        said("[[embedded_python_config]]\nterminfo_resolution = 'static'\n"),
+        "2:1: [[embedded_python_config]]: terminfo_resolution: expected `terminfo_dirs` beside `static`, found none"
+    );
 }
