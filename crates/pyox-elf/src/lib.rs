@@ -14,14 +14,14 @@
 
 #![deny(missing_docs)]
 
+mod needs;
+
+pub use needs::{Need, Needs, Processor, Version};
+
 use std::fmt;
-use std::io::{Read, Seek};
 
 use object::elf::{self, FileHeader32, FileHeader64};
-use object::read::ReadCache;
-use object::read::elf::{
-    Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _,
-};
+use object::read::elf::{Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, Sym as _};
 use object::{Endianness, FileKind};
 
 /// Facts about one ELF file.
@@ -243,34 +243,6 @@ fn parse<F: FileHeader<Endian = Endianness>>(bytes: &[u8], is_64: bool) -> Resul
     Ok(found)
 }
 
-/// The version of glibc that a 64-bit file needs at least, such as `2.35`, by the versions of the symbols that it uses.
-/// `None` if it uses none of glibc's, or has no section headers.
-///
-/// A few pages of it are read.
-pub fn glibc(file: impl Read + Seek) -> Option<String> {
-    let file = &ReadCache::new(file);
-    let elf = ElfFile64::<Endianness, _>::parse(file).ok()?;
-    let endian = elf.endian();
-    let sections = elf.elf_header().sections(endian, file).ok()?;
-    let versions = sections.iter().find_map(|s| s.gnu_verneed(endian, file).transpose())?;
-    let (mut needed, link) = versions.ok()?;
-    let strings = sections.strings(endian, file, link).ok()?;
-    let mut newest = None;
-    while let Ok(Some((_, mut versions))) = needed.next() {
-        while let Ok(Some(version)) = versions.next() {
-            let name = version.name(endian, strings).ok()?;
-            newest = newest.max(number(name));
-        }
-    }
-    newest.map(|(major, minor)| format!("{major}.{minor}"))
-}
-
-/// The number in `GLIBC_2.35` or `GLIBC_2.2.5`.
-fn number(version: &[u8]) -> Option<(u32, u32)> {
-    let mut parts = std::str::from_utf8(version).ok()?.strip_prefix("GLIBC_")?.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
 fn text(bytes: &[u8]) -> Result<String, Error> {
     String::from_utf8(bytes.to_vec()).map_err(|_| Error("one of its names is not UTF-8".to_owned()))
 }
@@ -306,16 +278,6 @@ mod tests {
         assert!(elf.interpreter.is_some());
         assert!(elf.needed.iter().any(|name| name.starts_with("libc.")), "{:?}", elf.needed);
         assert!(elf.needed_beyond_libc().all(|name| name.starts_with("libgcc_s.")), "{elf:?}");
-    }
-
-    #[test]
-    fn glibc_is_found_by_the_symbols_of_the_running_program() {
-        let version = glibc(std::fs::File::open("/proc/self/exe").unwrap()).unwrap();
-        let (major, minor) = version.split_once('.').unwrap();
-        assert!(major == "2" && minor.parse::<u32>().unwrap() >= 17, "{version}");
-        assert_eq!(number(b"GLIBC_2.2.5"), Some((2, 2)));
-        assert_eq!(number(b"GLIBCXX_3.4"), None);
-        assert_eq!(glibc(std::io::Cursor::new(b"\x7fELF")), None);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! From a project to its executables.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use pyox_collect::{self as collect, Collection, Installer, Wanted};
+use pyox_elf::Needs;
 use pyox_fetch::{self as fetch, Spec};
 use pyox_inspect::{By, Input};
 use pyox_link::{self as link, Emit, Link};
@@ -297,12 +297,12 @@ impl Collecting<'_> {
         }
         link.executable(path, reporter)?;
         links::make(path, &target.links)?;
-        let executable = File::open(path).fault_at(path)?;
+        let executable = std::fs::read(path).fault_at(path)?;
         let built = Built {
             path: path.clone(),
             programs: target.programs.clone(),
-            size: executable.metadata().fault_at(path)?.len(),
-            glibc: pyox_elf::glibc(executable),
+            size: executable.len() as u64,
+            glibc: Needs::of(&executable).fault_at(path)?.glibc().map(|found| found.to_string()),
             mode: link.plan().mode,
             python: python.version.clone(),
             projects: sizes(target.name, &blob)?,
