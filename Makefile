@@ -38,7 +38,7 @@ runtime: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
 # A runner without libpython, which it loads from its blob.
 runtime: $(TAGS:%=target/runtime/%/portable-runner)
 
-target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs) | tools
+target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/portable/*) | tools
 	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
 
 RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob -type f -not -name '*.md')
