@@ -17,7 +17,7 @@ PYTHON ?= python3
 
 TOOLS := pyox pyox-fetch pyox-collect pyox-pack pyox-link pyox-inspect
 # Minor versions of Python that the run-time library is compiled for.
-TAGS := cp311 cp312 cp313 cp314
+TAGS := cp311 cp312 cp313 cp314 cp315
 BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)

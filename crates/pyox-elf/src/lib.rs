@@ -18,9 +18,11 @@ mod needs;
 
 pub use needs::{Need, Needs, Processor, Version};
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::archive::ArchiveFile;
 use object::read::elf::{Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, Sym as _};
 use object::{Endianness, FileKind};
 
@@ -138,6 +140,33 @@ pub fn exports(bytes: &[u8], name: &str) -> Result<bool, Error> {
         symbol.st_shndx(endian) != elf::SHN_UNDEF
             && symbols.symbol_name(endian, symbol).is_ok_and(|found| found == name.as_bytes())
     }))
+}
+
+/// A symbol with one of these beginnings that members of an archive need and none of them has, if there is one. Reads all
+/// symbols, some hundred thousand in a tenth of a second.
+///
+/// # Errors
+///
+/// If the bytes are no archive, or one that is cut off or damaged. Members that are no 64-bit ELF files are passed over.
+pub fn missing_in_archive(bytes: &[u8], beginnings: &[&str]) -> Result<Option<String>, Error> {
+    let (mut needed, mut there) = (BTreeSet::new(), BTreeSet::new());
+    for member in ArchiveFile::parse(bytes)?.members() {
+        let Ok(object) = ElfFile64::<Endianness, _>::parse(member?.data(bytes)?) else { continue };
+        let (endian, symbols) = (object.endian(), object.elf_symbol_table());
+        for symbol in symbols.iter().filter(|symbol| symbol.st_bind() != elf::STB_LOCAL) {
+            let name = symbols.symbol_name(endian, symbol)?;
+            if beginnings.iter().any(|beginning| name.starts_with(beginning.as_bytes())) {
+                let is_there = symbol.st_shndx(endian) != elf::SHN_UNDEF;
+                let is_needed = !is_there && symbol.st_bind() == elf::STB_GLOBAL;
+                if is_there {
+                    there.insert(name);
+                } else if is_needed {
+                    needed.insert(name);
+                }
+            }
+        }
+    }
+    needed.difference(&there).next().map(|name| text(name)).transpose()
 }
 
 /// Whether bytes begin as an ELF file does.
@@ -288,6 +317,12 @@ mod tests {
         bytes[40..48].fill(0);
         bytes[60..64].fill(0);
         assert_eq!(Elf::parse(&bytes).unwrap(), whole);
+    }
+
+    #[test]
+    fn archives_lack_what_no_member_has() {
+        assert!(missing_in_archive(b"no archive", &["Py"]).is_err());
+        assert_eq!(missing_in_archive(b"!<arch>\n", &["Py"]), Ok(None));
     }
 
     #[test]
