@@ -6,6 +6,7 @@
 #   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; half an hour;
 #                   `make test-cpython MODULES='test_glob test_os'` for some
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
+#   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
 #   make install    the tools and their run-time libraries, below PREFIX
 #   make wheel      the same as a wheel for `pip install`
 #
@@ -22,7 +23,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install wheel system clean
+.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -131,6 +132,10 @@ bench-quick: tools runtime
 
 bench: tools runtime
 	$(PYTHON) benches/run.py
+
+# It needs strace. The Python that all of them package: `make bench-peers PEERS='--python /usr/bin/python3.13'`.
+bench-peers: tools runtime
+	$(PYTHON) benches/peers/run.py $(PEERS)
 
 # --- the machine ------------------------------------------------------------
 
