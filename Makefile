@@ -18,7 +18,7 @@ PYTHON ?= python3
 
 TOOLS := pyox pyox-fetch pyox-collect pyox-pack pyox-link pyox-inspect
 # Minor versions of Python that the run-time library is compiled for.
-TAGS := cp311 cp312 cp313 cp314
+TAGS := cp311 cp312 cp313 cp314 cp315
 BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -39,7 +39,7 @@ runtime: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
 # A runner without libpython, which it loads from its blob.
 runtime: $(TAGS:%=target/runtime/%/portable-runner)
 
-target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs) | tools
+target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/portable/*) | tools
 	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
 
 RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob -type f -not -name '*.md')

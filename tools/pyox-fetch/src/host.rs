@@ -23,7 +23,7 @@ use crate::{files, memo, stdlib, toolchain};
 const DESCRIBE: &str = include_str!("describe.py");
 
 /// The minor versions of CPython 3 that pyox embeds.
-pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
+pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 11..=15;
 
 /// What `describe.py` prints.
 #[derive(Debug, Deserialize)]
@@ -64,7 +64,7 @@ struct Details {
 /// system's Python and knows nothing of that version.
 pub(crate) fn find(requires_python: Option<&str>, ui: &dyn Reporter) -> Result<Distribution> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let names = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
+    let names = ["python3", "python3.13", "python3.12", "python3.11", "python3.14", "python3.15"];
     let mut seen = BTreeSet::new();
     let mut passed: Vec<Fault> = Vec::new();
     let on_path = names.iter().flat_map(|name| {
@@ -149,7 +149,7 @@ fn look_at(program: &Path) -> Result<Distribution> {
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let Some(details) = facts.details.filter(|_| major == 3 && MINORS.contains(&minor)) else {
-        let what = format!("expected CPython 3.11 to 3.14, got {}", facts.version);
+        let what = format!("expected CPython 3.11 to 3.15, got {}", facts.version);
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     };
     if details.free_threaded || details.debug {
@@ -158,7 +158,8 @@ fn look_at(program: &Path) -> Result<Distribution> {
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let (archive, shared) = libpython(program, (major, minor), &details)?;
-
+    let incomplete = archive.as_deref().map(toolchain::incomplete).transpose()?.flatten();
+    let archive = archive.filter(|_| incomplete.is_none());
     let parts: Vec<&PathBuf> = archive.iter().chain(&shared).collect();
     let root = common_root(&details, &parts);
     let relative = |path: &Path| files::relative(&root, path);
@@ -169,7 +170,9 @@ fn look_at(program: &Path) -> Result<Distribution> {
     let toolchain = Toolchain { driver: "cc".to_owned() };
     let why_not_static = match &archive {
         Some(_) => toolchain.missing_static(&libraries),
-        None => Some(format!("there is no static library {}", details.library)),
+        None => Some(
+            incomplete.unwrap_or_else(|| format!("there is no static library {}", details.library)),
+        ),
     };
     let mut extensions = builtins(&details);
     extensions.extend(files_of(&root, &details, &extensions)?);

@@ -35,7 +35,7 @@ struct Args {
 
 const AFTER_HELP: &str = "\
 SPEC is one of
-  host            the first Python 3.11 to 3.14 on PATH that has a static library
+  host            the first Python 3.11 to 3.15 on PATH that has a static library
   host:PYTHON     the Python with that path
   source@3.X      built from CPython's source, and kept
   source:TARBALL  built from that release tarball, and kept
