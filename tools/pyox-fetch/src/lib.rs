@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod archive;
+mod discover;
 mod files;
 mod host;
 mod memo;
@@ -15,8 +16,10 @@ mod stdlib;
 mod store;
 mod toolchain;
 mod unpack;
+mod wish;
 
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use pyox_distribution::Source;
@@ -24,6 +27,8 @@ use pyox_schema::{Digest, Distribution};
 use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
 
 pub use spec::Spec;
+
+use wish::Wish;
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -36,6 +41,9 @@ pub struct Options {
     pub jobs: NonZero<usize>,
     /// The versions that will do, as `>=3.12`.
     pub requires_python: Option<String>,
+    /// The folder of a project, whose `.python-version` and `requires-python` `host` and `uv` obey, like those of the folders
+    /// above it. `requires_python` goes before the latter.
+    pub project: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -45,6 +53,7 @@ impl Default for Options {
             pgo: false,
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             requires_python: None,
+            project: None,
         }
     }
 }
@@ -161,8 +170,16 @@ fn check_version(
 
 fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
     match spec {
-        Spec::Host(None) => host::find(options.requires_python.as_deref(), reporter),
-        Spec::Host(Some(path)) => host::describe(path),
+        Spec::Host(version) | Spec::Uv(version) => {
+            let (name, requires) = (spec.to_string(), options.requires_python.as_deref());
+            let folder = options.project.as_deref();
+            let wish = Wish::new(&name, version.as_deref(), requires, folder, reporter)?;
+            match spec {
+                Spec::Uv(_) => discover::uv(&name, &wish, reporter),
+                _ => discover::host(&name, &wish, reporter),
+            }
+        }
+        Spec::HostPath(path) => host::describe(path),
         Spec::Address(url) => archive::download(url, options.sha256.as_ref(), reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
         Spec::SourceVersion(version) => {
