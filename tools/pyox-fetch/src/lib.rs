@@ -44,6 +44,8 @@ pub struct Options {
     /// The folder of a project, whose `.python-version` and `requires-python` `host` and `uv` obey, like those of the folders
     /// above it. `requires_python` goes before the latter.
     pub project: Option<PathBuf>,
+    /// Download nothing.
+    pub offline: bool,
 }
 
 impl Default for Options {
@@ -54,6 +56,7 @@ impl Default for Options {
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             requires_python: None,
             project: None,
+            offline: false,
         }
     }
 }
@@ -90,10 +93,9 @@ pub fn fetch(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Resu
 /// Refuses options that would have no effect: whoever gives a digest relies on its check.
 fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
     let none = |fits: fn(&Spec) -> bool| !specs.iter().any(fits);
-    let has_file =
-        |s: &Spec| matches!(s, Spec::Address(_) | Spec::Path(_) | Spec::SourceTarball(_));
+    let has_file = |spec: &Spec| !matches!(spec, Spec::Host(_) | Spec::HostPath(_) | Spec::Uv(_));
     if options.sha256.is_some() && none(has_file) {
-        let what = "expected an archive or source:TARBALL to check, got neither";
+        let what = "expected an archive or a tarball to check, got neither";
         return Err(Fault::new("--sha256", what));
     }
     if options.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
@@ -180,21 +182,14 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
             }
         }
         Spec::HostPath(path) => host::describe(path),
-        Spec::Address(url) => archive::download(url, options.sha256.as_ref(), reporter),
+        Spec::Address(url) => archive::download(url, options, reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
         Spec::SourceVersion(version) => {
-            let source = Source::Version(version.clone());
-            source::build(&spec.to_string(), source, options.pgo, options.jobs.get(), reporter)
+            source::build(&spec.to_string(), Source::Version(version.clone()), options, reporter)
         }
         Spec::SourceTarball(path) => {
             source::check(path, options.sha256.as_ref())?;
-            source::build(
-                "source",
-                Source::Tarball(path.clone()),
-                options.pgo,
-                options.jobs.get(),
-                reporter,
-            )
+            source::build("source", Source::Tarball(path.clone()), options, reporter)
         }
         Spec::Release(version) => {
             Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")
