@@ -121,8 +121,29 @@ fn forget(attached: Attached<'_>) -> Result<()> {
     let none = attached.list([])?;
     attached.sys(c"argv")?.set_items(&none)?;
     attached.sys(c"orig_argv")?.set_items(&none)?;
+    move_main_thread(attached, None, 0)?;
     ffi::collect(attached);
     Ok(())
+}
+
+/// Gives the main thread another number in `threading`, where it is found by its number.
+fn move_main_thread(attached: Attached<'_>, from: Option<i64>, to: i64) -> Result<()> {
+    let Some(threading) = attached.loaded_module("threading")? else { return Ok(()) };
+    let number = match from {
+        Some(from) => attached.integer(from)?,
+        None => threading.call_method(c"get_ident", [])?,
+    };
+    let thread = threading.attribute(c"_active")?.call_method(c"pop", [&number])?;
+    let number = attached.integer(to)?;
+    threading.attribute(c"_active")?.call_method(c"__setitem__", [&number, &thread])?;
+    thread.set_attribute(c"_ident", &number)?;
+    // Set again as after a fork.
+    thread.set_attribute(c"_native_id", &attached.integer(0)?)
+}
+
+/// The same in a process that begins with the image.
+fn take_main_thread(attached: Attached<'_>) -> Result<()> {
+    move_main_thread(attached, Some(0), ffi::thread_number())
 }
 
 /// The names of the modules that have been imported.
@@ -149,7 +170,7 @@ pub(crate) fn resume(image: Image) -> Option<i32> {
     if !role::is_plain(&mut config) || !image.fits(config.executable.as_os_str().as_bytes()) {
         return None;
     }
-    let interpreter = image.adopt(config.executable.as_os_str().as_bytes());
+    let interpreter = image.adopt(config.executable.as_os_str().as_bytes(), take_main_thread);
     let attached = interpreter.attached();
     let ready = renew(attached, &config).and_then(|()| surroundings::prepare(attached, &config));
     if let Err(raised) = ready {

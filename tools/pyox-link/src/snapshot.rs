@@ -2,7 +2,8 @@
 //!
 //! All writable data that is not the C library's lies in one segment at a fixed address, whose first bytes are a header. The
 //! C library keeps its own data, and its own start. Constructors are gathered there too, for pyembed to call: those with a
-//! number, which note what a process is given, and those that run once, before an image is taken. It is the
+//! number, which note what a process is given, and mimalloc's, which takes random numbers, run in each process. All others have
+//! run when an image is taken. It is the
 //! linker's usual layout in all else, so a runner is what it was, until it gets an image.
 
 use std::fmt::Write as _;
@@ -35,7 +36,9 @@ const OUTSIDE: [&str; 12] = [
 ];
 
 /// Functions of the C library and of CPython whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
-pub(crate) const REPLACED: [&str; 12] = [
+pub(crate) const REPLACED: [&str; 14] = [
+    "_PyModule_Clear",
+    "_PyModule_ClearDict",
     "_Py_hashtable_destroy",
     "_Py_hashtable_new_full",
     "aligned_alloc",
@@ -57,6 +60,8 @@ pub(crate) fn script() -> String {
         let each = sections.iter().map(|section| format!("EXCLUDE_FILE({outside}) {section}"));
         format!("*({})", each.collect::<Vec<_>>().join(" "))
     };
+    // What Rust's standard library has found out about the processor.
+    let outside_too = "*(.bss.*std_detect*)";
     // Not `.data.rel.ro`, which the linker protects.
     let data = inside(&[".data", ".data.[!r]*", ".data.rel", ".data.rel.local*", ".PyRuntime*"]);
     let bss = inside(&[".bss", ".bss.*", "COMMON"]);
@@ -64,6 +69,7 @@ pub(crate) fn script() -> String {
     format!(
         "SECTIONS
 {{
+  .pyox_process : {{ {outside_too} }}
   {INITIAL_SECTION} {INITIAL_ADDRESS:#x} : {{ KEEP(*({INITIAL_SECTION})) }}
   {DATA_SECTION} {IMAGE_ADDRESS:#x} : {{
     KEEP(*(.pyox_snapshot))
@@ -71,6 +77,8 @@ pub(crate) fn script() -> String {
     . = ALIGN(16);
     pyembed_constructors = .;
     KEEP(*(SORT(.init_array.*)))
+    pyembed_constructors_late = .;
+    KEEP(*libpython*.a:*obmalloc.o(.init_array))
     pyembed_constructors_once = .;
     KEEP({constructors})
     pyembed_constructors_end = .;

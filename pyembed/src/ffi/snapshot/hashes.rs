@@ -3,6 +3,7 @@
 //! A process that begins with the image gets a seed of its own, and all that depends on it is made anew: the hashes that
 //! text and bytes keep, the tables of dictionaries and sets, and CPython's own tables of names.
 
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::Mutex;
@@ -218,14 +219,50 @@ impl Hashed {
         self.texts.len()
     }
 
-    /// Gives the process a seed, and hashes everything anew.
+    /// Keeps only what has one of these texts in it.
+    ///
+    /// # Safety
+    /// What was noted must be as it was then.
+    pub(super) unsafe fn keep_those_of(&mut self, texts: &BTreeSet<usize>) {
+        let is_one = |key: *mut c::PyObject| texts.contains(&key.addr());
+        // SAFETY: the caller's word.
+        let has = |keys: &Pointer<Keys>| unsafe { Keys::all(keys.0).any(is_one) };
+        // SAFETY: as above.
+        let holds = |set: &Pointer<Set>| unsafe { Set::entries(set.0).any(|e| is_one(e.key)) };
+        self.texts.retain(|text| is_one(text.0));
+        self.keys.retain(has);
+        self.late_keys.retain(has);
+        self.sets.retain(holds);
+        self.late_sets.retain(holds);
+        self.references.clear();
+        self.dates.clear();
+        self.tables.clear();
+    }
+
+    /// Hashes everything anew, by the seed of this process.
     ///
     /// # Safety
     /// The thread must be attached, and what was noted must be as it was then.
     pub(super) unsafe fn renew(&self) {
-        // SAFETY: the caller's word. Until the tables of names are complete no code of Python's runs.
+        // SAFETY: the caller's word. Code of Python's may run once the tables of names are complete.
         unsafe {
-            fill_random(&raw mut SEED);
+            self.renew_plain();
+            for keys in &self.late_keys {
+                Keys::renew(keys.0);
+            }
+            for set in &self.late_sets {
+                Set::renew(set.0);
+            }
+        }
+    }
+
+    /// The same without that for which Python code would have to run.
+    ///
+    /// # Safety
+    /// As above.
+    pub(super) unsafe fn renew_plain(&self) {
+        // SAFETY: the caller's word.
+        unsafe {
             for text in &self.texts {
                 rehash_text(text.0);
             }
@@ -247,15 +284,14 @@ impl Hashed {
             for set in &self.sets {
                 Set::renew(set.0);
             }
-            for keys in &self.late_keys {
-                Keys::renew(keys.0);
-            }
-            for set in &self.late_sets {
-                Set::renew(set.0);
-            }
         }
     }
+}
 
+/// Gives the process a seed of its own.
+pub(super) fn take_seed() {
+    // SAFETY: nobody hashes at this time.
+    unsafe { fill_random(&raw mut SEED) };
 }
 
 /// Whether an object's hash is not computed by C code that looks at nothing but the object.
@@ -353,6 +389,22 @@ impl Keys {
             (0..(*keys).entries.cast_unsigned())
                 .map(move |place| first.add(place))
                 .filter(|entry| !(**entry).key.is_null())
+        }
+    }
+
+    /// All keys.
+    unsafe fn all(keys: *mut Self) -> impl Iterator<Item = *mut c::PyObject> {
+        // SAFETY: the entries follow the indices.
+        unsafe {
+            let first = Self::indices(keys).add(1 << (*keys).log2_index_bytes);
+            let is_general = (*keys).kind == GENERAL;
+            (0..(*keys).entries.cast_unsigned()).map(move |place| {
+                if is_general {
+                    (*first.cast::<GeneralEntry>().add(place)).key
+                } else {
+                    (*first.cast::<TextEntry>().add(place)).key
+                }
+            })
         }
     }
 

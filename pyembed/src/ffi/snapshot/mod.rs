@@ -10,17 +10,21 @@
 //! | [`hashes`] | what depends on the hash seed |
 //! | [`paths`] | what names the executable |
 //! | [`process`] | what each process has of its own |
+//! | [`utf8_mode`] | CPython's switch for the locale `C` |
+//! | [`end`] | how an interpreter ends that lives in an image |
 //! | [`confine`] | what a recorded process is kept from |
 //!
 //! All of it needs the places that `pyox-link` gives names to in a static executable. In other programs there are none, and
 //! nothing here does anything.
 
 mod confine;
+mod end;
 mod hashes;
 mod memory;
 mod objects;
 mod paths;
 mod process;
+mod utf8_mode;
 
 use std::ffi::{c_char, c_int};
 use std::io::{Read as _, Write as _};
@@ -34,12 +38,15 @@ use pyo3_ffi as c;
 use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN};
 
 use super::{Attached, Result};
+use end::Containers;
 use hashes::Hashed;
 use objects::{IMMORTAL, Types};
 use paths::Paths;
+use process::Locale;
+use utf8_mode::Utf8Mode;
 
 pub(crate) use memory::{allocate, holds, is_recording, take_python};
-pub(crate) use process::{ignore, is_c_locale, is_ignored, is_open};
+pub(crate) use process::{ignore, is_c_locale, is_ignored, is_open, thread_number};
 
 // What the linker script of `pyox-link` names, or null.
 std::arch::global_asm!(
@@ -48,6 +55,7 @@ std::arch::global_asm!(
     ".weak pyembed_image_end",
     ".weak pyembed_initial",
     ".weak pyembed_constructors",
+    ".weak pyembed_constructors_late",
     ".weak pyembed_constructors_once",
     ".weak pyembed_constructors_end",
     r#".pushsection .data.rel.ro.pyembed_snapshot, "aw", @progbits"#,
@@ -56,7 +64,8 @@ std::arch::global_asm!(
     ".hidden pyembed_snapshot_places",
     "pyembed_snapshot_places:",
     ".quad pyembed_image, pyembed_image_data_end, pyembed_image_end, pyembed_initial",
-    ".quad pyembed_constructors, pyembed_constructors_once, pyembed_constructors_end",
+    ".quad pyembed_constructors, pyembed_constructors_late",
+    ".quad pyembed_constructors_once, pyembed_constructors_end",
     ".popsection",
 );
 
@@ -70,9 +79,10 @@ struct Places {
     end: usize,
     /// The data as it was linked, in an executable with an image.
     initial: usize,
-    /// Functions that C's start-up code would call otherwise: first those that run in each process, then those whose work
-    /// is part of an image.
+    /// Functions that C's start-up code would call otherwise: first those that run in each process, and mimalloc's, which an
+    /// image does without; then those whose work is part of an image.
     constructors: usize,
+    constructors_late: usize,
     constructors_once: usize,
     constructors_end: usize,
 }
@@ -90,14 +100,22 @@ struct Resumption {
     /// Where the thread's number stands in its state, counted in words.
     number_at: usize,
     processor: u64,
-    hashed: Option<Hashed>,
+    /// None where it was not found: then a process in the locale `C` starts as ever.
+    utf8_mode: Option<Utf8Mode>,
+    hashed: Hashed,
+    has_fixed_hashes: bool,
     paths: Paths,
 }
 
 // SAFETY: it is used by the one thread of a process that begins.
 unsafe impl Send for Resumption {}
 
+static CONTAINERS: Mutex<Option<Containers>> = Mutex::new(None);
+
 static RESUMPTION: Mutex<Option<Resumption>> = Mutex::new(None);
+
+/// Whether CPython's UTF-8 mode is to be on, as the locale `C` has it.
+static IS_C_LOCALE: AtomicBool = AtomicBool::new(false);
 
 /// Whether the image is used by this process.
 static IS_RESUMED: AtomicBool = AtomicBool::new(false);
@@ -132,7 +150,7 @@ pub unsafe fn enter(count: c_int, arguments: *const *const c_char) -> Option<c_i
         // SAFETY: the caller's word; no other thread runs, and what the image holds is not used any more.
         unsafe {
             start_over();
-            run_constructors(count, arguments, true);
+            run_constructors(count, arguments, Mode::Ordinary);
         }
         None
     };
@@ -145,7 +163,7 @@ pub unsafe fn enter(count: c_int, arguments: *const *const c_char) -> Option<c_i
             confine::enter(arguments);
             open_region();
         }
-        run_constructors(count, arguments, mode != Mode::Resume);
+        run_constructors(count, arguments, mode);
     }
     if mode == Mode::Resume { crate::snapshot::resume(Image(())).or_else(restart) } else { None }
 }
@@ -180,21 +198,25 @@ unsafe fn start_over() {
     }
 }
 
-unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, all: bool) {
+unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: Mode) {
     unsafe extern "C" {
         static environ: *const *const c_char;
     }
     let places = &pyembed_snapshot_places;
-    let end = if all { places.constructors_end } else { places.constructors_once };
-    let len = (end - places.constructors) / size_of::<Constructor>();
-    if len == 0 {
-        return;
-    }
-    // SAFETY: the linker has gathered the functions there.
-    unsafe {
-        for constructor in std::slice::from_raw_parts(place::<Constructor>(places.constructors), len) {
-            constructor(count, arguments, environ);
-        }
+    let [start, late, once, end] = [
+        places.constructors,
+        places.constructors_late,
+        places.constructors_once,
+        places.constructors_end,
+    ];
+    let ranges = match mode {
+        Mode::Ordinary => [start..end, end..end],
+        Mode::Record => [start..late, once..end],
+        Mode::Resume => [start..once, end..end],
+    };
+    for address in ranges.into_iter().flat_map(|range| range.step_by(size_of::<Constructor>())) {
+        // SAFETY: the linker has gathered the functions there.
+        unsafe { place::<Constructor>(address).read()(count, arguments, environ) };
     }
 }
 
@@ -273,18 +295,17 @@ pub(crate) fn take(
         fail(&format!("expected a path of {PATH_LEN} bytes, got one of {}", path.len()));
     };
     let types = Types::find(attached)?;
+    let utf8_mode = Utf8Mode::find(attached)?;
     // SAFETY: this thread is attached. From here on no code of Python's runs.
     unsafe {
         c::PyOS_BeforeFork();
         process::keep_keys();
-        let thread = c::PyEval_SaveThread();
-        memory::give_back();
-        let number_at = number_in(thread);
-        for place in [number_at, number_at + 1] {
-            thread.cast::<u64>().add(place).write(0);
-        }
-        let (mut facts, mut hashed, mut found) =
-            (Facts { objects: 0, texts: 0 }, Hashed::default(), Paths::default());
+        let (mut facts, mut hashed, mut found, mut containers) = (
+            Facts { objects: 0, texts: 0 },
+            Hashed::default(),
+            Paths::default(),
+            Containers::default(),
+        );
         // It takes its memory before it looks, and so is in the list itself.
         let mut blocks = Vec::with_capacity(memory::live_blocks().count() + 1);
         blocks.extend(memory::live_blocks());
@@ -300,6 +321,11 @@ pub(crate) fn take(
                     (*object.cast::<isize>()) = IMMORTAL;
                 }
                 hashed.note(object, kind);
+                if c::PyDict_CheckExact(object) != 0 {
+                    containers.note_dictionary(object);
+                } else if c::PyList_CheckExact(object) != 0 {
+                    containers.note_list(object);
+                }
             }
             if let Err(what) = found.note(&path, block, capacity, object) {
                 fail(&what);
@@ -312,17 +338,32 @@ pub(crate) fn take(
         }
         for class in types.in_region() {
             hashed.note_class(class);
+            containers.note_class(class);
         }
         hashed.complete();
         found.complete();
+        containers.complete();
+        *CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner) = Some(containers);
         drop((blocks, types));
         facts.texts = hashed.len();
-        let hashed = (!has_fixed_hashes).then_some(hashed);
+        // Of what has the path in it, the order was by chance.
+        hashed.renew_plain();
+        if has_fixed_hashes {
+            hashed.keep_those_of(&found.objects());
+        }
+        let thread = c::PyEval_SaveThread();
+        memory::give_back();
+        let number_at = number_in(thread);
+        for place in [number_at, number_at + 1] {
+            thread.cast::<u64>().add(place).write(0);
+        }
         *RESUMPTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Resumption {
             thread,
             number_at,
             processor: process::processor(),
+            utf8_mode,
             hashed,
+            has_fixed_hashes,
             paths: found,
         });
         let text = describe(&facts);
@@ -370,28 +411,73 @@ impl Image {
         path.len() <= PATH_LEN
             && path.is_ascii()
             && resumption.processor & !process::processor() == 0
-            && process::set_locale()
             && process::make_keys()
+            && match process::set_locale() {
+                Locale::Utf8 => true,
+                Locale::C => {
+                    IS_C_LOCALE.store(true, Ordering::Relaxed);
+                    resumption.utf8_mode.is_some()
+                }
+                Locale::Other => false,
+            }
     }
 
-    /// Makes the image this process's own. Afterwards this thread is attached to the interpreter. It must fit.
-    pub(crate) fn adopt(self, path: &[u8]) -> super::Interpreter {
+    /// Makes the image this process's own. Afterwards this thread is attached to the interpreter. It must fit. What Python
+    /// code does in a new process, as after a fork, follows `before`.
+    pub(crate) fn adopt(
+        self,
+        path: &[u8],
+        before: fn(Attached<'_>) -> Result<()>,
+    ) -> super::Interpreter {
         let resumption = RESUMPTION.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It stays as it is: its memory is the image's.
         let Some(resumption) = resumption.map(ManuallyDrop::new) else { fail("there is no image") };
         IS_RESUMED.store(true, Ordering::Relaxed);
         // SAFETY: there is one image, and its state is as the recorded process has left it, before a fork.
         unsafe {
+            populate();
             resumption.paths.put(path);
             resumption.thread.cast::<u64>().add(resumption.number_at).write(libc::pthread_self());
             c::PyEval_RestoreThread(resumption.thread);
-            if let Some(hashed) = &resumption.hashed {
-                hashed.renew();
+            if !resumption.has_fixed_hashes {
+                hashes::take_seed();
             }
+            resumption.hashed.renew();
+            let attached = Attached::assume();
+            attached.quietly(|| before(attached));
             c::PyOS_AfterFork_Child();
+            if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode) {
+                mode.turn_on();
+            }
             super::Interpreter::resumed()
         }
     }
+}
+
+/// To be called before each of the two last collections of the main interpreter. False where it is to be prepared as
+/// everywhere.
+pub(super) fn prepare_collection(_: Attached<'_>) -> bool {
+    static HAS_MODULES: AtomicBool = AtomicBool::new(true);
+    if !cfg!(Py_3_12) || !is_resumed() {
+        return false;
+    }
+    // Before the first one, modules of the program's own are still to be looked at.
+    if !HAS_MODULES.swap(false, Ordering::Relaxed) {
+        let containers = CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(containers) = containers.map(ManuallyDrop::new) {
+            // SAFETY: this thread is attached.
+            unsafe { containers.release() };
+        }
+    }
+    true
+}
+
+/// Has the kernel copy the image's pages at once: nearly all of them are written to, and a fault for each costs more.
+fn populate() {
+    let places = &pyembed_snapshot_places;
+    let len = header().map_or(0, |header| usize::try_from(header.len).unwrap_or(0));
+    // SAFETY: the pages keep their content. Older kernels do not know it.
+    unsafe { libc::madvise(place(places.image), len, libc::MADV_POPULATE_WRITE) };
 }
 
 /// Whether this process has begun with an image.

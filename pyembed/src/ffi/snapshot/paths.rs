@@ -4,6 +4,8 @@
 //! texts that begin with it have room for any other, and are shortened where they stand. A longer path, or one with letters
 //! beyond ASCII, cannot stand in such a text: then the executable starts as ever.
 
+use std::collections::BTreeSet;
+
 use pyo3_ffi as c;
 use pyox_blob::snapshot::PATH_LEN;
 
@@ -65,10 +67,13 @@ impl Paths {
                 }
             }
         }
-        if find(bytes, path).is_some() {
+        if let Some(at) = find(bytes, path) {
+            // What stands around it tells whose it is.
+            let around = &bytes[at.saturating_sub(32)..bytes.len().min(at + PATH_LEN + 48)];
+            let around = String::from_utf8_lossy(around).replace('r', "");
             return Err(format!(
-                "the executable's path stands within other data{}",
-                object.map_or(String::new(), |(_, kind)| format!(" ({kind:?})"))
+                "the executable's path stands within other data: {around:?}, {:?}",
+                object.map(|(_, kind)| kind)
             ));
         }
         Ok(())
@@ -99,6 +104,11 @@ impl Paths {
                 }
             }
         }
+    }
+
+    /// The `str` objects that begin with the path.
+    pub(super) fn objects(&self) -> BTreeSet<usize> {
+        self.texts.iter().map(|(object, _)| *object).collect()
     }
 
     /// Forgets what room is not used.

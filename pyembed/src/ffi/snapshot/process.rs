@@ -112,32 +112,63 @@ pub(crate) fn ignore(signal: c_int) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
+/// The number by which CPython knows this thread.
+pub(crate) fn thread_number() -> i64 {
+    // SAFETY: asks.
+    unsafe { libc::pthread_self() }.cast_signed()
+}
+
 /// Whether a descriptor is open.
 pub(crate) fn is_open(descriptor: c_int) -> bool {
     // SAFETY: asks.
     unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
 }
 
-/// Whether the locale is `C.UTF-8` or another that CPython takes for the locale `C`, with UTF-8.
+/// Locales that CPython takes in the place of the locale `C`.
+const FOR_C: [&CStr; 3] = [c"C.UTF-8", c"C.utf8", c"UTF-8"];
+
+/// What the locale of text means to CPython.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locale {
+    /// Text is UTF-8.
+    Utf8,
+    /// The locale is `C`, or cannot be had: CPython takes text for UTF-8 all the same.
+    C,
+    Other,
+}
+
+/// Sets the locale of text by the environment, as CPython does it: in the place of `C` comes one with UTF-8, unless `LC_ALL`
+/// says otherwise, and child processes are told.
+pub(super) fn set_locale() -> Locale {
+    // SAFETY: C strings, which are read at once. There is one thread.
+    unsafe {
+        let name = libc::setlocale(libc::LC_CTYPE, c"".as_ptr());
+        if !name.is_null() && ![c"C", c"POSIX"].contains(&CStr::from_ptr(name)) {
+            let is_utf8 = CStr::from_ptr(libc::nl_langinfo(libc::CODESET)) == c"UTF-8";
+            return if is_utf8 { Locale::Utf8 } else { Locale::Other };
+        }
+        let all = libc::getenv(c"LC_ALL".as_ptr());
+        if all.is_null() || *all == 0 {
+            for name in FOR_C {
+                if libc::setlocale(libc::LC_CTYPE, name.as_ptr()).is_null() {
+                    continue;
+                }
+                libc::setenv(c"LC_CTYPE".as_ptr(), name.as_ptr(), 1);
+                libc::setlocale(libc::LC_ALL, c"".as_ptr());
+                break;
+            }
+        }
+        Locale::C
+    }
+}
+
+/// Whether the locale is one in which CPython lets streams hold bytes that are not text.
 pub(crate) fn is_c_locale() -> bool {
     // SAFETY: asks; the C string is read at once.
     unsafe {
         let name = libc::setlocale(libc::LC_CTYPE, ptr::null());
-        !name.is_null() && [c"C.UTF-8", c"C.utf8", c"UTF-8"].contains(&CStr::from_ptr(name))
-    }
-}
-
-/// Sets the locale of text by the environment; false where text is not UTF-8 in it, or it is the locale `C`.
-pub(super) fn set_locale() -> bool {
-    // SAFETY: C strings, which are read at once.
-    unsafe {
-        let name = libc::setlocale(libc::LC_CTYPE, c"".as_ptr());
-        if name.is_null() {
-            return false;
-        }
-        let name = CStr::from_ptr(name);
-        let encoding = CStr::from_ptr(libc::nl_langinfo(libc::CODESET));
-        encoding == c"UTF-8" && name != c"C" && name != c"POSIX"
+        !name.is_null()
+            && FOR_C.iter().chain(&[c"C", c"POSIX"]).any(|other| *other == CStr::from_ptr(name))
     }
 }
 
