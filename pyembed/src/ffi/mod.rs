@@ -22,6 +22,7 @@ mod section;
 mod start;
 mod static_executable;
 mod subinterpreters;
+mod unwinding;
 
 pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, VARIABLE, claim, is_secure};

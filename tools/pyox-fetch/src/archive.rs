@@ -101,7 +101,7 @@ impl Tree {
         let minor = json.python_major_minor_version.strip_prefix("3.").and_then(|m| m.parse().ok());
         let Some(minor) = minor.filter(|minor| host::MINORS.contains(minor)) else {
             let got = &json.python_major_minor_version;
-            return Err(unfit("python_major_minor_version", "3.11 to 3.14", got));
+            return Err(unfit("python_major_minor_version", "3.11 to 3.15", got));
         };
         if json.python_implementation_name != "cpython" {
             let got = &json.python_implementation_name;

@@ -22,7 +22,7 @@ use crate::{files, memo, stdlib, toolchain};
 const DESCRIBE: &str = include_str!("describe.py");
 
 /// The minor versions of CPython 3 that pyox embeds.
-pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
+pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 11..=15;
 
 /// What `describe.py` prints.
 #[derive(Debug, Deserialize)]
@@ -145,7 +145,7 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let Some(details) = facts.details.filter(|_| major == 3 && MINORS.contains(&minor)) else {
-        let what = format!("expected CPython 3.11 to 3.14, got {}", facts.version);
+        let what = format!("expected CPython 3.11 to 3.15, got {}", facts.version);
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     };
     if details.free_threaded || details.debug {
@@ -154,7 +154,8 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let (archive, shared) = libpython(program, (major, minor), &details)?;
-
+    let incomplete = archive.as_deref().map(toolchain::incomplete).transpose()?.flatten();
+    let archive = archive.filter(|_| incomplete.is_none());
     let parts: Vec<&PathBuf> = archive.iter().chain(&shared).collect();
     let root = common_root(&details, &parts);
     let relative = |path: &Path| files::relative(&root, path);
@@ -165,7 +166,9 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
     let toolchain = Toolchain { driver: "cc".to_owned() };
     let why_not_static = match &archive {
         Some(_) => toolchain.missing_static(&libraries),
-        None => Some(format!("there is no static library {}", details.library)),
+        None => Some(
+            incomplete.unwrap_or_else(|| format!("there is no static library {}", details.library)),
+        ),
     };
     let mut extensions = builtins(&details);
     extensions.extend(files_of(&root, &details, &extensions)?);

@@ -1,7 +1,7 @@
 //! What a C toolchain of this machine can link: which static libraries it has, and whether an
 //! archive holds object files at all. Each library costs one start of the driver (3 ms).
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,6 +56,14 @@ impl Toolchain {
         let found = String::from_utf8_lossy(&output.stdout);
         Ok(output.status.success() && found.trim() != file && Path::new(found.trim()).is_file())
     }
+}
+
+/// Why an archive of libpython does not do, where it does not: Debian's of 3.14 and 3.15 leaves out the objects of HACL*.
+pub(crate) fn incomplete(path: &Path) -> Result<Option<String>> {
+    let bytes = fs::read(path).fault_at(path)?;
+    let missing = pyox_elf::missing_in_archive(&bytes, &["Py", "_Py"]).fault_at(path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(missing.map(|symbol| format!("{name} lacks {symbol}")))
 }
 
 /// Refuses an archive whose members are no ELF object files.
