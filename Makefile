@@ -67,7 +67,7 @@ REMAP = --remap-path-prefix=$(CURDIR)=pyox --remap-path-prefix=$(or $(CARGO_HOME
 
 $(B)/dist.json: | tools
 	mkdir -p $(@D)
-	pyox-fetch $(DIST) -o $@
+	pyox-fetch $(DIST) --lock $(B)/pyox.lock -o $@
 
 $(B)/todo.json: $(B)/dist.json $(shell find examples/todo -type f)
 	pyox-collect -d $< -r examples/todo/requirements.txt examples/todo/todo --run-module todo -o $@

@@ -37,14 +37,7 @@ pub(crate) fn open(
         return Err(Fault::at(path, what));
     }
     let path = path.canonicalize().fault_at(path)?;
-    let root = [path.clone(), path.join(unpack::TOP)]
-        .into_iter()
-        .find(|root| root.join(python_json::NAME).is_file());
-    let Some(root) = root else {
-        let what = "expected a PYTHON.json in it, or in its folder python/, but there is none";
-        return Err(Fault::at(&path, what).hint(FULL));
-    };
-    Tree::open(&root)?.describe(ui)
+    described(&[path.clone(), path.join(unpack::TOP)], path.display(), ui)
 }
 
 /// The distribution in an archive that an address has; it is downloaded if it was not before.
@@ -58,17 +51,36 @@ pub(crate) fn download(url: &str, options: &Options, ui: &dyn Reporter) -> Resul
 }
 
 /// The distribution in an archive's entry of the store.
-fn unpacked(entry: &Path, place: impl Display, ui: &dyn Reporter) -> Result<Distribution> {
-    let root = unpack::top(entry);
-    if !root.join(python_json::NAME).is_file() {
-        let what = "expected python/PYTHON.json in it, but there is none";
-        return Err(Fault::new(place, what).hint(FULL));
-    }
-    Tree::open(&root)?.describe(ui)
+pub(crate) fn unpacked(
+    entry: &Path,
+    place: impl Display,
+    ui: &dyn Reporter,
+) -> Result<Distribution> {
+    described(&[unpack::top(entry)], place, ui)
 }
 
-const FULL: &str = "only python-build-standalone's full archives can be embedded, not its \
-     `install_only` ones";
+/// The distribution in one of some folders: described by its document, or else by its Python.
+fn described(roots: &[PathBuf], place: impl Display, ui: &dyn Reporter) -> Result<Distribution> {
+    if let Some(root) = roots.iter().find(|root| root.join(python_json::NAME).is_file()) {
+        return Tree::open(root)?.describe(ui);
+    }
+    let programs = roots.iter().map(|root| root.join(PYTHON));
+    let Some(program) = { programs }.find(|program| program.is_file()) else {
+        let what = format!(
+            "expected {top}/{} or {top}/{PYTHON} in it, but there is neither",
+            python_json::NAME,
+            top = unpack::TOP
+        );
+        let hint = "expected is an archive of python-build-standalone, of whatever flavor";
+        return Err(Fault::new(place, what).hint(hint));
+    };
+    let mut distribution = host::describe(&program).fault(place)?;
+    "archive".clone_into(&mut distribution.source);
+    Ok(distribution)
+}
+
+/// Where an `install_only` archive has its Python.
+const PYTHON: &str = "bin/python3";
 
 /// An unpacked distribution.
 struct Tree {

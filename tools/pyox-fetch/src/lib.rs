@@ -10,6 +10,7 @@ mod files;
 mod host;
 mod memo;
 mod python_json;
+mod release;
 mod source;
 mod spec;
 mod stdlib;
@@ -24,7 +25,7 @@ use std::thread::available_parallelism;
 
 use pyox_distribution::Source;
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
 pub use spec::Spec;
 
@@ -46,6 +47,29 @@ pub struct Options {
     pub project: Option<PathBuf>,
     /// Download nothing.
     pub offline: bool,
+    /// The target of an archive of python-build-standalone; this machine's if there is none.
+    pub target: Option<String>,
+    /// The flavor of an archive of python-build-standalone: `install_only_stripped` if there is none, `full` for the best of the
+    /// full ones, or one by its name.
+    pub flavor: Option<String>,
+    /// Where python-build-standalone's releases are, in place of GitHub and of what the environment names.
+    pub mirror: Option<String>,
+    /// Where the choice of a release is noted, and obeyed.
+    pub lock: LockFile,
+    /// Choose anew, whatever the lock file says.
+    pub upgrade: bool,
+}
+
+/// Which lock file is used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LockFile {
+    /// `pyox.lock` in the project's folder; none if there is no project.
+    #[default]
+    OfProject,
+    /// The one with that path.
+    At(PathBuf),
+    /// None: nothing is noted.
+    Unused,
 }
 
 impl Default for Options {
@@ -57,6 +81,11 @@ impl Default for Options {
             requires_python: None,
             project: None,
             offline: false,
+            target: None,
+            flavor: None,
+            mirror: None,
+            lock: LockFile::OfProject,
+            upgrade: false,
         }
     }
 }
@@ -90,6 +119,20 @@ pub fn fetch(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Resu
     Ok(distribution)
 }
 
+/// The archives of python-build-standalone that a SPEC may mean, one a line, as they are named.
+///
+/// Costs two requests.
+///
+/// # Errors
+///
+/// If the SPEC is none of `cpython@…`, or the release cannot be had.
+pub fn list(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Vec<String>> {
+    let Spec::Release(version, release) = spec else {
+        return Err(Fault::new(spec, "expected cpython@3.X to list, got another SPEC"));
+    };
+    release::list(&spec.to_string(), version, release.as_deref(), options, reporter)
+}
+
 /// Refuses options that would have no effect: whoever gives a digest relies on its check.
 fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
     let none = |fits: fn(&Spec) -> bool| !specs.iter().any(fits);
@@ -97,6 +140,16 @@ fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
     if options.sha256.is_some() && none(has_file) {
         let what = "expected an archive or a tarball to check, got neither";
         return Err(Fault::new("--sha256", what));
+    }
+    let of_release = [
+        ("--target", options.target.is_some()),
+        ("--flavor", options.flavor.is_some()),
+        ("--mirror", options.mirror.is_some()),
+    ];
+    for (option, is_given) in of_release {
+        if is_given && none(|spec| matches!(spec, Spec::Release(..))) {
+            return Err(Fault::new(option, "expected cpython@3.X, got none"));
+        }
     }
     if options.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
         return Err(Fault::new("--pgo", "expected source@3.X or source:TARBALL, got neither"));
@@ -191,12 +244,8 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
             source::check(path, options.sha256.as_ref())?;
             source::build("source", Source::Tarball(path.clone()), options, reporter)
         }
-        Spec::Release(version) => {
-            Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")
-                .hint(format_args!(
-                    "download a full archive and name its path, or use source@{version} or host"
-                ))
-                .of_kind(Kind::Unsupported))
+        Spec::Release(version, release) => {
+            release::obtain(&spec.to_string(), version, release.as_deref(), options, reporter)
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use pyox_stage::Fault;
 
+use crate::release::is_release;
+
 /// The grammar in one line, for messages.
 pub(crate) const GRAMMAR: &str = "host, host@3.X, host:PYTHON, uv, uv@3.X, source@3.X, source:TARBALL, cpython@3.X, or the \
      address or path of an archive, or its unpacked folder";
@@ -22,8 +24,8 @@ pub enum Spec {
     SourceVersion(String),
     /// Built from a release tarball on this machine.
     SourceTarball(PathBuf),
-    /// A release of python-build-standalone, over the network.
-    Release(String),
+    /// A version of python-build-standalone, over the network, and the date of its release where one is named.
+    Release(String, Option<String>),
     /// The address of an archive in python-build-standalone's full format.
     Address(String),
     /// Such an archive, or its unpacked folder.
@@ -65,8 +67,18 @@ impl Spec {
         if let Some(version) = text.strip_prefix("source@") {
             return Ok(Self::SourceVersion(self::version(text, version)?));
         }
-        if let Some(version) = text.strip_prefix("cpython@") {
-            return Ok(Self::Release(self::version(text, version)?));
+        if let Some(rest) = text.strip_prefix("cpython@") {
+            let (version, release) = match rest.split_once('+') {
+                Some((version, release)) => (version, Some(release.to_owned())),
+                None => (rest, None),
+            };
+            if let Some(release) = release.as_ref().filter(|release| !is_release(release)) {
+                let what = format_args!(
+                    "expected the date of a release such as 20260814, got `{release}`"
+                );
+                return Err(Fault::new(text, what));
+            }
+            return Ok(Self::Release(self::version(text, version)?, release));
         }
         match text {
             "host" => Ok(Self::Host(None)),
@@ -113,7 +125,8 @@ impl fmt::Display for Spec {
             Self::Uv(Some(version)) => write!(f, "uv@{version}"),
             Self::SourceVersion(version) => write!(f, "source@{version}"),
             Self::SourceTarball(path) => write!(f, "source:{}", path.display()),
-            Self::Release(version) => write!(f, "cpython@{version}"),
+            Self::Release(version, None) => write!(f, "cpython@{version}"),
+            Self::Release(version, Some(release)) => write!(f, "cpython@{version}+{release}"),
             Self::Address(url) => f.write_str(url),
             Self::Path(path) => write!(f, "{}", path.display()),
         }
@@ -135,7 +148,8 @@ mod tests {
             ("source@3.13", Spec::SourceVersion("3.13".into())),
             ("source@3.13.5", Spec::SourceVersion("3.13.5".into())),
             ("source:Python.tgz", Spec::SourceTarball("Python.tgz".into())),
-            ("cpython@3.13", Spec::Release("3.13".into())),
+            ("cpython@3.13", Spec::Release("3.13".into(), None)),
+            ("cpython@3.13.5+20260814", Spec::Release("3.13.5".into(), Some("20260814".into()))),
             ("https://a/b.tar.zst", Spec::Address("https://a/b.tar.zst".into())),
             ("./python.tar.zst", Spec::Path("./python.tar.zst".into())),
         ] {
@@ -162,6 +176,8 @@ mod tests {
             let fault = Spec::parse(text).unwrap_err();
             assert!(fault.to_string().contains("expected a version such as"), "{text}: {fault}");
         }
+        let fault = Spec::parse("cpython@3.13+latest").unwrap_err();
+        assert!(fault.to_string().contains("expected the date of a release"), "{fault}");
         assert_eq!(Spec::parse("source").unwrap_err().way_out(), Some("for example source@3.13"));
         assert!(Spec::parse("host:").is_err());
         assert!(Spec::parse("source:").is_err());

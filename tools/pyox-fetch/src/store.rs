@@ -16,6 +16,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::unpack::{self, Limits};
 
+/// The file beside the archive's one folder that has the archive's size.
+const SIZE: &str = "size";
+
 /// The folder with an archive's content, unpacked now or before.
 pub(crate) fn obtain(
     archive: &Path,
@@ -47,6 +50,8 @@ pub(crate) fn obtain(
         return Err(Fault::at(archive, "changed while it was unpacked").of_kind(kind));
     }
 
+    let note = partial.path().join(SIZE);
+    fs::write(&note, size.to_string()).fault_at(&note)?;
     partial.sync().fault_at(&entry)?;
     match fs::rename(partial.path(), &entry) {
         Ok(()) => {}
@@ -68,7 +73,8 @@ pub(crate) fn download(
 ) -> Result<(PathBuf, Option<u64>)> {
     let entry = cache::folder("distributions")?.join(want.sha256.to_string());
     if entry.is_dir() {
-        return Ok((entry, want.size));
+        let size = size_of(&entry);
+        return Ok((entry, size));
     }
     let folder = cache::folder("downloads")?.join(want.sha256.to_string());
     fs::create_dir_all(&folder).fault_at(&folder)?;
@@ -76,7 +82,8 @@ pub(crate) fn download(
     let turn = File::open(&folder).fault_at(&folder)?;
     let _ = flock(&turn, FlockOperation::LockExclusive);
     if entry.is_dir() {
-        return Ok((entry, want.size));
+        let size = size_of(&entry);
+        return Ok((entry, size));
     }
     fs::create_dir_all(&folder).fault_at(&folder)?;
     let name = want.url.rsplit('/').next().unwrap_or_default().replace("%2B", "+");
@@ -86,6 +93,11 @@ pub(crate) fn download(
     let entry = obtain(&path, Some(&want.sha256), ui);
     let _ = fs::remove_dir_all(&folder);
     Ok((entry?, Some(size)))
+}
+
+/// The size of the archive that an entry is from; those that older versions have made do not tell.
+fn size_of(entry: &Path) -> Option<u64> {
+    fs::read_to_string(entry.join(SIZE)).ok()?.parse().ok()
 }
 
 fn rewound<'a>(mut file: &'a File, archive: &Path) -> Result<BufReader<&'a File>> {

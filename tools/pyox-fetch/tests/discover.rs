@@ -59,7 +59,7 @@ fn real() -> (PathBuf, String) {
     let mut candidates: Vec<_> = versions.map(|entry| entry.path().join("bin/python3")).collect();
     candidates.sort();
     candidates
-        .extend(["11", "12", "13", "14"].map(|minor| format!("/usr/bin/python3.{minor}").into()));
+        .extend(["11", "12", "13", "14", "15"].map(|minor| format!("/usr/bin/python3.{minor}").into()));
     let place = Place::new();
     let found = candidates.into_iter().filter(|python| python.exists()).find_map(|python| {
         let output = place.run(&[&format!("host:{}", python.display())]);
@@ -188,7 +188,7 @@ fn a_version_is_looked_for_everywhere() {
     assert!(said.contains(&found), "{said}");
     assert!(said.contains("hint: install it (`uv python install 3.98`)"), "{said}");
     // It is of that version, so what is wrong with it is what counts.
-    assert!(refused(&place, &["host@3.99"]).contains("expected CPython 3.11 to 3.14, got 3.99.7"));
+    assert!(refused(&place, &["host@3.99"]).contains("expected CPython 3.11 to 3.15, got 3.99.7"));
     let said = refused(&place, &["uv@3.99"]);
     assert!(said.contains(&format!("expected Python 3.99 (uv@3.99), found {version}")), "{said}");
 }

@@ -13,6 +13,13 @@ use pyox_schema::{Digest, Distribution, Document};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// A mirror that is not there.
+pub(crate) const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// What is said of it.
+pub(crate) const REFUSED: &str =
+    "cpython@3.13: http://127.0.0.1:9/latest-release.json: cannot be reached: Connection refused";
+
 /// A place to run pyox-fetch in: a working folder and a cache.
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
@@ -32,7 +39,9 @@ impl Place {
         command
             .args(arguments)
             .current_dir(self.folder.path())
-            .env("PYOX_CACHE_DIR", self.path("cache"));
+            .env("PYOX_CACHE_DIR", self.path("cache"))
+            // Nothing comes from the network here.
+            .env("PYOX_PYTHON_MIRROR", NOWHERE);
         command
     }
 
