@@ -284,7 +284,7 @@ fn libpython(
 /// Whether a shared library offers Python to whoever loads it.
 fn check_shared(path: &Path) -> Result<()> {
     const FUNCTION: &str = "Py_InitializeFromConfig";
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
     if pyox_elf::exports(&bytes, FUNCTION).fault_at(path)? {
         return Ok(());
     }
@@ -373,7 +373,7 @@ fn files_of(root: &Path, details: &Details, builtins: &[Extension]) -> Result<Ve
 }
 
 fn read_elf(path: &Path) -> Result<Elf> {
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
     Elf::parse(&bytes).fault_at(path)
 }
 
