@@ -2,7 +2,8 @@
 //!
 //! An entry counts as long as the file's inode, length and times are what they were, which is how
 //! git's index decides. If that is fooled, the worst result is an error, because pyox-pack
-//! computes every digest again. Saves nine tenths of the time of a collect.
+//! computes every digest again; it then forgets what is kept here. A damaged entry is none, by a checksum of its own.
+//! Saves nine tenths of the time of a collect.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -33,6 +34,23 @@ pub(crate) struct Known {
 struct Entry {
     stamp: Stamp,
     facts: Facts,
+    /// CRC-32 over all else in it, and the path.
+    #[serde(default)]
+    sum: u32,
+}
+
+impl Entry {
+    fn new(path: &str, stamp: Stamp, facts: Facts) -> Self {
+        let entry = Self { stamp, facts, sum: 0 };
+        Self { sum: entry.computed(path), ..entry }
+    }
+
+    fn computed(&self, path: &str) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        // Numbers, texts and lists of them, of which none can fail.
+        hasher.update(&serde_json::to_vec(&(path, &self.stamp, &self.facts)).unwrap_or_default());
+        hasher.finalize()
+    }
 }
 
 /// What reading a file tells.
@@ -82,8 +100,9 @@ impl Known {
 
     /// The facts of a file that has not changed; `native` asks for those of a shared object too.
     pub(crate) fn get(&self, path: &Path, native: bool) -> Option<Facts> {
-        let entry = self.there.get(path.to_str()?)?;
-        let same = entry.stamp == Stamp::of(path).ok()?;
+        let name = path.to_str()?;
+        let entry = self.there.get(name)?;
+        let same = entry.stamp == Stamp::of(path).ok()? && entry.sum == entry.computed(name);
         (same && (!native || entry.facts.native.is_some())).then(|| entry.facts.clone())
     }
 
@@ -96,7 +115,7 @@ impl Known {
         if let (true, Some(path), Ok(mut fresh)) = (settled, path.to_str(), self.fresh.lock())
             && self.store.is_some()
         {
-            let entry = Entry { stamp: Stamp::from(before), facts: facts.clone() };
+            let entry = Entry::new(path, Stamp::from(before), facts.clone());
             fresh.insert(path.to_owned(), entry);
         }
     }

@@ -3,7 +3,7 @@
 //! Every byte that will be packed is read once here; SHA-256 is what it costs. What a later run finds
 //! unchanged is not read again, see [`crate::known`].
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::thread;
 
 use pyox_elf::Elf;
 use pyox_schema::{Digest, ResourceKind};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, files};
 
 use crate::candidate::{Candidate, Layer};
 use crate::known::{Facts, Known, Native};
@@ -108,9 +108,10 @@ impl Reader {
         let native =
             match self.stdlib.get(path, true).or_else(|| self.of_project(path).get(path, true)) {
                 Some(facts) => facts.native,
-                None => {
-                    fs::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from)
-                }
+                None => files::read(path)
+                    .ok()
+                    .and_then(|bytes| Elf::parse(&bytes).ok())
+                    .map(Native::from),
             };
         native.is_some_and(|native| native.architecture == user.architecture)
     }
@@ -131,8 +132,13 @@ impl Reader {
             Layer::Projects | Layer::Installation => self.of_project(path),
         };
         let is_read = suspects::concerns(candidate);
+        let is_expected = |facts: &Facts| {
+            candidate.expected.as_ref().is_none_or(|e| e.sha256.contains(&facts.sha256))
+        };
         let remembered = known.get(path, native);
-        let facts = if let Some(facts) = remembered.filter(|f| !is_read || f.tkinter.is_some()) {
+        // What was remembered and is not as expected may be wrong itself.
+        let remembered = remembered.filter(|f| (!is_read || f.tkinter.is_some()) && is_expected(f));
+        let facts = if let Some(facts) = remembered {
             facts
         } else {
             let before = fs::metadata(path).fault_at(path)?;
@@ -181,7 +187,7 @@ pub(crate) fn check_architecture(
 
 fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
     if source {
-        let bytes = fs::read(path).fault_at(path)?;
+        let bytes = files::read(path)?;
         let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
         return Ok(Facts {
             sha256,
@@ -192,11 +198,10 @@ fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
         });
     }
     if !native {
-        let file = File::open(path).fault_at(path)?;
-        let (sha256, size) = Digest::of_reader(file).fault_at(path)?;
+        let (sha256, size) = files::digest(path)?;
         return Ok(Facts { sha256, size, native: None, outside: None, tkinter: None });
     }
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = files::read(path)?;
     let elf = Elf::parse(&bytes).map_err(|error| error.to_string()).and_then(|elf| {
         if elf.is_dynamic { Ok(elf) } else { Err("it has no dynamic section".to_owned()) }
     });
