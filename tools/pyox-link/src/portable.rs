@@ -34,7 +34,7 @@ pub fn link_portable_runner(library: &Path, output: &Path, driver: &[String]) ->
     command.args(["-ldl", "-lm", "-lpthread"]);
     let result = runner::run(command.env("LC_ALL", "C"), program)?;
     if !result.status.success() {
-        return Err(runner::linker_failed(program, &result));
+        return Err(runner::linker_failed(program, &result, work.path()));
     }
     let made = work.path().join("runner");
     let runner = weakened(fs::read(&made).fault_at(&made)?).fault_at(&made)?;
