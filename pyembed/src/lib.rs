@@ -34,12 +34,15 @@ mod importer;
 mod interpreter;
 mod role;
 mod run;
+mod snapshot;
 mod surroundings;
 
 /// The Python that this crate was compiled for: major and minor version.
 pub const PYTHON: (u8, u8) = (3, MINOR);
 
-const MINOR: u8 = if cfg!(Py_3_14) {
+const MINOR: u8 = if cfg!(Py_3_15) {
+    15
+} else if cfg!(Py_3_14) {
     14
 } else if cfg!(Py_3_13) {
     13
@@ -51,6 +54,6 @@ const MINOR: u8 = if cfg!(Py_3_14) {
 
 pub use config::PythonConfig;
 pub use error::{Error, PythonError};
-pub use ffi::BuiltinInit;
+pub use ffi::{BuiltinInit, enter};
 pub use interpreter::MainPythonInterpreter;
 pub use pyox_blob::config::{Run, Value};

@@ -85,6 +85,7 @@ impl Candidate {
             location,
             payload: None,
             package: false,
+            cold: false,
             needs: Vec::new(),
             project: owner.project.clone(),
             origin: owner.origin,

@@ -17,6 +17,8 @@ use pyox_schema::Digest;
 use pyox_stage::{FaultExt, Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
+use crate::imports::Imports;
+
 /// A file changed later than that before it was read may have been changed again since, with the
 /// same times.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -53,6 +55,16 @@ impl Entry {
     }
 }
 
+/// What a file is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadAs {
+    Bytes,
+    /// As a shared object.
+    Native,
+    /// As a module's source.
+    Source,
+}
+
 /// What reading a file tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
@@ -63,12 +75,19 @@ pub(crate) struct Facts {
     /// For shared objects that were read as such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) native: Option<Native>,
-    /// For sources that were read as such: the line that [`crate::suspects`] found.
+    /// For modules' sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Source>,
+}
+
+/// What a module's source says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    /// The line that [`crate::suspects`] found.
     pub(crate) outside: Option<u32>,
-    /// For sources that were read as such: whether [`crate::tkinter`] is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tkinter: Option<bool>,
+    /// Whether [`crate::tkinter`] is named.
+    pub(crate) tkinter: bool,
+    pub(crate) imports: Imports,
 }
 
 /// What the dynamic loader wants to know of a shared object, as [`Elf`] has it.
@@ -98,12 +117,17 @@ impl Known {
         Ok(Self { store: Some(store), there, fresh: Mutex::default() })
     }
 
-    /// The facts of a file that has not changed; `native` asks for those of a shared object too.
-    pub(crate) fn get(&self, path: &Path, native: bool) -> Option<Facts> {
+    /// The facts of a file that has not changed, if they are as many as it was read as.
+    pub(crate) fn get(&self, path: &Path, read_as: ReadAs) -> Option<Facts> {
         let name = path.to_str()?;
-        let entry = self.there.get(name)?;
-        let same = entry.stamp == Stamp::of(path).ok()? && entry.sum == entry.computed(name);
-        (same && (!native || entry.facts.native.is_some())).then(|| entry.facts.clone())
+        let entry = self.there.get(name).filter(|entry| entry.sum == entry.computed(name))?;
+        let Entry { stamp, facts, .. } = entry;
+        let suffices = match read_as {
+            ReadAs::Bytes => true,
+            ReadAs::Native => facts.native.is_some(),
+            ReadAs::Source => facts.source.is_some(),
+        };
+        (suffices && *stamp == Stamp::of(path).ok()?).then(|| facts.clone())
     }
 
     /// Keeps the facts of a file; `before` is its state before it was read.

@@ -9,16 +9,17 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use pyox_download::{Client, Want};
 use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{
     Digest, Distribution, Document, Extension, FileRef, Library, Link, Linkage, Paths, Python,
 };
-use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use walkdir::WalkDir;
 
 use crate::python_json::{self, PythonJson, Variant};
 use crate::toolchain::Toolchain;
-use crate::{files, host, stdlib, store, toolchain, unpack};
+use crate::{Options, files, host, stdlib, store, toolchain, unpack};
 
 /// The distribution in an archive, or in a folder that one was unpacked into.
 pub(crate) fn open(
@@ -46,23 +47,12 @@ pub(crate) fn open(
 }
 
 /// The distribution in an archive that an address has; it is downloaded if it was not before.
-pub(crate) fn download(
-    url: &str,
-    sha256: Option<&Digest>,
-    ui: &dyn Reporter,
-) -> Result<Distribution> {
-    let sha256 = sha256.ok_or_else(|| {
+pub(crate) fn download(url: &str, options: &Options, ui: &dyn Reporter) -> Result<Distribution> {
+    let sha256 = options.sha256.ok_or_else(|| {
         Fault::new(url, "expected the digest of the archive, got none").hint("name it by --sha256")
     })?;
-    if let Some(entry) = store::known(sha256)? {
-        return unpacked(&entry, url, ui);
-    }
-    let folder = Partial::new(&cache::folder("distributions")?)?;
-    let path = folder.path().join(url.rsplit('/').next().unwrap_or(url));
-    let task = ui.begin(None, &format!("downloading {url}"));
-    pyox_distribution::sources::download(url, sha256, &path).fault("download")?;
-    drop(task);
-    let entry = store::obtain(&path, Some(sha256), ui)?;
+    let want = Want { url: url.to_owned(), sha256, size: None };
+    let (entry, _) = store::download(&want, &Client::new(options.offline)?, ui)?;
     unpacked(&entry, url, ui)
 }
 
@@ -98,7 +88,7 @@ impl Tree {
         let minor = json.python_major_minor_version.strip_prefix("3.").and_then(|m| m.parse().ok());
         let Some(minor) = minor.filter(|minor| host::MINORS.contains(minor)) else {
             let got = &json.python_major_minor_version;
-            return Err(unfit("python_major_minor_version", "3.11 to 3.14", got));
+            return Err(unfit("python_major_minor_version", "3.11 to 3.15", got));
         };
         if json.python_implementation_name != "cpython" {
             let got = &json.python_implementation_name;

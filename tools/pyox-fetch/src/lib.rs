@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod archive;
+mod discover;
 mod files;
 mod host;
 mod memo;
@@ -15,8 +16,10 @@ mod stdlib;
 mod store;
 mod toolchain;
 mod unpack;
+mod wish;
 
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use pyox_distribution::Source;
@@ -24,6 +27,8 @@ use pyox_schema::{Digest, Distribution};
 use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
 
 pub use spec::Spec;
+
+use wish::Wish;
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -36,6 +41,11 @@ pub struct Options {
     pub jobs: NonZero<usize>,
     /// The versions that will do, as `>=3.12`.
     pub requires_python: Option<String>,
+    /// The folder of a project, whose `.python-version` and `requires-python` `host` and `uv` obey, like those of the folders
+    /// above it. `requires_python` goes before the latter.
+    pub project: Option<PathBuf>,
+    /// Download nothing.
+    pub offline: bool,
 }
 
 impl Default for Options {
@@ -45,6 +55,8 @@ impl Default for Options {
             pgo: false,
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             requires_python: None,
+            project: None,
+            offline: false,
         }
     }
 }
@@ -81,10 +93,9 @@ pub fn fetch(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Resu
 /// Refuses options that would have no effect: whoever gives a digest relies on its check.
 fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
     let none = |fits: fn(&Spec) -> bool| !specs.iter().any(fits);
-    let has_file =
-        |s: &Spec| matches!(s, Spec::Address(_) | Spec::Path(_) | Spec::SourceTarball(_));
+    let has_file = |spec: &Spec| !matches!(spec, Spec::Host(_) | Spec::HostPath(_) | Spec::Uv(_));
     if options.sha256.is_some() && none(has_file) {
-        let what = "expected an archive or source:TARBALL to check, got neither";
+        let what = "expected an archive or a tarball to check, got neither";
         return Err(Fault::new("--sha256", what));
     }
     if options.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
@@ -161,23 +172,24 @@ fn check_version(
 
 fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
     match spec {
-        Spec::Host(None) => host::find(options.requires_python.as_deref(), reporter),
-        Spec::Host(Some(path)) => host::describe(path),
-        Spec::Address(url) => archive::download(url, options.sha256.as_ref(), reporter),
+        Spec::Host(version) | Spec::Uv(version) => {
+            let (name, requires) = (spec.to_string(), options.requires_python.as_deref());
+            let folder = options.project.as_deref();
+            let wish = Wish::new(&name, version.as_deref(), requires, folder, reporter)?;
+            match spec {
+                Spec::Uv(_) => discover::uv(&name, &wish, reporter),
+                _ => discover::host(&name, &wish, reporter),
+            }
+        }
+        Spec::HostPath(path) => host::describe(path),
+        Spec::Address(url) => archive::download(url, options, reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
         Spec::SourceVersion(version) => {
-            let source = Source::Version(version.clone());
-            source::build(&spec.to_string(), source, options.pgo, options.jobs.get(), reporter)
+            source::build(&spec.to_string(), Source::Version(version.clone()), options, reporter)
         }
         Spec::SourceTarball(path) => {
             source::check(path, options.sha256.as_ref())?;
-            source::build(
-                "source",
-                Source::Tarball(path.clone()),
-                options.pgo,
-                options.jobs.get(),
-                reporter,
-            )
+            source::build("source", Source::Tarball(path.clone()), options, reporter)
         }
         Spec::Release(version) => {
             Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")

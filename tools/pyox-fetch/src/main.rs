@@ -35,8 +35,11 @@ struct Args {
 
 const AFTER_HELP: &str = "\
 SPEC is one of
-  host            the first Python 3.11 to 3.14 on PATH that has a static library
+  host            the first Python 3.11 to 3.15 of this machine that has its library: of VIRTUAL_ENV, PATH,
+                  uv, pyenv, conda; .python-version and requires-python of the project choose
+  host@3.X        the same of that version, whatever the project says
   host:PYTHON     the Python with that path
+  uv, uv@3.X      the newest that uv has installed, or of that version
   source@3.X      built from CPython's source, and kept
   source:TARBALL  built from that release tarball, and kept
   cpython@3.X     a release of python-build-standalone (not yet)
@@ -57,6 +60,7 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
         sha256: args.sha256,
         pgo: args.pgo,
         jobs: args.jobs.unwrap_or(defaults.jobs),
+        project: Some(PathBuf::from(".")),
         ..defaults
     };
     let distribution = pyox_fetch::fetch(&specs, &options, reporter)?;

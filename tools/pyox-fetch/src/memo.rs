@@ -17,7 +17,7 @@ const LIBRARIES: [&str; 4] =
     ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib"];
 
 /// Counts up when a document says more of the same Python.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
@@ -57,7 +57,10 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     let own = own.into_iter().flatten().map(|path| distribution.path(path));
     let named = distribution.files().into_keys().map(|path| distribution.root.join(path));
     let compiler = compiler();
-    let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(own).chain(named);
+    // A virtual environment may be made anew with another Python.
+    let environment = program.parent().and_then(Path::parent).map(|it| it.join("pyvenv.cfg"));
+    let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(environment);
+    let about = about.chain(own).chain(named);
     let stamps = about.chain(LIBRARIES.iter().map(PathBuf::from));
     let memo = Memo {
         recipe: RECIPE,

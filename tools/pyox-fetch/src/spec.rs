@@ -6,14 +6,18 @@ use std::path::PathBuf;
 use pyox_stage::Fault;
 
 /// The grammar in one line, for messages.
-pub(crate) const GRAMMAR: &str = "host, host:PYTHON, source@3.X, source:TARBALL, cpython@3.X, or the \
+pub(crate) const GRAMMAR: &str = "host, host@3.X, host:PYTHON, uv, uv@3.X, source@3.X, source:TARBALL, cpython@3.X, or the \
      address or path of an archive, or its unpacked folder";
 
 /// Where a distribution comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spec {
-    /// An installed Python: the one named, or the first on `PATH` that can be embedded.
-    Host(Option<PathBuf>),
+    /// The first installed Python that can be embedded, of that version where one is named.
+    Host(Option<String>),
+    /// The installed Python with that path.
+    HostPath(PathBuf),
+    /// The first of those that uv has installed, of that version where one is named.
+    Uv(Option<String>),
     /// Built from CPython's release tarball of that version.
     SourceVersion(String),
     /// Built from a release tarball on this machine.
@@ -43,7 +47,7 @@ impl Spec {
         if let Some(path) = text.strip_prefix("host:") {
             return match path {
                 "" => Err(missing("the path of a Python after `host:`")),
-                path => Ok(Self::Host(Some(path.into()))),
+                path => Ok(Self::HostPath(path.into())),
             };
         }
         if let Some(path) = text.strip_prefix("source:") {
@@ -51,6 +55,12 @@ impl Spec {
                 "" => Err(missing("the path of a tarball after `source:`")),
                 path => Ok(Self::SourceTarball(path.into())),
             };
+        }
+        if let Some(version) = text.strip_prefix("host@") {
+            return Ok(Self::Host(Some(self::version(text, version)?)));
+        }
+        if let Some(version) = text.strip_prefix("uv@") {
+            return Ok(Self::Uv(Some(self::version(text, version)?)));
         }
         if let Some(version) = text.strip_prefix("source@") {
             return Ok(Self::SourceVersion(self::version(text, version)?));
@@ -60,6 +70,7 @@ impl Spec {
         }
         match text {
             "host" => Ok(Self::Host(None)),
+            "uv" => Ok(Self::Uv(None)),
             "source" | "cpython" => Err(Fault::new(text, "expected a version, got none")
                 .hint(format_args!("for example {text}@3.13"))),
             "" => Err(unknown()),
@@ -96,7 +107,10 @@ impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(None) => f.write_str("host"),
-            Self::Host(Some(path)) => write!(f, "host:{}", path.display()),
+            Self::Host(Some(version)) => write!(f, "host@{version}"),
+            Self::HostPath(path) => write!(f, "host:{}", path.display()),
+            Self::Uv(None) => f.write_str("uv"),
+            Self::Uv(Some(version)) => write!(f, "uv@{version}"),
             Self::SourceVersion(version) => write!(f, "source@{version}"),
             Self::SourceTarball(path) => write!(f, "source:{}", path.display()),
             Self::Release(version) => write!(f, "cpython@{version}"),
@@ -114,7 +128,10 @@ mod tests {
     fn every_form_is_read_and_shown_as_it_was_written() {
         for (text, spec) in [
             ("host", Spec::Host(None)),
-            ("host:/usr/bin/python3", Spec::Host(Some("/usr/bin/python3".into()))),
+            ("host@3.13", Spec::Host(Some("3.13".into()))),
+            ("host:/usr/bin/python3", Spec::HostPath("/usr/bin/python3".into())),
+            ("uv", Spec::Uv(None)),
+            ("uv@3.13.5", Spec::Uv(Some("3.13.5".into()))),
             ("source@3.13", Spec::SourceVersion("3.13".into())),
             ("source@3.13.5", Spec::SourceVersion("3.13.5".into())),
             ("source:Python.tgz", Spec::SourceTarball("Python.tgz".into())),
@@ -133,7 +150,15 @@ mod tests {
             let fault = Spec::parse(text).unwrap_err();
             assert!(fault.way_out().unwrap().contains("source@3.X"), "{text}");
         }
-        for text in ["source@", "source@3", "source@2.7", "source@3.x", "cpython@3.13.1.1"] {
+        for text in [
+            "host@",
+            "uv@three",
+            "source@",
+            "source@3",
+            "source@2.7",
+            "source@3.x",
+            "cpython@3.13.1.1",
+        ] {
             let fault = Spec::parse(text).unwrap_err();
             assert!(fault.to_string().contains("expected a version such as"), "{text}: {fault}");
         }

@@ -8,9 +8,11 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use pyox_download::{Client, Want};
 use pyox_schema::Digest;
 use pyox_schema::digest::Hasher;
 use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache, files};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::unpack::{self, Limits};
 
@@ -55,10 +57,35 @@ pub(crate) fn obtain(
     Ok(entry)
 }
 
-/// The folder with the content of an archive that was unpacked before.
-pub(crate) fn known(sha256: &Digest) -> Result<Option<PathBuf>> {
-    let entry = cache::folder("distributions")?.join(sha256.to_string());
-    Ok(entry.is_dir().then_some(entry))
+/// The folder with the content of an archive of the network, and the archive's size where it is known now; it is
+/// downloaded if it was not before.
+///
+/// The archive lies in `downloads/` until it is unpacked, so that the next run goes on with what a killed one has got.
+pub(crate) fn download(
+    want: &Want,
+    client: &Client,
+    ui: &dyn Reporter,
+) -> Result<(PathBuf, Option<u64>)> {
+    let entry = cache::folder("distributions")?.join(want.sha256.to_string());
+    if entry.is_dir() {
+        return Ok((entry, want.size));
+    }
+    let folder = cache::folder("downloads")?.join(want.sha256.to_string());
+    fs::create_dir_all(&folder).fault_at(&folder)?;
+    // Where there are no locks, two runs do the same work.
+    let turn = File::open(&folder).fault_at(&folder)?;
+    let _ = flock(&turn, FlockOperation::LockExclusive);
+    if entry.is_dir() {
+        return Ok((entry, want.size));
+    }
+    fs::create_dir_all(&folder).fault_at(&folder)?;
+    let name = want.url.rsplit('/').next().unwrap_or_default().replace("%2B", "+");
+    let path = folder.join(if name.is_empty() { "archive" } else { &name });
+    client.file(want, &path, ui)?;
+    let size = fs::metadata(&path).fault_at(&path)?.len();
+    let entry = obtain(&path, Some(&want.sha256), ui);
+    let _ = fs::remove_dir_all(&folder);
+    Ok((entry?, Some(size)))
 }
 
 fn rewound<'a>(mut file: &'a File, archive: &Path) -> Result<BufReader<&'a File>> {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use object::ReadRef;
 use object::read::ReadCache;
 use object::read::archive::ArchiveFile;
-use pyox_stage::{Fault, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// The toolchain for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,14 @@ impl Toolchain {
         let found = String::from_utf8_lossy(&output.stdout);
         Ok(output.status.success() && found.trim() != file && Path::new(found.trim()).is_file())
     }
+}
+
+/// Why an archive of libpython does not do, where it does not: Debian's of 3.14 and 3.15 leaves out the objects of HACL*.
+pub(crate) fn incomplete(path: &Path) -> Result<Option<String>> {
+    let bytes = files::read(path)?;
+    let missing = pyox_elf::missing_in_archive(&bytes, &["Py", "_Py"]).fault_at(path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(missing.map(|symbol| format!("{name} lacks {symbol}")))
 }
 
 /// Refuses an archive whose members are no ELF object files, by the first of them.

@@ -39,7 +39,7 @@ fn a_program_that_fails_is_named_with_its_status() {
     let python = folder.path().join("python3");
     fs::write(&python, "#!/bin/sh\nexit 3\n").unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
-    let fault = refused(Spec::Host(Some(python.clone())), None);
+    let fault = refused(Spec::HostPath(python.clone()), None);
     let Kind::Command { program, status } = fault.kind() else { panic!("{fault:?}") };
     assert_eq!((Path::new(program), status.code()), (&*python, Some(3)));
 }

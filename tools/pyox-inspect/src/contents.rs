@@ -174,6 +174,14 @@ impl Resource {
         }
     }
 
+    /// Whether its file may hold native code. The sources of modules do not.
+    pub(crate) fn may_be_native(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::ExtensionModule | Kind::PackageData | Kind::SharedLibrary | Kind::Archive
+        )
+    }
+
     /// What it takes, where it lies: in a blob what is stored, else its file.
     #[must_use]
     pub fn room(&self) -> u64 {

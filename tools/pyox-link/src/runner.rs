@@ -8,11 +8,11 @@ use std::process::{Command, Output};
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
 use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
 
-use crate::plan::is_libc;
-use crate::python_api;
+use crate::plan::{is_libc, wrap};
+use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// How much of the linker's output an error shows.
 const SHOWN_LINES: usize = 4;
@@ -76,9 +76,17 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     let mut command = Command::new(&plan.driver);
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
     if plan.mode == LinkMode::Static {
-        let path = folder.path().join(python_api::FILE);
-        fs::write(&path, python_api::table(Path::new(&plan.libpython.path))?).fault_at(&path)?;
-        command.arg(python_api::FILE);
+        let table = python_api::table(Path::new(&plan.libpython.path))?;
+        let (script, sections) = (snapshot::script(), snapshot::sections());
+        for (name, text) in
+            [(python_api::FILE, table), (snapshot::SCRIPT, script), (snapshot::SECTIONS, sections)]
+        {
+            let path = folder.path().join(name);
+            fs::write(&path, text).fault_at(&path)?;
+        }
+        command.args([python_api::FILE, snapshot::SECTIONS]);
+        command.arg(format!("-Wl,-T,{}", snapshot::SCRIPT));
+        command.args(snapshot::REPLACED.iter().map(|name| wrap(name)));
     }
     ui.detail(format_args!("{command:?}"));
     let result = run(&mut command, &plan.driver)?;

@@ -158,7 +158,7 @@ fn pack_one(
     }
     let file = |kind, bytes: Vec<u8>| -> Result<_, Fault> {
         let len = bytes.len() as u64;
-        let (codec, stored) = shrinker.stored(kind, bytes, &content)?;
+        let (codec, stored) = shrinker.stored(kind, resource.cold, bytes, &content)?;
         Ok(Some(blob::File {
             path: location.clone(),
             kind,

@@ -9,7 +9,7 @@ use pyox_schema::{Distribution, Manifest, Resource, ResourceKind, Run};
 use pyox_stage::Fault;
 
 /// The minor versions of CPython 3 whose bytecode [`crate::marshal`] knows.
-const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
+const MINORS: std::ops::RangeInclusive<u8> = 11..=15;
 
 /// Checks a manifest by itself.
 pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Fault> {
@@ -84,7 +84,7 @@ pub(crate) fn distribution(
         }
     }
     if python.version_info.0 != 3 || !MINORS.contains(&python.version_info.1) {
-        let what = format!("version: expected CPython 3.11 to 3.14, got {}", python.version);
+        let what = format!("version: expected CPython 3.11 to 3.15, got {}", python.version);
         return Err(Fault::new("distribution", what));
     }
     magic(&python.bytecode_magic).ok_or_else(|| {
