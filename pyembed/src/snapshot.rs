@@ -71,7 +71,10 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
     let record = &mut config.record;
     for setting in record.config.iter().chain(&record.preconfig) {
         if !ALLOWED.contains(&setting.name.as_str()) {
-            ffi::fail(&format!("the application sets {}, which decides how Python starts", setting.name));
+            ffi::fail(&format!(
+                "the application sets {}, which decides how Python starts",
+                setting.name
+            ));
         }
     }
     if config.sets("use_hash_seed") || config.sets("hash_seed") {
@@ -313,4 +316,3 @@ fn fresh_main(attached: Attached<'_>) -> Result<()> {
     }
     attached.sys(c"modules")?.set_item(name, &main)
 }
-

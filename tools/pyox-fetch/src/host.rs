@@ -284,7 +284,7 @@ fn libpython(
 /// Whether a shared library offers Python to whoever loads it.
 fn check_shared(path: &Path) -> Result<()> {
     const FUNCTION: &str = "Py_InitializeFromConfig";
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
     let elf = Elf::parse(&bytes).fault_at(path)?;
     if elf.architecture() != Some(env::consts::ARCH) {
         let (expected, got) = (env::consts::ARCH, elf.architecture().unwrap_or("another machine"));
@@ -379,7 +379,7 @@ fn files_of(root: &Path, details: &Details, builtins: &[Extension]) -> Result<Ve
 }
 
 fn read_elf(path: &Path) -> Result<Elf> {
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
     Elf::parse(&bytes).fault_at(path)
 }
 

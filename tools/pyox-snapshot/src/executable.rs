@@ -179,14 +179,7 @@ impl Executable {
 
     /// A header without an image.
     fn blank(&self) -> Header {
-        Header {
-            mode: Mode::Ordinary,
-            len: 0,
-            initial: 0,
-            heap: 0,
-            facts: (0, 0),
-            digest: [0; 32],
-        }
+        Header { mode: Mode::Ordinary, len: 0, initial: 0, heap: 0, facts: (0, 0), digest: [0; 32] }
     }
 
     /// Points the segment and its section to other bytes of the file.

@@ -50,8 +50,9 @@ pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Report
     let executable = open(from)?;
     for name in &options.preload {
         if let Some(why) = stdlib::refusal(name) {
-            return Err(Fault::new("--preload", format_args!("{name}: {why}"))
-                .of_kind(Kind::Unsupported));
+            return Err(
+                Fault::new("--preload", format_args!("{name}: {why}")).of_kind(Kind::Unsupported)
+            );
         }
     }
     let task = reporter.begin(None, "recording the start");

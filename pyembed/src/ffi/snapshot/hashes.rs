@@ -299,7 +299,8 @@ unsafe fn is_late(key: *mut c::PyObject) -> bool {
     // SAFETY: an object, as the caller says.
     unsafe {
         if c::PyTuple_Check(key) != 0 {
-            return (0..c::PyTuple_GET_SIZE(key)).any(|place| is_late(c::PyTuple_GET_ITEM(key, place)));
+            return (0..c::PyTuple_GET_SIZE(key))
+                .any(|place| is_late(c::PyTuple_GET_ITEM(key, place)));
         }
         c::PyType_GetFlags(c::Py_TYPE(key)) & c::Py_TPFLAGS_HEAPTYPE != 0
     }
@@ -363,10 +364,12 @@ unsafe fn fill_random(seed: *mut [u8; SEED_LEN]) {
     let mut done = 0;
     while done < SEED_LEN {
         // SAFETY: room for so many bytes.
-        let got = unsafe { libc::getrandom(seed.cast::<u8>().add(done).cast(), SEED_LEN - done, 0) };
+        let got =
+            unsafe { libc::getrandom(seed.cast::<u8>().add(done).cast(), SEED_LEN - done, 0) };
         match usize::try_from(got) {
             Ok(got) => done += got,
-            Err(_) if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {
+            }
             Err(_) => {
                 eprintln!("error: the system gives no random numbers");
                 std::process::abort();
@@ -385,7 +388,8 @@ impl Keys {
     unsafe fn general(keys: *mut Self) -> impl Iterator<Item = *mut GeneralEntry> {
         // SAFETY: they follow the indices.
         unsafe {
-            let first: *mut GeneralEntry = Self::indices(keys).add(1 << (*keys).log2_index_bytes).cast();
+            let first: *mut GeneralEntry =
+                Self::indices(keys).add(1 << (*keys).log2_index_bytes).cast();
             (0..(*keys).entries.cast_unsigned())
                 .map(move |place| first.add(place))
                 .filter(|entry| !(**entry).key.is_null())
@@ -543,4 +547,3 @@ impl Table {
         }
     }
 }
-

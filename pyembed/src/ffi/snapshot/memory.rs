@@ -265,10 +265,8 @@ interpose! { fn malloc_usable_size(block: *mut c_void) -> isize {
 /// The allocators that CPython has of its own.
 struct Own([MaybeUninit<c::PyMemAllocatorEx>; 2]);
 
-const DOMAINS: [c::PyMemAllocatorDomain; 2] = [
-    c::PyMemAllocatorDomain::PYMEM_DOMAIN_MEM,
-    c::PyMemAllocatorDomain::PYMEM_DOMAIN_OBJ,
-];
+const DOMAINS: [c::PyMemAllocatorDomain; 2] =
+    [c::PyMemAllocatorDomain::PYMEM_DOMAIN_MEM, c::PyMemAllocatorDomain::PYMEM_DOMAIN_OBJ];
 
 static mut OWN: Own = Own([MaybeUninit::uninit(); 2]);
 

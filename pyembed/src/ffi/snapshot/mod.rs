@@ -126,7 +126,8 @@ fn place<T>(address: usize) -> *mut T {
 
 /// Whether an address lies in what the image holds.
 fn is_in_image(address: usize) -> bool {
-    (pyembed_snapshot_places.image..pyembed_snapshot_places.end).contains(&address) || holds(address)
+    (pyembed_snapshot_places.image..pyembed_snapshot_places.end).contains(&address)
+        || holds(address)
 }
 
 fn header() -> Option<Header> {
@@ -446,7 +447,8 @@ impl Image {
             let attached = Attached::assume();
             attached.quietly(|| before(attached));
             c::PyOS_AfterFork_Child();
-            if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode) {
+            if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode)
+            {
                 mode.turn_on();
             }
             super::Interpreter::resumed()

@@ -48,7 +48,8 @@ impl Types {
     pub(super) fn find(attached: Attached<'_>) -> Result<Self> {
         // SAFETY: static types live for ever.
         let mut left = vec![unsafe { attached.borrowed((&raw mut c::PyBaseObject_Type).cast())? }];
-        let subclasses = attached.import(c"builtins")?.attribute(c"type")?.attribute(c"__subclasses__")?;
+        let subclasses =
+            attached.import(c"builtins")?.attribute(c"type")?.attribute(c"__subclasses__")?;
         let dates = match attached.loaded_module("datetime")? {
             Some(_) => {
                 let module = attached.import(c"datetime")?;
@@ -93,7 +94,11 @@ impl Types {
     }
 
     /// The object in a block, and what it is.
-    pub(super) fn object_in(&self, block: usize, capacity: usize) -> Option<(*mut c::PyObject, Kind)> {
+    pub(super) fn object_in(
+        &self,
+        block: usize,
+        capacity: usize,
+    ) -> Option<(*mut c::PyObject, Kind)> {
         OFFSETS.into_iter().find_map(|offset| {
             let object = block + offset;
             if offset + size_of::<c::PyObject>() > capacity {
@@ -112,7 +117,11 @@ impl Types {
     }
 
     /// Text and bytes in static memory, between two addresses.
-    pub(super) fn statics(&self, start: usize, end: usize) -> impl Iterator<Item = *mut c::PyObject> {
+    pub(super) fn statics(
+        &self,
+        start: usize,
+        end: usize,
+    ) -> impl Iterator<Item = *mut c::PyObject> {
         let texts: BTreeSet<usize> =
             [(&raw mut c::PyUnicode_Type).addr(), (&raw mut c::PyBytes_Type).addr()].into();
         (start.next_multiple_of(8)..end.saturating_sub(size_of::<c::PyASCIIObject>()))
