@@ -2,8 +2,8 @@
 //!
 //! All writable data that is not the C library's lies in one segment at a fixed address, whose first bytes are a header. The
 //! C library keeps its own data, and its own start. Constructors are gathered there too, for pyembed to call: those with a
-//! number, which note what a process is given, and mimalloc's, which takes random numbers, run in each process. All others have
-//! run when an image is taken. It is the
+//! number note what a process is given and run in each, mimalloc's takes random numbers and runs where there is no image, and all
+//! others have run when an image is taken. It is the
 //! linker's usual layout in all else, so a runner is what it was, until it gets an image.
 
 use std::fmt::Write as _;

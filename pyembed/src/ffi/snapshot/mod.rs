@@ -79,8 +79,8 @@ struct Places {
     end: usize,
     /// The data as it was linked, in an executable with an image.
     initial: usize,
-    /// Functions that C's start-up code would call otherwise: first those that run in each process, and mimalloc's, which an
-    /// image does without; then those whose work is part of an image.
+    /// Functions that C's start-up code would call otherwise: first those that run in each process; mimalloc's, which nobody
+    /// uses in a process with an image; then those whose work is part of an image.
     constructors: usize,
     constructors_late: usize,
     constructors_once: usize,
@@ -213,7 +213,7 @@ unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: 
     let ranges = match mode {
         Mode::Ordinary => [start..end, end..end],
         Mode::Record => [start..late, once..end],
-        Mode::Resume => [start..once, end..end],
+        Mode::Resume => [start..late, end..end],
     };
     for address in ranges.into_iter().flat_map(|range| range.step_by(size_of::<Constructor>())) {
         // SAFETY: the linker has gathered the functions there.
