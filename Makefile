@@ -7,6 +7,7 @@
 #                   `make test-cpython MODULES='test_glob test_os'` for some
 #   make test-roots  in root folders of other Debian releases: an old glibc, CPython 3.14 and 3.15
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
+#   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
 #   make install    the tools and their run-time libraries, below PREFIX
 #   make wheel      the same as a wheel for `pip install`
 #
@@ -23,7 +24,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick lint install wheel system clean
+.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -42,7 +43,7 @@ runtime: $(TAGS:%=target/runtime/%/portable-runner)
 target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/portable/*) | tools
 	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
 
-RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob -type f -not -name '*.md')
+RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob crates/pyox-private -type f -not -name '*.md')
 
 target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
 	PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \
@@ -67,7 +68,7 @@ REMAP = --remap-path-prefix=$(CURDIR)=pyox --remap-path-prefix=$(or $(CARGO_HOME
 
 $(B)/dist.json: | tools
 	mkdir -p $(@D)
-	pyox-fetch $(DIST) -o $@
+	pyox-fetch $(DIST) --lock $(B)/pyox.lock -o $@
 
 $(B)/todo.json: $(B)/dist.json $(shell find examples/todo -type f)
 	pyox-collect -d $< -r examples/todo/requirements.txt examples/todo/todo --run-module todo -o $@
@@ -138,6 +139,10 @@ bench-quick: tools runtime
 
 bench: tools runtime
 	$(PYTHON) benches/run.py
+
+# It needs strace. The Python that all of them package: `make bench-peers PEERS='--python /usr/bin/python3.13'`.
+bench-peers: tools runtime
+	$(PYTHON) benches/peers/run.py $(PEERS)
 
 # --- the machine ------------------------------------------------------------
 

@@ -116,6 +116,8 @@ fn distribution(
         words.unwrap_or(&usual).iter().map(|word| Spec::parse(word)).collect::<Result<_>>()?;
     let fetch = fetch::Options {
         requires_python: project.requires_python.clone(),
+        project: Some(project.root.clone()),
+        upgrade: options.upgrade,
         // It is that of the project's own archive.
         sha256: project.settings.sha256.filter(|_| options.python.is_empty()),
         ..fetch::Options::default()
