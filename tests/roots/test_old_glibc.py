@@ -94,5 +94,5 @@ def test_a_newer_libpython_is_named(pyox, host, enter, tmp_path):
     write(tmp_path / "app.py", "print('hello')\n")
     app = pyox.build(tmp_path, host, tmp_path / "app.py", "--libpython", link=("--shape", "portable"))
     done = enter("bullseye", app, bind=[tmp_path], check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert re.fullmatch(r"app: error: python: /lib/\S+: version `GLIBC_2\.\d+' not found \(required by \S+/libpython3\.\d+\.so\.1\.0\)\n", done.stderr)
