@@ -19,7 +19,7 @@ use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use walkdir::WalkDir;
 
 use crate::python_json::{self, PythonJson, Variant};
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Objects, Toolchain};
 use crate::{Options, files, host, stdlib, store, toolchain, unpack};
 
 /// The distribution in an archive, or in a folder that one was unpacked into.
@@ -137,12 +137,21 @@ impl Tree {
         let dynload = has_files.then(|| format!("{stdlib}/lib-dynload"));
         let object_format = json.object_format();
         let libraries = self.libraries()?;
-        let why_not_static = why_not_static(&object_format, &libraries, &toolchain);
-        let can_dynamic = json.python_extension_module_loading.is_empty()
-            || json.python_extension_module_loading.iter().any(|how| how == "shared-library");
-        let why_not_dynamic =
-            (!can_dynamic).then(|| "dynamic: it was built to load no shared objects".to_owned());
+        let shared = self.shared_libpython()?;
+        let archive = self.libpython()?;
+        let why_neither = self.bitcode(&archive, &libraries)?;
+        let loads = &json.python_extension_module_loading;
+        let is_alone = !loads.is_empty() && !loads.iter().any(|how| how == "shared-library");
+        let (why_not_static, why_not_dynamic) = match &why_neither {
+            Some(why) => (Some(why.clone()), None),
+            None => (
+                why_not_static(&libraries, &toolchain),
+                is_alone.then(|| "dynamic: it was built to load no shared objects".to_owned()),
+            ),
+        };
         let reasons: Vec<_> = why_not_static.iter().chain(&why_not_dynamic).cloned().collect();
+        // A linker would only fail with it; the shared one needs none.
+        let is_useless = why_neither.is_some() && shared.is_some();
 
         Ok(Distribution {
             schema: Distribution::SCHEMA.to_owned(),
@@ -168,10 +177,10 @@ impl Tree {
             stdlib: survey.stdlib,
             link: Link {
                 can_static: why_not_static.is_none(),
-                can_dynamic,
+                can_dynamic: !is_alone && why_neither.is_none(),
                 reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-                libpython: Some(self.libpython(&object_format)?),
-                shared_libpython: None,
+                libpython: (!is_useless).then_some(archive),
+                shared_libpython: shared,
                 archives: Vec::new(),
                 libraries,
                 arguments: Vec::new(),
@@ -234,7 +243,7 @@ impl Tree {
     }
 
     /// libpython, where the document says or else where it is: for musl builds the two differ.
-    fn libpython(&self, object_format: &str) -> Result<FileRef> {
+    fn libpython(&self) -> Result<FileRef> {
         let key = "build_info.core.static_lib";
         let stated = self.json.build_info.core.static_lib.as_ref();
         let stated = stated.and_then(|path| unpack::clean(path));
@@ -257,10 +266,45 @@ impl Tree {
                     Fault::at(&self.document, what).of_kind(Kind::Missing)
                 })?,
         };
-        if object_format == "elf" {
-            toolchain::check_archive(&self.root.join(&path))?;
-        }
         self.file(key, &path)
+    }
+
+    /// The shared libpython, where there is one: where the document says, or where it usually is.
+    fn shared_libpython(&self) -> Result<Option<FileRef>> {
+        let usual = format!("install/lib/libpython3.{}.so.1.0", self.minor);
+        let stated = self.json.build_info.core.shared_lib.as_ref();
+        let stated = stated.and_then(|path| unpack::clean(path));
+        let mut paths = stated.into_iter().chain([usual]);
+        let Some(path) = paths.find(|path| self.root.join(path).is_file()) else {
+            return Ok(None);
+        };
+        let file = self.file("build_info.core.shared_lib", &path)?;
+        let machine = self.json.target_triple.split('-').next().unwrap_or_default();
+        let machine = if machine.starts_with("x86_64") { "x86_64" } else { machine };
+        host::check_shared(&self.root.join(&file.path), machine)?;
+        Ok(Some(file))
+    }
+
+    /// Why its archives cannot be linked, if there is LLVM bitcode in them: GNU ld reads none.
+    ///
+    /// Optimised builds have it, and the document says so; that is not all to be relied on.
+    fn bitcode(&self, libpython: &FileRef, libraries: &[Library]) -> Result<Option<String>> {
+        let format = self.json.object_format();
+        if format != "elf" {
+            return Ok(Some(format!(
+                "its objects are {format}, which the system's linker does not read"
+            )));
+        }
+        let brought = libraries.iter().filter_map(|library| library.archive.as_ref());
+        for file in [libpython].into_iter().chain(brought) {
+            if toolchain::objects(&self.root.join(&file.path))? == Objects::Bitcode {
+                let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+                return Ok(Some(format!(
+                    "{name} holds LLVM bitcode, which the system's linker does not read"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     fn extensions(&self) -> Result<Vec<Extension>> {
@@ -347,10 +391,7 @@ fn in_a_file(variant: &Variant) -> Option<&str> {
     variant.shared_lib.as_deref().filter(|_| !variant.in_core)
 }
 
-fn why_not_static(format: &str, libraries: &[Library], toolchain: &Toolchain) -> Option<String> {
-    if format != "elf" {
-        return Some(format!("static: its objects are {format}, which need an LLVM linker"));
-    }
+fn why_not_static(libraries: &[Library], toolchain: &Toolchain) -> Option<String> {
     let system: Vec<_> = libraries
         .iter()
         .filter(|library| library.archive.is_none())

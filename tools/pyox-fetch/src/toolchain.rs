@@ -2,7 +2,7 @@
 //! archive holds object files at all. Each library costs one start of the driver (3 ms).
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -58,16 +58,29 @@ impl Toolchain {
     }
 }
 
-/// Why an archive of libpython does not do, where it does not: Debian's of 3.14 and 3.15 leaves out the objects of HACL*.
-pub(crate) fn incomplete(path: &Path) -> Result<Option<String>> {
+/// Why an archive of libpython does not do, where it does not: some builds leave LLVM bitcode in it, and Debian's of 3.14 and
+/// 3.15 leaves out the objects of HACL*.
+pub(crate) fn unfit(path: &Path) -> Result<Option<String>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if objects(path)? == Objects::Bitcode {
+        return Ok(Some(format!("{name} holds LLVM bitcode")));
+    }
     let bytes = fs::read(path).fault_at(path)?;
     let missing = pyox_elf::missing_in_archive(&bytes, &["Py", "_Py"]).fault_at(path)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(missing.map(|symbol| format!("{name} lacks {symbol}")))
 }
 
-/// Refuses an archive whose members are no ELF object files.
-pub(crate) fn check_archive(path: &Path) -> Result<()> {
+/// What the members of an archive are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Objects {
+    /// ELF object files.
+    Native,
+    /// LLVM's intermediate code, some of them at least.
+    Bitcode,
+}
+
+/// Looks at all members of an archive, and refuses one with others than object files.
+pub(crate) fn objects(path: &Path) -> Result<Objects> {
     let bad = |what: &str| {
         let what = format!("expected an archive of ELF object files, got {what}");
         Fault::at(path, what)
@@ -80,24 +93,30 @@ pub(crate) fn check_archive(path: &Path) -> Result<()> {
     if &magic == b"!<thin>\n" {
         return Err(bad("a thin archive, which only names them"));
     }
-    // The first members are the symbol index and the long names; the one after is an object.
+    let mut found = None;
     loop {
         let mut header = [0; 60];
         if file.read_exact(&mut header).is_err() {
-            return Err(bad("an empty archive"));
+            return found.ok_or_else(|| bad("an empty archive"));
         }
         let name = header[..16].trim_ascii();
         let size = std::str::from_utf8(&header[48..58]).ok().and_then(|s| s.trim().parse().ok());
-        let Some(size): Option<i64> = size else { return Err(bad("a damaged archive")) };
+        let Some(size): Option<u32> = size else { return Err(bad("a damaged archive")) };
+        let mut rest = i64::from(size + (size & 1));
+        // The first members are the symbol index and the long names.
         if !matches!(name, b"/" | b"//" | b"/SYM64/") {
             let mut start = [0; 4];
-            let _ = file.read_exact(&mut start);
-            return match &start {
-                b"BC\xc0\xde" => Err(bad("LLVM bitcode")),
-                start if pyox_elf::is_elf(start) => Ok(()),
-                _ => Err(bad("an archive of something else")),
-            };
+            if size < 4 || file.read_exact(&mut start).is_err() {
+                return Err(bad("an archive of something else"));
+            }
+            rest -= 4;
+            match &start {
+                // The second is a wrapper around the first.
+                b"BC\xc0\xde" | b"\xde\xc0\x17\x0b" => found = Some(Objects::Bitcode),
+                start if pyox_elf::is_elf(start) => found = found.or(Some(Objects::Native)),
+                _ => return Err(bad("an archive of something else")),
+            }
         }
-        file.seek(SeekFrom::Current(size + (size & 1))).fault_at(path)?;
+        file.seek_relative(rest).fault_at(path)?;
     }
 }

@@ -58,8 +58,9 @@ fn real() -> (PathBuf, String) {
     let versions = fs::read_dir(home.join(".pyenv/versions")).into_iter().flatten().flatten();
     let mut candidates: Vec<_> = versions.map(|entry| entry.path().join("bin/python3")).collect();
     candidates.sort();
-    candidates
-        .extend(["11", "12", "13", "14", "15"].map(|minor| format!("/usr/bin/python3.{minor}").into()));
+    candidates.extend(
+        ["11", "12", "13", "14", "15"].map(|minor| format!("/usr/bin/python3.{minor}").into()),
+    );
     let place = Place::new();
     let found = candidates.into_iter().filter(|python| python.exists()).find_map(|python| {
         let output = place.run(&[&format!("host:{}", python.display())]);
