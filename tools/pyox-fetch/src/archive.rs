@@ -18,6 +18,7 @@ use pyox_schema::{
 use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use walkdir::WalkDir;
 
+use crate::bitcode::Linker;
 use crate::python_json::{self, PythonJson, Variant};
 use crate::toolchain::{Objects, Toolchain};
 use crate::{Options, files, host, stdlib, store, toolchain, unpack};
@@ -37,7 +38,7 @@ pub(crate) fn open(
         return Err(Fault::at(path, what));
     }
     let path = path.canonicalize().fault_at(path)?;
-    described(&[path.clone(), path.join(unpack::TOP)], path.display(), ui)
+    described(&[path.clone(), path.join(unpack::TOP)], false, path.display(), ui)
 }
 
 /// The distribution in an archive that an address has; it is downloaded if it was not before.
@@ -56,13 +57,18 @@ pub(crate) fn unpacked(
     place: impl Display,
     ui: &dyn Reporter,
 ) -> Result<Distribution> {
-    described(&[unpack::top(entry)], place, ui)
+    described(&[unpack::top(entry)], true, place, ui)
 }
 
 /// The distribution in one of some folders: described by its document, or else by its Python.
-fn described(roots: &[PathBuf], place: impl Display, ui: &dyn Reporter) -> Result<Distribution> {
+fn described(
+    roots: &[PathBuf],
+    is_ours: bool,
+    place: impl Display,
+    ui: &dyn Reporter,
+) -> Result<Distribution> {
     if let Some(root) = roots.iter().find(|root| root.join(python_json::NAME).is_file()) {
-        return Tree::open(root)?.describe(ui);
+        return Tree::open(root, is_ours)?.describe(ui);
     }
     let programs = roots.iter().map(|root| root.join(PYTHON));
     let Some(program) = { programs }.find(|program| program.is_file()) else {
@@ -85,13 +91,15 @@ const PYTHON: &str = "bin/python3";
 /// An unpacked distribution.
 struct Tree {
     root: PathBuf,
+    /// Whether it is in the store, where something may be put beside it.
+    is_ours: bool,
     document: PathBuf,
     json: PythonJson,
     minor: u8,
 }
 
 impl Tree {
-    fn open(root: &Path) -> Result<Self> {
+    fn open(root: &Path, is_ours: bool) -> Result<Self> {
         let document = root.join(python_json::NAME);
         let json = PythonJson::read(&document)?;
         let unfit = |key: &str, expected: &str, got: &str| {
@@ -115,7 +123,7 @@ impl Tree {
             let expected = "neither a debug nor a free-threaded build";
             return Err(unfit("build_options", expected, options));
         }
-        Ok(Self { root: root.to_owned(), document, json, minor })
+        Ok(Self { root: root.to_owned(), is_ours, document, json, minor })
     }
 
     fn describe(self, ui: &dyn Reporter) -> Result<Distribution> {
@@ -135,11 +143,11 @@ impl Tree {
         let extensions = self.extensions()?;
         let has_files = extensions.iter().any(|extension| extension.linkage == Linkage::File);
         let dynload = has_files.then(|| format!("{stdlib}/lib-dynload"));
-        let object_format = json.object_format();
-        let libraries = self.libraries()?;
+        let mut libraries = self.libraries()?;
         let shared = self.shared_libpython()?;
-        let archive = self.libpython()?;
-        let why_neither = self.bitcode(&archive, &libraries)?;
+        let mut archive = self.libpython()?;
+        let why_neither = self.bitcode(&mut archive, &mut libraries, ui)?;
+        let object_format = if why_neither.is_some() { json.object_format() } else { "elf".into() };
         let loads = &json.python_extension_module_loading;
         let is_alone = !loads.is_empty() && !loads.iter().any(|how| how == "shared-library");
         let (why_not_static, why_not_dynamic) = match &why_neither {
@@ -285,25 +293,49 @@ impl Tree {
         Ok(Some(file))
     }
 
-    /// Why its archives cannot be linked, if there is LLVM bitcode in them: GNU ld reads none.
+    /// Has native archives in the place of those with LLVM bitcode, or says why it cannot: GNU ld reads none of it.
     ///
     /// Optimised builds have it, and the document says so; that is not all to be relied on.
-    fn bitcode(&self, libpython: &FileRef, libraries: &[Library]) -> Result<Option<String>> {
-        let format = self.json.object_format();
-        if format != "elf" {
-            return Ok(Some(format!(
-                "its objects are {format}, which the system's linker does not read"
-            )));
-        }
-        let brought = libraries.iter().filter_map(|library| library.archive.as_ref());
+    fn bitcode(
+        &self,
+        libpython: &mut FileRef,
+        libraries: &mut [Library],
+        ui: &dyn Reporter,
+    ) -> Result<Option<String>> {
+        let mut affected = Vec::new();
+        let brought = libraries.iter_mut().filter_map(|library| library.archive.as_mut());
         for file in [libpython].into_iter().chain(brought) {
             if toolchain::objects(&self.root.join(&file.path))? == Objects::Bitcode {
-                let name = file.path.rsplit('/').next().unwrap_or(&file.path);
-                return Ok(Some(format!(
-                    "{name} holds LLVM bitcode, which the system's linker does not read"
-                )));
+                affected.push(file);
             }
         }
+        let format = self.json.object_format();
+        let what = match affected.first() {
+            Some(file) if format == "elf" => {
+                format!("{} holds LLVM bitcode", file.path.rsplit('/').next().unwrap_or(&file.path))
+            }
+            Some(_) => format!("its objects are {format}"),
+            None => return Ok(None),
+        };
+        // A folder of the user's stays as it is.
+        let linker = self.is_ours.then(Linker::find).flatten();
+        let Some(linker) = linker else {
+            return Ok(Some(format!("{what}, which the system's linker does not read")));
+        };
+        for file in affected {
+            let build = self.root.join("build");
+            match linker.native(&self.root.join(&file.path), &build, ui) {
+                Ok(native) => {
+                    *file = files::reference(&self.root, &files::relative(&self.root, &native)?)?;
+                }
+                Err(fault) if matches!(fault.kind(), Kind::Command { .. }) => {
+                    ui.detail(&fault);
+                    return Ok(Some(format!("{what}, which {} does not read", linker.version)));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        ui.detail(format_args!("{what}: {} has made native code of it", linker.version));
         Ok(None)
     }
 

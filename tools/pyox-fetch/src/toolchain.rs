@@ -1,8 +1,7 @@
 //! What a C toolchain of this machine can link: which static libraries it has, and whether an
 //! archive holds object files at all. Each library costs one start of the driver (3 ms).
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -79,44 +78,54 @@ pub(crate) enum Objects {
     Bitcode,
 }
 
-/// Looks at all members of an archive, and refuses one with others than object files.
+/// What the members of an archive are.
+///
+/// # Errors
+///
+/// If one of them is no object file.
 pub(crate) fn objects(path: &Path) -> Result<Objects> {
+    let file = fs::read(path).fault_at(path)?;
+    let members = members(path, &file)?;
+    let is_bitcode = members.iter().any(|(objects, _)| *objects == Objects::Bitcode);
+    Ok(if is_bitcode { Objects::Bitcode } else { Objects::Native })
+}
+
+/// The members of an archive of object files.
+///
+/// # Errors
+///
+/// If it is none.
+pub(crate) fn members<'a>(path: &Path, file: &'a [u8]) -> Result<Vec<(Objects, &'a [u8])>> {
     let bad = |what: &str| {
         let what = format!("expected an archive of ELF object files, got {what}");
         Fault::at(path, what)
     };
-    let mut file = BufReader::new(File::open(path).fault_at(path)?);
-    let mut magic = [0; 8];
-    if file.read_exact(&mut magic).is_err() || !matches!(&magic, b"!<arch>\n" | b"!<thin>\n") {
-        return Err(bad("another file"));
-    }
-    if &magic == b"!<thin>\n" {
-        return Err(bad("a thin archive, which only names them"));
-    }
-    let mut found = None;
-    loop {
-        let mut header = [0; 60];
-        if file.read_exact(&mut header).is_err() {
-            return found.ok_or_else(|| bad("an empty archive"));
-        }
-        let name = header[..16].trim_ascii();
+    let mut rest = match file.split_first_chunk() {
+        Some((b"!<arch>\n", rest)) => rest,
+        Some((b"!<thin>\n", _)) => return Err(bad("a thin archive, which only names them")),
+        _ => return Err(bad("another file")),
+    };
+    let mut members = Vec::new();
+    while let Some((header, behind)) = rest.split_first_chunk::<60>() {
         let size = std::str::from_utf8(&header[48..58]).ok().and_then(|s| s.trim().parse().ok());
-        let Some(size): Option<u32> = size else { return Err(bad("a damaged archive")) };
-        let mut rest = i64::from(size + (size & 1));
+        let data = size.and_then(|size: usize| behind.split_at_checked(size));
+        let Some((data, behind)) = data else { return Err(bad("a damaged archive")) };
+        // Members begin at even offsets.
+        rest = behind.get(data.len() % 2..).unwrap_or_default();
         // The first members are the symbol index and the long names.
-        if !matches!(name, b"/" | b"//" | b"/SYM64/") {
-            let mut start = [0; 4];
-            if size < 4 || file.read_exact(&mut start).is_err() {
-                return Err(bad("an archive of something else"));
-            }
-            rest -= 4;
-            match &start {
-                // The second is a wrapper around the first.
-                b"BC\xc0\xde" | b"\xde\xc0\x17\x0b" => found = Some(Objects::Bitcode),
-                start if pyox_elf::is_elf(start) => found = found.or(Some(Objects::Native)),
-                _ => return Err(bad("an archive of something else")),
-            }
+        if matches!(header[..16].trim_ascii(), b"/" | b"//" | b"/SYM64/") {
+            continue;
         }
-        file.seek_relative(rest).fault_at(path)?;
+        let objects = match data.first_chunk() {
+            // The second is a wrapper around the first.
+            Some(b"BC\xc0\xde" | b"\xde\xc0\x17\x0b") => Objects::Bitcode,
+            _ if pyox_elf::is_elf(data) => Objects::Native,
+            _ => return Err(bad("an archive of something else")),
+        };
+        members.push((objects, data));
     }
+    if members.is_empty() {
+        return Err(bad("an empty archive"));
+    }
+    Ok(members)
 }
