@@ -42,7 +42,7 @@ runtime: $(TAGS:%=target/runtime/%/portable-runner)
 target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/portable/*) | tools
 	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
 
-RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob -type f -not -name '*.md')
+RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob crates/pyox-private -type f -not -name '*.md')
 
 target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
 	PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, PythonConfig, ffi, files, importer, role, run, surroundings};
+use crate::{Error, PythonConfig, ffi, files, importer, role, run, snapshot, surroundings};
 
 /// The main interpreter of this process: started by [`new`](Self::new), ended by [`run`](Self::run) or when it is dropped.
 ///
@@ -30,6 +30,7 @@ impl MainPythonInterpreter {
             importer::load_python(&config.blob, &config.executable).map_err(Error::Start)?;
             ffi::watch_interpreters();
         }
+        let request = snapshot::request(&mut config);
         let place = ffi::Place::take().ok_or(Error::Occupied)?;
         check_version(&config)?;
         files::mount(config.blob, &config.executable);
@@ -45,6 +46,9 @@ impl MainPythonInterpreter {
         }
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
         ffi::use_large_pages();
+        if request.is_some() {
+            ffi::take_python();
+        }
         importer::before_start(&config)?;
         if !config.sets("site_import") {
             // Nobody's code runs that could see it.
@@ -56,6 +60,9 @@ impl MainPythonInterpreter {
         importer::install(attached, &config).map_err(|raised| {
             Error::Start(format!("the importer: {}", attached.take(raised).describe()))
         })?;
+        if let Some(request) = request {
+            snapshot::record(attached, &config, request);
+        }
         surroundings::prepare(attached, &config)
             .map_err(|raised| Error::Start(attached.take(raised).describe()))?;
         Ok(Self { interpreter, config })

@@ -34,6 +34,7 @@ mod importer;
 mod interpreter;
 mod role;
 mod run;
+mod snapshot;
 mod surroundings;
 
 /// The Python that this crate was compiled for: major and minor version.
@@ -53,6 +54,6 @@ const MINOR: u8 = if cfg!(Py_3_15) {
 
 pub use config::PythonConfig;
 pub use error::{Error, PythonError};
-pub use ffi::BuiltinInit;
+pub use ffi::{BuiltinInit, enter};
 pub use interpreter::MainPythonInterpreter;
 pub use pyox_blob::config::{Run, Value};

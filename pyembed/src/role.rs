@@ -108,6 +108,22 @@ pub(crate) fn settle(config: &mut PythonConfig) -> Role {
     }
 }
 
+/// Whether the process is the application beyond doubt, without a look at what whoever has started it may have left for
+/// [`settle`]. Leaves the application's own command line then.
+pub(crate) fn is_plain(config: &mut PythonConfig) -> bool {
+    let has_arguments = config.argv.len() > 1;
+    let is_plain = !has_arguments
+        || match meaning(&config.argv, &config.executable) {
+            _ if config.argv[1] == WORKER => false,
+            Meaning::Foreign => true,
+            Meaning::Python | Meaning::Own(_) => !child::is_named_by_ancestor(&config.executable),
+        };
+    if is_plain {
+        name_program(config);
+    }
+    is_plain
+}
+
 /// A program that was found in PATH has its full path as its name, as a script that a `python` runs.
 fn name_program(config: &mut PythonConfig) {
     let Some(name) = config.argv.first_mut() else { return };

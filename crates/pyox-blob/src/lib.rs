@@ -19,6 +19,7 @@ pub mod layout;
 mod needs;
 pub mod package;
 pub mod reader;
+pub mod snapshot;
 pub mod tree;
 
 pub use config::Config;

@@ -10,6 +10,9 @@ use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3_ffi as c;
+use pyox_blob::layout::PAGE;
+
+use super::snapshot;
 
 /// How large a large page is on the platforms that have them.
 const LARGE_PAGE: usize = 2 << 20;
@@ -40,6 +43,9 @@ pub(crate) fn use_large_pages() {
 }
 
 extern "C" fn allocate(_: *mut c_void, size: usize) -> *mut c_void {
+    if snapshot::is_recording() {
+        return snapshot::allocate(size, PAGE);
+    }
     let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
     regions.arenas += 1;
     if regions.arenas <= SMALL || size > REGION {
@@ -65,6 +71,10 @@ extern "C" fn allocate(_: *mut c_void, size: usize) -> *mut c_void {
 }
 
 extern "C" fn release(_: *mut c_void, arena: *mut c_void, size: usize) {
+    if snapshot::holds(arena.addr()) {
+        // It stays a part of the image.
+        return;
+    }
     // SAFETY: CPython gives back what `allocate` gave it, whole; a part of a region is a mapping as well.
     unsafe { unmap(arena.expose_provenance(), size) };
 }

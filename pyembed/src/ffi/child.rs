@@ -27,9 +27,10 @@ const NAME: &CStr = c"PYOX_STARTED_BY";
 /// What stood in the variable.
 static VALUE: OnceLock<String> = OnceLock::new();
 
-/// Takes the variable out of the environment before `main`, while there is one thread.
+/// Takes the variable out of the environment before `main`, while there is one thread. The number makes it one of those that
+/// run in a process with an image as well.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[unsafe(link_section = ".init_array.00100")]
 static AT_START: extern "C" fn() = take_variable;
 
 extern "C" fn take_variable() {

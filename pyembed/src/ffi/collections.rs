@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as c;
 
-use super::{Attached, Result};
+use super::{Attached, Result, snapshot, subinterpreters};
 use crate::files::interpose;
 
 /// What is called before an interpreter's last collections.
@@ -54,11 +54,23 @@ pub(crate) fn resume(_: Attached<'_>) {
     }
 }
 
+/// Collects all garbage, so that an image of the process holds none.
+pub(crate) fn collect(_: Attached<'_>) {
+    for _ in 0..2 {
+        // SAFETY: this thread is attached.
+        unsafe { c::PyGC_Collect() };
+    }
+}
+
 interpose! {
     fn _PyGC_CollectNoFail(state: *mut c::PyThreadState) -> isize, else { let _ = state; 0 };
     {
+        let attached = Attached::assume();
+        let is_main = subinterpreters::is_main(state);
+        if is_main && snapshot::prepare_collection(attached) {
+            return real(state);
+        }
         if let Some(call) = BEFORE_END.get() {
-            let attached = Attached::assume();
             // A panic must not unwind CPython's frames.
             let _ = catch_unwind(AssertUnwindSafe(|| attached.aside(|| call(attached))));
         }

@@ -19,6 +19,7 @@ mod library;
 mod object;
 mod own;
 mod section;
+mod snapshot;
 mod start;
 mod static_executable;
 mod subinterpreters;
@@ -26,13 +27,18 @@ mod unwinding;
 
 pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, VARIABLE, claim, is_secure};
-pub(crate) use collections::{before_end, resume, start_without_collections};
+pub(crate) use collections::{before_end, collect, resume, start_without_collections};
 pub(crate) use function::{Arguments, Function};
 pub(crate) use late::{bind, has_python};
 pub(crate) use library::{LoadedLibrary, offer_python, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go, map};
+pub use snapshot::enter;
+pub(crate) use snapshot::{
+    Facts, Image, Request, fail, ignore, is_c_locale, is_ignored, is_open, is_recording, take,
+    take_python, thread_number,
+};
 pub use start::BuiltinInit;
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};
 pub(crate) use start::{

@@ -185,6 +185,12 @@ impl<'py> Attached<'py> {
         unsafe { self.owned(c::PyImport_ImportModule(name.as_ptr())) }
     }
 
+    /// A module that is not in `sys.modules`.
+    pub(crate) fn new_module(self, name: &CStr) -> Result<Object<'py>> {
+        // SAFETY: `name` is a C string.
+        unsafe { self.owned(c::PyModule_New(name.as_ptr())) }
+    }
+
     /// The module of that name in `sys.modules`, made there if it is missing.
     pub(crate) fn add_module(self, name: &CStr) -> Result<Object<'py>> {
         // SAFETY: `name` is a C string; the result is borrowed from `sys.modules`.
@@ -406,6 +412,13 @@ impl<'py> Object<'py> {
         // SAFETY: all is alive, and `self` is checked to be a dictionary by CPython.
         self.attached
             .check(unsafe { c::PyDict_SetItemString(self.as_ptr(), key.as_ptr(), value.as_ptr()) })
+    }
+
+    /// Gives a list other items, and stays the same object.
+    pub(crate) fn set_items(&self, items: &Object<'py>) -> Result<()> {
+        // SAFETY: both are alive, and CPython checks that they are lists.
+        self.attached
+            .check(unsafe { c::PyList_SetSlice(self.as_ptr(), 0, isize::MAX, items.as_ptr()) })
     }
 
     /// Puts an item in front of all others of a list.

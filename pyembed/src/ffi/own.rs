@@ -75,9 +75,11 @@ impl<T: Send + Sync> Own<T> {
 
     /// The value of this thread's interpreter, which gets that one if it has none.
     pub(crate) fn get_or_set(&self, value: T) -> &'static T {
-        if let Some(found) = self.get() {
-            return found;
-        }
+        self.get().unwrap_or_else(|| self.replace(value))
+    }
+
+    /// Gives this thread's interpreter a value. One that it had before stays, and is not found any more.
+    pub(crate) fn replace(&self, value: T) -> &'static T {
         let owner = Identity::here();
         let mut next = self.last.load(Ordering::Acquire);
         let new = Box::into_raw(Box::new(Owned { owner, value, next }));

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use memmap2::MmapOptions;
 use pyox_blob::layout::PAGE;
@@ -37,7 +37,7 @@ unsafe extern "C" {
 struct Region {
     bytes: &'static [u8],
     /// Where they lie in the file.
-    offset: u64,
+    offset: AtomicU64,
     file: Backing,
     next: Option<&'static Region>,
 }
@@ -80,9 +80,13 @@ pub(crate) fn map(path: &Path) -> io::Result<&'static [u8]> {
 }
 
 fn note(bytes: &'static [u8], offset: u64, file: Backing) {
-    if regions().any(|region| region.bytes.as_ptr_range() == bytes.as_ptr_range()) {
+    let mut known = regions();
+    if let Some(region) = known.find(|r| r.bytes.as_ptr_range() == bytes.as_ptr_range()) {
+        // Programs such as `strip` move it in a file that has been noted in another process.
+        region.offset.store(offset, Ordering::Relaxed);
         return;
     }
+    let offset = AtomicU64::new(offset);
     let region = Box::leak(Box::new(Region { bytes, offset, file, next: regions().next() }));
     LAST.store(region, Ordering::Release);
 }
@@ -111,7 +115,7 @@ pub(super) fn file_of(bytes: &'static [u8]) -> Option<(File, u64)> {
         Backing::File(file) => file.try_clone().ok()?,
     };
     let inside = bytes.as_ptr().addr() - region.bytes.as_ptr().addr();
-    Some((file, region.offset + inside as u64))
+    Some((file, region.offset.load(Ordering::Relaxed) + inside as u64))
 }
 
 /// The absolute path of this executable, as it was started; links are not resolved.

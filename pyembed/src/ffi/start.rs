@@ -1,5 +1,6 @@
 //! Starting the interpreter and ending it: PEP 587's structures and the table of frozen modules.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -7,12 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::ptr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3_ffi as c;
 
-use super::{Attached, Exception, Raised};
+use super::{Attached, Exception, Raised, snapshot};
 
 /// Why the interpreter did not start.
 #[derive(Debug)]
@@ -247,10 +248,11 @@ fn continuation(bits: u32) -> u8 {
 
 /// Makes modules importable before there is an importer: `(name, marshalled code, package)`.
 ///
-/// The table and what it points to must last as long as the interpreter, so it is leaked: it is as long
-/// as the few modules that start-up needs.
-pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)>) {
-    let entry = |name: *const c_char, code: &'static [u8], package: bool| c::_frozen {
+/// The table and what it points to must last as long as the interpreter: it is as long as the few modules that start-up
+/// needs.
+pub(crate) fn freeze(modules: impl Iterator<Item = (String, Cow<'static, [u8]>, bool)>) {
+    let mut codes = frozen();
+    let entry = |name: *const c_char, code: &[u8], package: bool| c::_frozen {
         name,
         code: if code.is_empty() { ptr::null() } else { code.as_ptr() },
         size: c_int::try_from(code.len()).unwrap_or(0),
@@ -259,7 +261,10 @@ pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)
         get_code: None,
     };
     let named = modules.filter_map(|(name, code, package)| {
-        Some(entry(CString::new(name).ok()?.into_raw().cast_const(), code, package))
+        let name = CString::new(name).ok()?.into_raw().cast_const();
+        let entry = entry(name, &code, package);
+        codes.push(code);
+        Some(entry)
     });
     let table: Vec<_> = named.chain([entry(ptr::null(), &[], false)]).collect();
     // SAFETY: no interpreter runs yet, so nobody reads the variable; the table ends with an entry
@@ -271,6 +276,17 @@ pub(crate) fn freeze(modules: impl Iterator<Item = (String, &'static [u8], bool)
 pub(crate) fn unfreeze() {
     // SAFETY: CPython reads the variable when it looks for a module, and takes null for no table.
     unsafe { c::PyImport_FrozenModules = ptr::null() };
+    if snapshot::is_recording() {
+        // An image need not hold it.
+        frozen().clear();
+    }
+}
+
+/// The code in the table. Its bytes stay where they are.
+static FROZEN: Mutex<Vec<Cow<'static, [u8]>>> = Mutex::new(Vec::new());
+
+fn frozen() -> MutexGuard<'static, Vec<Cow<'static, [u8]>>> {
+    FROZEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is told the name of each module before it is looked for.
@@ -468,6 +484,12 @@ impl Interpreter {
                 })
             }
         }
+    }
+
+    /// The one of the image that this process has begun with.
+    pub(super) fn resumed() -> Self {
+        IS_TAKEN.store(true, Ordering::Release);
+        Self { place: Some(Place(())), thread: PhantomData }
     }
 
     /// The proof that this thread is attached.

@@ -28,7 +28,7 @@ pub(crate) fn prepare_by(prepare: Prepare) {
 ///
 /// # Safety
 /// `state` must be a thread's of an interpreter that is alive.
-unsafe fn is_main(state: *mut c::PyThreadState) -> bool {
+pub(super) unsafe fn is_main(state: *mut c::PyThreadState) -> bool {
     // SAFETY: the caller's word.
     unsafe { c::PyInterpreterState_GetID(c::PyThreadState_GetInterpreter(state)) == 0 }
 }

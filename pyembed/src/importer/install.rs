@@ -1,12 +1,12 @@
 //! How the importer comes into an interpreter: the class that Python sees, and its place in `sys`.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use pyox_blob::tree::Tree;
 
 use super::loaders::{Loaders, make_class};
 use super::placements::Placements;
-use super::state::State;
+use super::state::{Root, State};
 use super::{collector, modules, native, path_entries, resources, startup};
 use crate::ffi::{self, Attached, Function, Result};
 use crate::{Error, PythonConfig, surroundings};
@@ -54,18 +54,33 @@ fn install_again(attached: Attached<'_>) -> Result<()> {
     collector::begin(attached)
 }
 
+/// Tells the importer of an image about the executable that uses it.
+pub(crate) fn move_to(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+    // The object itself has been told.
+    Root::set(&config.executable, &Root::get().object.get(attached));
+    *MAIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(config.clone());
+    search(attached, config)?;
+    surroundings::name_in_sys(attached, config)
+}
+
+/// Appends the configuration's folders to `sys.path`.
+fn search(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+    let path = attached.sys(c"path")?;
+    for folder in &config.search_path {
+        path.call_method(c"append", [&attached.path(folder.as_os_str())?])?;
+    }
+    Ok(())
+}
+
 /// Makes the importer and puts it first.
 fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     let bootstrap = attached.import(c"_frozen_importlib")?;
     let doc = "Finder of the modules in this executable.";
     let class = make_class(attached, "Importer", doc, None, &METHODS)?;
     let implementation = attached.sys(c"implementation")?;
+    Root::set(&config.executable, &attached.path(config.executable.as_os_str())?);
     let state = State {
         blob: config.blob,
-        executable: config.executable.clone(),
-        root: attached.path(config.executable.as_os_str())?.keep(),
-        root_text: ffi::decoded(&config.executable),
-        canonical: OnceLock::new(),
         tree: Tree::of(config.record.python),
         placements: State::checked(
             attached,
@@ -88,10 +103,7 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
             path.call_method(c"append", [&state.path_of(attached, folder)?])?;
         }
     }
-    let path = attached.sys(c"path")?;
-    for folder in &config.search_path {
-        path.call_method(c"append", [&attached.path(folder.as_os_str())?])?;
-    }
+    search(attached, config)?;
     surroundings::name_in_sys(attached, config)?;
     native::install();
     collector::install(attached)

@@ -193,7 +193,9 @@ pub(super) fn code_of<'py>(
             name.write_with(&file, &mut copy);
             let object = attached.unmarshal(&copy);
             copy.shrink_to(KEPT);
-            COPY.set(copy);
+            if !ffi::is_recording() {
+                COPY.set(copy);
+            }
             object?
         }
     };

@@ -20,7 +20,7 @@ use pyox_blob::package::PackageFiles;
 use pyox_blob::{Blob, File, layout};
 use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
 
-use super::state::State;
+use super::state::{Root, State};
 use super::{images, private};
 use crate::ffi::{Attached, Object, Result};
 
@@ -167,7 +167,7 @@ impl Placed {
 
 /// The folder beside the executable, which must hold all files.
 fn beside(files: &[File<'static>]) -> Result<PathBuf, String> {
-    let executable = &State::get().executable;
+    let executable = &Root::get().executable;
     let folder = |executable: &Path| {
         let mut name = executable.as_os_str().to_owned();
         name.push(".files");

@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 
-use super::state::State;
+use super::state::{Root, State};
 use crate::ffi::{Attached, Kept, Object, Own, Result};
 
 /// The Python half of a part.
@@ -50,7 +50,7 @@ impl Half {
         namespace.set_item(c"__builtins__", &builtins)?;
         namespace.set_item(c"Importer", &State::get().class.get(attached))?;
         namespace.set_item(c"Loader", &State::get().loaders.source(attached))?;
-        namespace.set_item(c"ROOT", &State::get().root.get(attached))?;
+        namespace.set_item(c"ROOT", &Root::get().object.get(attached))?;
         attached.compile(self.source, c"<pyembed>")?.execute(&namespace)?;
         Ok(self.namespace.get_or_set(namespace.keep()).get(attached))
     }

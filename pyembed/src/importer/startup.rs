@@ -1,5 +1,6 @@
 //! The time before the importer: what CPython imports while it starts, and what becomes of it.
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -126,18 +127,17 @@ fn has_codec_extensions(blob: &Blob<'static>) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// A module's entry, with code that names its file below the executable's path. CPython keeps a pointer to it, so it
-/// stays as long as the process.
+/// A module's entry, with code that names its file below the executable's path.
 fn frozen(
     blob: &Blob<'static>,
     module: &Module<'static>,
     root: &[u8],
-) -> Result<(String, &'static [u8], bool), Error> {
-    let mut code = blob.code(module)?;
-    if let Some(name) = blob.file_name(module, code)? {
+) -> Result<(String, Cow<'static, [u8]>, bool), Error> {
+    let mut code = Cow::Borrowed(blob.code(module)?);
+    if let Some(name) = blob.file_name(module, &code)? {
         let mut named = Vec::new();
         name.write_with(&[root, b"/", name.text().as_bytes()].concat(), &mut named);
-        code = named.leak();
+        code = named.into();
     }
     Ok((module.name.to_owned(), code, module.is_package))
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use pyox_blob::Blob;
@@ -11,19 +11,11 @@ use pyox_blob::tree::Tree;
 use super::loaders::Loaders;
 use super::packed::Packed;
 use super::placements::Placements;
-use crate::ffi::{Attached, Kept, Object, Own, Result};
+use crate::ffi::{self, Attached, Kept, Object, Own, Result};
 
 /// What the importer works with, in one interpreter; set once, when it is installed.
 pub(super) struct State {
     pub(super) blob: Blob<'static>,
-    /// The executable.
-    pub(super) executable: PathBuf,
-    /// Its path as Python has it: what locations begin with.
-    pub(super) root: Kept,
-    /// The same as marshalled text.
-    pub(super) root_text: Vec<u8>,
-    /// The path without links, where it is another; once it was asked for.
-    pub(super) canonical: OnceLock<Option<Kept>>,
     /// Where in the blob's tree modules lie.
     pub(super) tree: Tree,
     /// The packages whose files are real files.
@@ -39,6 +31,49 @@ pub(super) struct State {
 }
 
 static STATE: Own<State> = Own::new();
+
+/// The executable, whose path locations begin with; set before the state, and again when an image of the interpreter is
+/// used by an executable with another path.
+pub(super) struct Root {
+    pub(super) executable: PathBuf,
+    /// Its path as Python has it.
+    pub(super) object: Kept,
+    /// The same as marshalled text.
+    text: Vec<u8>,
+    /// The path without links, where it is another; once it was asked for.
+    canonical: OnceLock<Option<Kept>>,
+}
+
+static ROOT: Own<Root> = Own::new();
+
+impl Root {
+    /// Makes a path the one of this interpreter's executable. `object` is the path as Python has it.
+    pub(super) fn set(executable: &Path, object: &Object<'_>) {
+        ROOT.replace(Self {
+            executable: executable.to_owned(),
+            object: object.clone().keep(),
+            text: ffi::decoded(executable),
+            canonical: OnceLock::new(),
+        });
+    }
+
+    pub(super) fn get() -> &'static Self {
+        ROOT.get().expect("it is set before the state")
+    }
+
+    /// The executable's path without links, where that is another.
+    fn canonical(&self, attached: Attached<'_>) -> Option<&Kept> {
+        let ask = || {
+            let path = fs::canonicalize(&self.executable).ok()?;
+            if path == self.executable {
+                return None;
+            }
+            let text = attached.path(path.as_os_str());
+            text.map_err(|raised| drop(attached.take(raised))).ok().map(Object::keep)
+        };
+        self.canonical.get_or_init(ask).as_ref()
+    }
+}
 
 impl State {
     /// What was installed. Python can only call what `install` made.
@@ -75,7 +110,7 @@ impl State {
         attached: Attached<'py>,
         location: &str,
     ) -> Result<Object<'py>> {
-        self.root.get(attached).concatenate(&attached.string(&format!("/{location}"))?)
+        Root::get().object.get(attached).concatenate(&attached.string(&format!("/{location}"))?)
     }
 
     /// The same as text in the form that marshal has.
@@ -86,7 +121,7 @@ impl State {
         location: &str,
     ) -> Result<Vec<u8>> {
         let root = self.placements.root(attached, module)?;
-        let root = root.map_or(self.root_text.as_slice(), str::as_bytes);
+        let root = root.map_or(Root::get().text.as_slice(), str::as_bytes);
         Ok([root, b"/", location.as_bytes()].concat())
     }
 
@@ -95,9 +130,9 @@ impl State {
     /// Locations are text, so what is not, in a path, belongs to none.
     pub(super) fn location(&self, path: &Object<'_>) -> Result<Option<String>> {
         let attached = path.attached();
-        let mut rest = path.after(&self.root.get(attached))?;
+        let mut rest = path.after(&Root::get().object.get(attached))?;
         if rest.is_none()
-            && let Some(root) = self.canonical(attached)
+            && let Some(root) = Root::get().canonical(attached)
         {
             rest = path.after(&root.get(attached))?;
         }
@@ -105,19 +140,6 @@ impl State {
         let location = location
             .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') });
         Ok(location.map(str::to_owned))
-    }
-
-    /// The executable's path without links, where that is another.
-    fn canonical(&self, attached: Attached<'_>) -> Option<&Kept> {
-        let ask = || {
-            let path = fs::canonicalize(&self.executable).ok()?;
-            if path == self.executable {
-                return None;
-            }
-            let text = attached.path(path.as_os_str());
-            text.map_err(|raised| drop(attached.take(raised))).ok().map(Object::keep)
-        };
-        self.canonical.get_or_init(ask).as_ref()
     }
 
     /// Passes a damaged blob on as an `ImportError`.
@@ -131,7 +153,7 @@ impl State {
 
     /// What loading a shared object takes.
     pub(super) fn packed(&self) -> Packed<'_> {
-        Packed { blob: &self.blob, executable: &self.executable }
+        Packed { blob: &self.blob, executable: &Root::get().executable }
     }
 
     /// A file's bytes, decoded.

@@ -3,7 +3,7 @@
 //! Every byte that will be packed is read once here; SHA-256 is what it costs. What a later run finds
 //! unchanged is not read again, see [`crate::known`].
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::thread;
 
 use pyox_elf::Elf;
 use pyox_schema::{Digest, ResourceKind};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, files};
 
 use crate::candidate::{Candidate, Layer};
 use crate::imports::Imports;
@@ -111,7 +111,9 @@ impl Reader {
             .find_map(|known| known.get(path, ReadAs::Native))
         {
             Some(facts) => facts.native,
-            None => fs::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from),
+            None => {
+                files::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from)
+            }
         };
         native.is_some_and(|native| native.architecture == user.architecture)
     }
@@ -134,7 +136,12 @@ impl Reader {
             Layer::Builtin | Layer::Stdlib => &self.stdlib,
             Layer::Projects | Layer::Installation => self.of_project(path),
         };
-        let facts = if let Some(facts) = known.get(path, read_as) {
+        let is_expected = |facts: &Facts| {
+            candidate.expected.as_ref().is_none_or(|e| e.sha256.contains(&facts.sha256))
+        };
+        // What was remembered and is not as expected may be wrong itself.
+        let remembered = known.get(path, read_as).filter(is_expected);
+        let facts = if let Some(facts) = remembered {
             facts
         } else {
             let before = fs::metadata(path).fault_at(path)?;
@@ -183,11 +190,10 @@ pub(crate) fn check_architecture(
 
 fn read_file(path: &Path, read_as: ReadAs) -> Result<Facts> {
     if read_as == ReadAs::Bytes {
-        let file = File::open(path).fault_at(path)?;
-        let (sha256, size) = Digest::of_reader(file).fault_at(path)?;
+        let (sha256, size) = files::digest(path)?;
         return Ok(Facts { sha256, size, native: None, source: None });
     }
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = files::read(path)?;
     let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
     if read_as == ReadAs::Source {
         let source = Source {

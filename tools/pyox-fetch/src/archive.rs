@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use pyox_download::{Client, Want};
@@ -362,7 +361,7 @@ impl Tree {
                 let key = format!("build_info.extensions.{name}.shared_lib");
                 let file = self.file(&key, path)?;
                 let full = self.root.join(&file.path);
-                let elf = Elf::parse(&fs::read(&full).fault_at(&full)?).fault_at(&full)?;
+                let elf = Elf::parse(&pyox_stage::files::read(&full)?).fault_at(&full)?;
                 Ok(Extension {
                     name: name.clone(),
                     linkage: Linkage::File,

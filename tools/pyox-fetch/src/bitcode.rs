@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 
 use pyox_schema::Digest;
-use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, files};
 
 use crate::toolchain::{self, Objects};
 
@@ -54,7 +54,7 @@ impl Linker {
         build: &Path,
         ui: &dyn Reporter,
     ) -> Result<PathBuf> {
-        let file = fs::read(archive).fault_at(archive)?;
+        let file = files::read(archive)?;
         let key = Digest::of(
             [Digest::of(&file).0.as_slice(), self.version.as_bytes()].concat().as_slice(),
         );

@@ -284,7 +284,7 @@ fn libpython(
 /// Refuses a shared library that does not offer Python to whoever loads it on that machine.
 pub(crate) fn check_shared(path: &Path, machine: &str) -> Result<()> {
     const FUNCTION: &str = "Py_InitializeFromConfig";
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
     let elf = Elf::parse(&bytes).fault_at(path)?;
     if elf.architecture() != Some(machine) {
         let got = elf.architecture().unwrap_or("another machine");
@@ -379,7 +379,7 @@ fn files_of(root: &Path, details: &Details, builtins: &[Extension]) -> Result<Ve
 }
 
 fn read_elf(path: &Path) -> Result<Elf> {
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
     Elf::parse(&bytes).fault_at(path)
 }
 

@@ -27,13 +27,16 @@ struct Memo {
     compiler: Option<PathBuf>,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     document: String,
+    /// The digest of the whole document: what was damaged is described again.
+    sha256: Digest,
 }
 
 /// The document that was made before, if it would be the same now.
 pub(crate) fn recall(program: &Path) -> Option<Distribution> {
     let memo: Memo = serde_json::from_slice(&fs::read(store(program)?).ok()?).ok()?;
     let mut stamps = memo.stamps.iter();
-    let is_same = stamps.all(|(path, before)| Stamp::of(path).ok() == *before);
+    let is_same = stamps.all(|(path, before)| Stamp::of(path).ok() == *before)
+        && Digest::of(memo.document.as_bytes()) == memo.sha256;
     if !is_same || compiler() != memo.compiler || memo.recipe != RECIPE {
         return None;
     }
@@ -63,6 +66,7 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
         recipe: RECIPE,
         compiler,
         stamps: stamps.map(|path| (path.clone(), Stamp::of(&path).ok())).collect(),
+        sha256: Digest::of(document.as_bytes()),
         document,
     };
     if let Ok(json) = serde_json::to_vec(&memo) {

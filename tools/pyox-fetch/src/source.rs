@@ -2,12 +2,11 @@
 //! other archive. Costs some minutes the first time; afterwards the archive is found by the digest of
 //! all that went into it.
 
-use std::fs::File;
 use std::path::Path;
 
 use pyox_distribution::{Event, Request, Source};
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
+use pyox_stage::{Fault, Kind, Reporter, Result, cache};
 
 use crate::{Options, archive};
 
@@ -77,7 +76,7 @@ pub(crate) fn build(
 /// Refuses a tarball with another digest.
 pub(crate) fn check(tarball: &Path, expected: Option<&Digest>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
-    let (found, _) = Digest::of_reader(File::open(tarball).fault_at(tarball)?).fault_at(tarball)?;
+    let (found, _) = pyox_stage::files::digest(tarball)?;
     if found == *expected {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use pyox_download::{Client, Want};
 use pyox_schema::Digest;
 use pyox_schema::digest::Hasher;
-use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache, files};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::unpack::{self, Limits};
@@ -25,7 +25,7 @@ pub(crate) fn obtain(
     expected: Option<&Digest>,
     ui: &dyn Reporter,
 ) -> Result<PathBuf> {
-    let file = File::open(archive).fault_at(archive)?;
+    let file = files::open(archive)?;
     let (digest, size) = Digest::of_reader(&file).fault_at(archive)?;
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
         let what = format!("digest mismatch: expected sha256 {expected}, got {digest}");

@@ -1,11 +1,11 @@
 //! What a C toolchain of this machine can link: which static libraries it has, and whether an
 //! archive holds object files at all. Each library costs one start of the driver (3 ms).
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pyox_stage::{Fault, FaultExt, Result};
+use object::read::archive::ArchiveFile;
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// The toolchain for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(crate) fn unfit(path: &Path) -> Result<Option<String>> {
     if objects(path)? == Objects::Bitcode {
         return Ok(Some(format!("{name} holds LLVM bitcode")));
     }
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = files::read(path)?;
     let missing = pyox_elf::missing_in_archive(&bytes, &["Py", "_Py"]).fault_at(path)?;
     Ok(missing.map(|symbol| format!("{name} lacks {symbol}")))
 }
@@ -84,7 +84,7 @@ pub(crate) enum Objects {
 ///
 /// If one of them is no object file.
 pub(crate) fn objects(path: &Path) -> Result<Objects> {
-    let file = fs::read(path).fault_at(path)?;
+    let file = files::read(path)?;
     let members = members(path, &file)?;
     let is_bitcode = members.iter().any(|(objects, _)| *objects == Objects::Bitcode);
     Ok(if is_bitcode { Objects::Bitcode } else { Objects::Native })
@@ -100,22 +100,14 @@ pub(crate) fn members<'a>(path: &Path, file: &'a [u8]) -> Result<Vec<(Objects, &
         let what = format!("expected an archive of ELF object files, got {what}");
         Fault::at(path, what)
     };
-    let mut rest = match file.split_first_chunk() {
-        Some((b"!<arch>\n", rest)) => rest,
-        Some((b"!<thin>\n", _)) => return Err(bad("a thin archive, which only names them")),
-        _ => return Err(bad("another file")),
-    };
+    let archive = ArchiveFile::parse(file).map_err(|_| bad("another file"))?;
+    if archive.is_thin() {
+        return Err(bad("a thin archive, which only names them"));
+    }
     let mut members = Vec::new();
-    while let Some((header, behind)) = rest.split_first_chunk::<60>() {
-        let size = std::str::from_utf8(&header[48..58]).ok().and_then(|s| s.trim().parse().ok());
-        let data = size.and_then(|size: usize| behind.split_at_checked(size));
-        let Some((data, behind)) = data else { return Err(bad("a damaged archive")) };
-        // Members begin at even offsets.
-        rest = behind.get(data.len() % 2..).unwrap_or_default();
-        // The first members are the symbol index and the long names.
-        if matches!(header[..16].trim_ascii(), b"/" | b"//" | b"/SYM64/") {
-            continue;
-        }
+    for member in archive.members() {
+        let data = member.and_then(|member| member.data(file));
+        let data = data.map_err(|_| bad("a damaged archive"))?;
         let objects = match data.first_chunk() {
             // The second is a wrapper around the first.
             Some(b"BC\xc0\xde" | b"\xde\xc0\x17\x0b") => Objects::Bitcode,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use pyox_blob::layout::{Codec, FileKind, ModuleKind};
 use pyox_blob::{Blob, File, Module};
 use pyox_schema::{Digest, Distribution, FileRef, LinkPlan, Manifest, ResourceKind};
-use pyox_stage::{Fault, FaultExt, Kind as FaultKind, Result};
+use pyox_stage::{Fault, FaultExt, Kind as FaultKind, Result, files};
 use serde::Serialize;
 
 use crate::input::{Input, Subject};
@@ -276,7 +276,7 @@ impl<'a> Contents<'a> {
         let place = || format!("{}: {}", self.name, resource.name);
         match (&resource.bytes, &self.blob) {
             (Bytes::OnDisk(path, expected), _) => {
-                let bytes = std::fs::read(path).fault_at(path)?;
+                let bytes = files::read(path)?;
                 match expected {
                     Some((_, digest)) if *digest != Digest::of(&bytes) => {
                         let found = Digest::of(&bytes);

@@ -19,6 +19,7 @@ mod portable;
 mod python_api;
 mod runner;
 mod runtime;
+mod snapshot;
 
 pub use emit::Emit;
 pub use portable::link_portable_runner;

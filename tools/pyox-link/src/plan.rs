@@ -327,7 +327,7 @@ fn choose(
 }
 
 /// The arguments by which a function of an archive is called `__real_NAME` by pyembed, and pyembed's own by all others.
-fn wrap(name: &str) -> String {
+pub(crate) fn wrap(name: &str) -> String {
     format!(
         "-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name},--defsym=pyembed_real_{name}=__real_{name}"
     )

@@ -10,10 +10,8 @@
 
 use pyox_blob::layout::{Codec, FileKind, is_program};
 use pyox_schema::Digest;
-use pyox_stage::{Fault, FaultExt};
+use pyox_stage::{Fault, FaultExt, Store};
 use zstd::bulk::Compressor;
-
-use crate::store::Store;
 
 /// How a file of some kind is compressed.
 struct Policy {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::python::{Half, python_half};
-use super::state::State;
+use super::state::{Root, State};
 use crate::ffi::{Attached, Object, Result};
 
 static METADATA: Half = python_half!("metadata.py");
@@ -35,7 +35,7 @@ fn register_importer(attached: Attached<'_>, abc: &Object<'_>) -> Result<()> {
 
 /// Teaches setuptools' `pkg_resources`, which knows finders by their types.
 fn serve_pkg_resources(attached: Attached<'_>, pkg_resources: &Object<'_>) -> Result<()> {
-    let root = State::get().root.get(attached);
+    let root = Root::get().object.get(attached);
     let finder = pkg_resources.call_method(c"get_importer", [&root])?.attribute(c"__class__")?;
     let find = pkg_resources.attribute(c"find_on_path")?;
     pkg_resources.call_method(c"register_finder", [&finder, &find])?;

@@ -135,7 +135,19 @@ impl Tar {
     }
 
     pub(crate) fn link(self, name: &str, target: &str) -> Self {
-        self.member(name, tar::EntryType::Symlink, target, b"")
+        if target.len() <= 100 {
+            return self.member(name, tar::EntryType::Symlink, target, b"");
+        }
+        let text = [target.as_bytes(), b"\0"].concat();
+        let tar = self.member("././@LongLink", tar::EntryType::GNULongLink, "", &text);
+        tar.member(name, tar::EntryType::Symlink, "short", b"")
+    }
+
+    /// A file with a name as GNU tar writes the longer ones.
+    pub(crate) fn long(self, name: &str, data: &[u8]) -> Self {
+        let text = [name.as_bytes(), b"\0"].concat();
+        let tar = self.member("././@LongLink", tar::EntryType::GNULongName, "", &text);
+        tar.file("python/short", data)
     }
 
     /// Adds a member as it is told, however bad; names of up to 100 bytes.

@@ -105,7 +105,11 @@ pub(super) fn call(driver: &[String], folder: &Path, arguments: &[&str]) -> Resu
     let mut command = Command::new(program);
     command.current_dir(folder).env("LC_ALL", "C").args(first).args(arguments);
     let result = runner::run(&mut command, program)?;
-    if result.status.success() { Ok(()) } else { Err(runner::linker_failed(program, &result)) }
+    if result.status.success() {
+        Ok(())
+    } else {
+        Err(runner::linker_failed(program, &result, folder))
+    }
 }
 
 /// Refuses a runner that needs more than that glibc.

@@ -1,0 +1,122 @@
+//! The layout of a start-up snapshot, as `docs/formats/snapshot.md` specifies it.
+//!
+//! A runner that can be snapshotted has all writable data that is not the C library's in one segment at a fixed address. The
+//! segment begins with a [`Header`]. A snapshot replaces the segment's content by an image: data, zeroed data and heap of
+//! an interpreter that has started.
+
+/// Where the segment begins, in memory.
+pub const IMAGE_ADDRESS: u64 = 0x2000_0000;
+
+/// Where the copy of the segment's first content is, in memory: the executable starts from it where the image cannot be used.
+pub const INITIAL_ADDRESS: u64 = 0x1e00_0000;
+
+/// The image ends below this address.
+pub const IMAGE_LIMIT: u64 = 0x5f00_0000;
+
+/// The section that holds the segment's data as it is linked, and the whole image afterwards.
+pub const DATA_SECTION: &str = ".pyox_data";
+
+/// The section of zeroed data behind it.
+pub const BSS_SECTION: &str = ".pyox_bss";
+
+/// The section for the copy of the first content.
+pub const INITIAL_SECTION: &str = ".pyox_initial";
+
+/// What the header begins with.
+pub const MAGIC: [u8; 8] = *b"PYOXSNAP";
+
+/// The version of the layout. Readers refuse others.
+pub const VERSION: u32 = 1;
+
+/// How long the executable's own path can be, in bytes. The process that is recorded has a path of this length.
+pub const PATH_LEN: usize = 512;
+
+/// What an executable does when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It starts as ever. So a runner is linked.
+    Ordinary,
+    /// It reads a request from stdin, starts, and writes the image to stdout.
+    Record,
+    /// It begins where the image was taken.
+    Resume,
+}
+
+/// The beginning of the segment. Its numbers are little-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// What the executable does.
+    pub mode: Mode,
+    /// The length of the image with its header; 0 without one.
+    pub len: u64,
+    /// The length of the segment's data as it was linked.
+    pub initial: u64,
+    /// Where in the image the heap begins, behind data and zeroed data.
+    pub heap: u64,
+    /// Where in the image the facts begin, a JSON object, and how long they are.
+    pub facts: (u64, u64),
+    /// SHA-256 of the image, computed while this field is zero.
+    pub digest: [u8; 32],
+}
+
+impl Header {
+    /// How long it is.
+    pub const LEN: usize = 128;
+    /// Where the digest is.
+    pub const DIGEST: std::ops::Range<usize> = 48..80;
+    /// Where the mode is.
+    pub const MODE: std::ops::Range<usize> = 12..16;
+
+    /// The header at the start of the bytes. `None` if they do not begin with one of this version.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::LEN] = bytes.first_chunk()?;
+        let long = |at: usize| bytes[at..].first_chunk().map(|b| u64::from_le_bytes(*b));
+        let word = |at: usize| bytes[at..].first_chunk().map(|b| u32::from_le_bytes(*b));
+        if bytes[..8] != MAGIC || word(8)? != VERSION {
+            return None;
+        }
+        let mode = match word(12)? {
+            0 => Mode::Ordinary,
+            1 => Mode::Record,
+            2 => Mode::Resume,
+            _ => return None,
+        };
+        Some(Self {
+            mode,
+            len: long(16)?,
+            facts: (long(24)?, long(32)?),
+            initial: long(40)?,
+            heap: long(80)?,
+            digest: *bytes[Self::DIGEST].first_chunk()?,
+        })
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[Self::MODE].copy_from_slice(&self.mode.number().to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.len.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.facts.0.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.facts.1.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.initial.to_le_bytes());
+        bytes[Self::DIGEST].copy_from_slice(&self.digest);
+        bytes[80..88].copy_from_slice(&self.heap.to_le_bytes());
+        bytes
+    }
+}
+
+impl Mode {
+    /// Its number in the header.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Ordinary => 0,
+            Self::Record => 1,
+            Self::Resume => 2,
+        }
+    }
+}

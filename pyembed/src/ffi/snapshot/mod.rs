@@ -1,0 +1,488 @@
+//! The start-up snapshot: an executable that begins with an interpreter that has started.
+//!
+//! `docs/formats/snapshot.md` specifies the image. Here it is made, by a process that is *recorded*, and here a process
+//! *resumes*: it begins with the image as its memory.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`memory`] | the region that a recorded process takes its memory from |
+//! | [`objects`] | the objects in it |
+//! | [`hashes`] | what depends on the hash seed |
+//! | [`paths`] | what names the executable |
+//! | [`process`] | what each process has of its own |
+//! | [`utf8_mode`] | CPython's switch for the locale `C` |
+//! | [`end`] | how an interpreter ends that lives in an image |
+//! | [`confine`] | what a recorded process is kept from |
+//!
+//! All of it needs the places that `pyox-link` gives names to in a static executable. In other programs there are none, and
+//! nothing here does anything.
+
+mod confine;
+mod end;
+mod hashes;
+mod memory;
+mod objects;
+mod paths;
+mod process;
+mod utf8_mode;
+
+use std::ffi::{c_char, c_int};
+use std::io::{Read as _, Write as _};
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pyo3_ffi as c;
+use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN};
+
+use super::{Attached, Result};
+use end::Containers;
+use hashes::Hashed;
+use objects::{IMMORTAL, Types};
+use paths::Paths;
+use process::Locale;
+use utf8_mode::Utf8Mode;
+
+pub(crate) use memory::{allocate, holds, is_recording, take_python};
+pub(crate) use process::{ignore, is_c_locale, is_ignored, is_open, thread_number};
+
+// What the linker script of `pyox-link` names, or null.
+std::arch::global_asm!(
+    ".weak pyembed_image",
+    ".weak pyembed_image_data_end",
+    ".weak pyembed_image_end",
+    ".weak pyembed_initial",
+    ".weak pyembed_constructors",
+    ".weak pyembed_constructors_late",
+    ".weak pyembed_constructors_once",
+    ".weak pyembed_constructors_end",
+    r#".pushsection .data.rel.ro.pyembed_snapshot, "aw", @progbits"#,
+    ".balign 8",
+    ".globl pyembed_snapshot_places",
+    ".hidden pyembed_snapshot_places",
+    "pyembed_snapshot_places:",
+    ".quad pyembed_image, pyembed_image_data_end, pyembed_image_end, pyembed_initial",
+    ".quad pyembed_constructors, pyembed_constructors_late",
+    ".quad pyembed_constructors_once, pyembed_constructors_end",
+    ".popsection",
+);
+
+/// Places of the executable, as addresses.
+#[repr(C)]
+struct Places {
+    /// Where the image begins, with its header.
+    image: usize,
+    data_end: usize,
+    /// Where the zeroed data ends, and the recorded process's memory begins.
+    end: usize,
+    /// The data as it was linked, in an executable with an image.
+    initial: usize,
+    /// Functions that C's start-up code would call otherwise: first those that run in each process; mimalloc's, which nobody
+    /// uses in a process with an image; then those whose work is part of an image.
+    constructors: usize,
+    constructors_late: usize,
+    constructors_once: usize,
+    constructors_end: usize,
+}
+
+unsafe extern "C" {
+    safe static pyembed_snapshot_places: Places;
+}
+
+/// A function that is called before `main`.
+type Constructor = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+
+/// What a process needs that begins with the image.
+struct Resumption {
+    thread: *mut c::PyThreadState,
+    /// Where the thread's number stands in its state, counted in words.
+    number_at: usize,
+    processor: u64,
+    /// None where it was not found: then a process in the locale `C` starts as ever.
+    utf8_mode: Option<Utf8Mode>,
+    hashed: Hashed,
+    has_fixed_hashes: bool,
+    paths: Paths,
+}
+
+// SAFETY: it is used by the one thread of a process that begins.
+unsafe impl Send for Resumption {}
+
+static CONTAINERS: Mutex<Option<Containers>> = Mutex::new(None);
+
+static RESUMPTION: Mutex<Option<Resumption>> = Mutex::new(None);
+
+/// Whether CPython's UTF-8 mode is to be on, as the locale `C` has it.
+static IS_C_LOCALE: AtomicBool = AtomicBool::new(false);
+
+/// Whether the image is used by this process.
+static IS_RESUMED: AtomicBool = AtomicBool::new(false);
+
+fn place<T>(address: usize) -> *mut T {
+    ptr::with_exposed_provenance_mut(address)
+}
+
+/// Whether an address lies in what the image holds.
+fn is_in_image(address: usize) -> bool {
+    (pyembed_snapshot_places.image..pyembed_snapshot_places.end).contains(&address)
+        || holds(address)
+}
+
+fn header() -> Option<Header> {
+    let image = pyembed_snapshot_places.image;
+    if image == 0 {
+        return None;
+    }
+    // SAFETY: the image begins with a header, which is mapped.
+    Header::read(unsafe { std::slice::from_raw_parts(place::<u8>(image), Header::LEN) })
+}
+
+/// Where an executable enters: does what C's start-up code does in other programs, and begins with the image if there is
+/// one. Gives the exit status, or none if the process is to start as ever.
+///
+/// # Safety
+/// To be called once, first of all, with what `main` was given.
+#[doc(hidden)]
+pub unsafe fn enter(count: c_int, arguments: *const *const c_char) -> Option<c_int> {
+    let mode = header().map_or(Mode::Ordinary, |header| header.mode);
+    let restart = || {
+        // SAFETY: the caller's word; no other thread runs, and what the image holds is not used any more.
+        unsafe {
+            start_over();
+            run_constructors(count, arguments, Mode::Ordinary);
+        }
+        None
+    };
+    if mode == Mode::Resume && has_unusual_rights() {
+        return restart();
+    }
+    // SAFETY: the caller's word.
+    unsafe {
+        if mode == Mode::Record {
+            confine::enter(arguments);
+            open_region();
+        }
+        run_constructors(count, arguments, mode);
+    }
+    if mode == Mode::Resume { crate::snapshot::resume(Image(())).or_else(restart) } else { None }
+}
+
+/// The image that this process has begun with.
+pub(crate) struct Image(());
+
+/// Whether the kernel has given this process more rights than whoever has started it, or it was started by the application
+/// itself. Both are looked at by an ordinary start.
+fn has_unusual_rights() -> bool {
+    super::is_secure()
+        || process::has_variable(c"PYOX_STARTED_BY")
+        || process::has_variable(c"PYOX_INTERPRETER")
+}
+
+/// Puts the data back as it was linked, and zeroes the rest.
+unsafe fn start_over() {
+    let places = &pyembed_snapshot_places;
+    let Some(header) = header() else { return };
+    let len = usize::try_from(header.len).unwrap_or(0);
+    // SAFETY: an executable with an image has its first data there; nobody uses the image yet.
+    unsafe {
+        let initial = place::<u8>(places.initial);
+        place::<u8>(places.image).copy_from_nonoverlapping(initial, places.data_end - places.image);
+        place::<u8>(places.data_end).write_bytes(0, places.end - places.data_end);
+        // Pages that nobody reads are not worth keeping, and look like those of a process without an image.
+        let rest = (places.image + len).saturating_sub(places.end);
+        let (protection, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        if rest > 0 {
+            libc::mmap(place(places.end), rest, protection, flags | libc::MAP_FIXED, -1, 0);
+        }
+    }
+}
+
+unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: Mode) {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    let places = &pyembed_snapshot_places;
+    let [start, late, once, end] = [
+        places.constructors,
+        places.constructors_late,
+        places.constructors_once,
+        places.constructors_end,
+    ];
+    let ranges = match mode {
+        Mode::Ordinary => [start..end, end..end],
+        Mode::Record => [start..late, once..end],
+        Mode::Resume => [start..late, end..end],
+    };
+    for address in ranges.into_iter().flat_map(|range| range.step_by(size_of::<Constructor>())) {
+        // SAFETY: the linker has gathered the functions there.
+        unsafe { place::<Constructor>(address).read()(count, arguments, environ) };
+    }
+}
+
+/// Maps the region behind the image, and takes memory from there.
+unsafe fn open_region() {
+    let start = pyembed_snapshot_places.end;
+    let limit = usize::try_from(IMAGE_LIMIT).unwrap_or(0);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: the linker has left the addresses free.
+    unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = flags | libc::MAP_FIXED_NOREPLACE;
+        let got = libc::mmap(place(start), limit - start, protection, flags, -1, 0);
+        if got.addr() == start {
+            memory::open(start, limit);
+        } else {
+            fail("the region of the image cannot be mapped");
+        }
+    }
+}
+
+/// Ends a recorded process that cannot be.
+pub(crate) fn fail(what: &str) -> ! {
+    eprintln!("{what}");
+    // SAFETY: runs no code of this process.
+    unsafe { libc::_exit(2) }
+}
+
+/// The request that a recorded process reads from stdin, and where it writes the image. Afterwards stdin and stdout are
+/// empty.
+pub(crate) struct Request {
+    pub(crate) text: String,
+    image: OwnedFd,
+}
+
+impl Request {
+    pub(crate) fn read() -> Self {
+        let mut text = String::new();
+        if std::io::stdin().read_to_string(&mut text).is_err() {
+            fail("the request cannot be read");
+        }
+        // SAFETY: descriptors of this process; the new one is ours.
+        let image = unsafe {
+            let image = libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 64);
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            if image < 0 || null < 0 {
+                fail("expected stdout to be open, and /dev/null");
+            }
+            libc::dup2(null, 0);
+            libc::dup2(null, 1);
+            libc::close(null);
+            OwnedFd::from_raw_fd(image)
+        };
+        Self { text, image }
+    }
+}
+
+/// What is in an image, for people.
+pub(crate) struct Facts {
+    /// How many objects.
+    pub(crate) objects: usize,
+    /// How many texts, whose hashes are made anew.
+    pub(crate) texts: usize,
+}
+
+/// Takes the image, and ends the process. `describe` gives what the image tells of itself.
+pub(crate) fn take(
+    attached: Attached<'_>,
+    request: Request,
+    path: &[u8],
+    has_fixed_hashes: bool,
+    describe: impl FnOnce(&Facts) -> String,
+) -> Result<()> {
+    // A copy, because it is erased where it stands.
+    let Ok(path) = <[u8; PATH_LEN]>::try_from(path) else {
+        fail(&format!("expected a path of {PATH_LEN} bytes, got one of {}", path.len()));
+    };
+    let types = Types::find(attached)?;
+    let utf8_mode = Utf8Mode::find(attached)?;
+    // SAFETY: this thread is attached. From here on no code of Python's runs.
+    unsafe {
+        c::PyOS_BeforeFork();
+        process::keep_keys();
+        let (mut facts, mut hashed, mut found, mut containers) = (
+            Facts { objects: 0, texts: 0 },
+            Hashed::default(),
+            Paths::default(),
+            Containers::default(),
+        );
+        // It takes its memory before it looks, and so is in the list itself.
+        let mut blocks = Vec::with_capacity(memory::live_blocks().count() + 1);
+        blocks.extend(memory::live_blocks());
+        let own = blocks.as_ptr().addr();
+        for &(block, capacity) in &blocks {
+            if block == own {
+                continue;
+            }
+            let object = types.object_in(block, capacity);
+            if let Some((object, kind)) = object {
+                facts.objects += 1;
+                if cfg!(Py_3_12) {
+                    (*object.cast::<isize>()) = IMMORTAL;
+                }
+                hashed.note(object, kind);
+                if c::PyDict_CheckExact(object) != 0 {
+                    containers.note_dictionary(object);
+                } else if c::PyList_CheckExact(object) != 0 {
+                    containers.note_list(object);
+                }
+            }
+            if let Err(what) = found.note(&path, block, capacity, object) {
+                fail(&what);
+            }
+        }
+        let places = &pyembed_snapshot_places;
+        for text in types.statics(places.image + Header::LEN, places.end) {
+            let is_text = c::PyUnicode_Check(text) != 0;
+            hashed.note(text, if is_text { objects::Kind::Text } else { objects::Kind::Bytes });
+        }
+        for class in types.in_region() {
+            hashed.note_class(class);
+            containers.note_class(class);
+        }
+        hashed.complete();
+        found.complete();
+        containers.complete();
+        *CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner) = Some(containers);
+        drop((blocks, types));
+        facts.texts = hashed.len();
+        // Of what has the path in it, the order was by chance.
+        hashed.renew_plain();
+        if has_fixed_hashes {
+            hashed.keep_those_of(&found.objects());
+        }
+        let thread = c::PyEval_SaveThread();
+        memory::give_back();
+        let number_at = number_in(thread);
+        for place in [number_at, number_at + 1] {
+            thread.cast::<u64>().add(place).write(0);
+        }
+        *RESUMPTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Resumption {
+            thread,
+            number_at,
+            processor: process::processor(),
+            utf8_mode,
+            hashed,
+            has_fixed_hashes,
+            paths: found,
+        });
+        let text = describe(&facts);
+        let text: &'static str = Box::leak(text.into_boxed_str());
+        let len = memory::close() - places.image;
+        let header = Header {
+            mode: Mode::Resume,
+            len: len as u64,
+            initial: (places.data_end - places.image) as u64,
+            heap: (places.end - places.image) as u64,
+            facts: ((text.as_ptr().addr() - places.image) as u64, text.len() as u64),
+            digest: [0; 32],
+        };
+        place::<[u8; Header::LEN]>(places.image).write(header.to_bytes());
+        let image = std::slice::from_raw_parts(place::<u8>(places.image), len);
+        let mut to = std::fs::File::from(request.image);
+        if let Err(error) = to.write_all(image) {
+            fail(&format!("the image cannot be written: {error}"));
+        }
+        libc::_exit(0)
+    }
+}
+
+/// Where a thread's state has the thread's number, as the C library and, next to it, the kernel count; in words.
+unsafe fn number_in(thread: *mut c::PyThreadState) -> usize {
+    /// The numbers stand within the first so many words.
+    const WORDS: usize = 64;
+    // SAFETY: the state is longer than that.
+    unsafe {
+        let numbers = [libc::pthread_self(), libc::gettid().cast_unsigned().into()];
+        let words = std::slice::from_raw_parts(thread.cast::<u64>(), WORDS);
+        words
+            .windows(2)
+            .position(|words| words == numbers)
+            .unwrap_or_else(|| fail("this Python's thread state has another layout"))
+    }
+}
+
+impl Image {
+    /// Whether this process can use the image: its text is UTF-8, its processor has what was looked up, and the path of the
+    /// executable has room.
+    pub(crate) fn fits(&self, path: &[u8]) -> bool {
+        let resumption = RESUMPTION.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(resumption) = resumption.as_ref() else { return false };
+        path.len() <= PATH_LEN
+            && path.is_ascii()
+            && resumption.processor & !process::processor() == 0
+            && process::make_keys()
+            && match process::set_locale() {
+                Locale::Utf8 => true,
+                Locale::C => {
+                    IS_C_LOCALE.store(true, Ordering::Relaxed);
+                    resumption.utf8_mode.is_some()
+                }
+                Locale::Other => false,
+            }
+    }
+
+    /// Makes the image this process's own. Afterwards this thread is attached to the interpreter. It must fit. What Python
+    /// code does in a new process, as after a fork, follows `before`.
+    pub(crate) fn adopt(
+        self,
+        path: &[u8],
+        before: fn(Attached<'_>) -> Result<()>,
+    ) -> super::Interpreter {
+        let resumption = RESUMPTION.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // It stays as it is: its memory is the image's.
+        let Some(resumption) = resumption.map(ManuallyDrop::new) else { fail("there is no image") };
+        IS_RESUMED.store(true, Ordering::Relaxed);
+        // SAFETY: there is one image, and its state is as the recorded process has left it, before a fork.
+        unsafe {
+            populate();
+            resumption.paths.put(path);
+            resumption.thread.cast::<u64>().add(resumption.number_at).write(libc::pthread_self());
+            c::PyEval_RestoreThread(resumption.thread);
+            if !resumption.has_fixed_hashes {
+                hashes::take_seed();
+            }
+            resumption.hashed.renew();
+            let attached = Attached::assume();
+            attached.quietly(|| before(attached));
+            c::PyOS_AfterFork_Child();
+            if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode)
+            {
+                mode.turn_on();
+            }
+            super::Interpreter::resumed()
+        }
+    }
+}
+
+/// To be called before each of the two last collections of the main interpreter. False where it is to be prepared as
+/// everywhere.
+pub(super) fn prepare_collection(_: Attached<'_>) -> bool {
+    static HAS_MODULES: AtomicBool = AtomicBool::new(true);
+    if !cfg!(Py_3_12) || !is_resumed() {
+        return false;
+    }
+    // Before the first one, modules of the program's own are still to be looked at.
+    if !HAS_MODULES.swap(false, Ordering::Relaxed) {
+        let containers = CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(containers) = containers.map(ManuallyDrop::new) {
+            // SAFETY: this thread is attached.
+            unsafe { containers.release() };
+        }
+    }
+    true
+}
+
+/// Has the kernel copy the image's pages at once: nearly all of them are written to, and a fault for each costs more.
+fn populate() {
+    let places = &pyembed_snapshot_places;
+    let len = header().map_or(0, |header| usize::try_from(header.len).unwrap_or(0));
+    // SAFETY: the pages keep their content. Older kernels do not know it.
+    unsafe { libc::madvise(place(places.image), len, libc::MADV_POPULATE_WRITE) };
+}
+
+/// Whether this process has begun with an image.
+pub(crate) fn is_resumed() -> bool {
+    IS_RESUMED.load(Ordering::Relaxed)
+}

@@ -1,0 +1,141 @@
+//! The objects of an image: all that stand in the region's blocks and in static memory.
+//!
+//! Each live block of the region is looked at. An object begins at its start or behind the words that CPython puts before
+//! objects: two for the collector, and two more for an instance's dictionary and weak references. It has a count of
+//! references, which is no address, and one of all types that there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pyo3_ffi as c;
+
+use super::super::{Attached, Object, Result};
+use super::memory;
+
+/// What matters about the type of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Bytes,
+    Dictionary,
+    Set,
+    WeakReference,
+    /// Of the module `datetime`: its hash is kept behind the type.
+    Date,
+    /// A class that was made by Python or C code as it ran.
+    Class,
+    Other,
+}
+
+/// All types, by their addresses.
+pub(super) struct Types(BTreeMap<usize, Kind>);
+
+/// A count of references that is higher is an address.
+const GREATEST_COUNT: usize = 0x40_0000;
+
+/// The count of an object that lives for ever.
+#[cfg(Py_3_14)]
+pub(super) const IMMORTAL: isize = 3 << 30;
+#[cfg(all(Py_3_12, not(Py_3_14)))]
+pub(super) const IMMORTAL: isize = u32::MAX as isize;
+#[cfg(not(Py_3_12))]
+pub(super) const IMMORTAL: isize = 999_999_999;
+
+/// Where an object can begin in a block, in bytes.
+const OFFSETS: [usize; 3] = [0, 16, 32];
+
+impl Types {
+    /// Finds them, from `object` on.
+    pub(super) fn find(attached: Attached<'_>) -> Result<Self> {
+        // SAFETY: static types live for ever.
+        let mut left = vec![unsafe { attached.borrowed((&raw mut c::PyBaseObject_Type).cast())? }];
+        let subclasses =
+            attached.import(c"builtins")?.attribute(c"type")?.attribute(c"__subclasses__")?;
+        let dates = match attached.loaded_module("datetime")? {
+            Some(_) => {
+                let module = attached.import(c"datetime")?;
+                vec![module.attribute(c"date")?, module.attribute(c"time")?]
+            }
+            None => Vec::new(),
+        };
+        let mut found = BTreeMap::new();
+        while let Some(class) = left.pop() {
+            let address = class.as_ptr().addr();
+            if found.insert(address, Self::kind(&class, &dates)).is_none() {
+                left.extend(subclasses.call([&class])?.iterate()?);
+            }
+        }
+        Ok(Self(found))
+    }
+
+    fn kind(class: &Object<'_>, dates: &[Object<'_>]) -> Kind {
+        let class: *mut c::PyTypeObject = class.as_ptr().cast();
+        // SAFETY: all are types.
+        unsafe {
+            let flags = c::PyType_GetFlags(class);
+            let is_below = |other| c::PyType_IsSubtype(class, other) != 0;
+            if flags & c::Py_TPFLAGS_UNICODE_SUBCLASS != 0 {
+                Kind::Text
+            } else if flags & c::Py_TPFLAGS_BYTES_SUBCLASS != 0 {
+                Kind::Bytes
+            } else if flags & c::Py_TPFLAGS_DICT_SUBCLASS != 0 {
+                Kind::Dictionary
+            } else if is_below(&raw mut c::PySet_Type) || is_below(&raw mut c::PyFrozenSet_Type) {
+                Kind::Set
+            } else if is_below(&raw mut c::_PyWeakref_RefType) {
+                Kind::WeakReference
+            } else if dates.iter().any(|date| is_below(date.as_ptr().cast())) {
+                Kind::Date
+            } else if is_below(&raw mut c::PyType_Type) {
+                Kind::Class
+            } else {
+                Kind::Other
+            }
+        }
+    }
+
+    /// The object in a block, and what it is.
+    pub(super) fn object_in(
+        &self,
+        block: usize,
+        capacity: usize,
+    ) -> Option<(*mut c::PyObject, Kind)> {
+        OFFSETS.into_iter().find_map(|offset| {
+            let object = block + offset;
+            if offset + size_of::<c::PyObject>() > capacity {
+                return None;
+            }
+            Some((super::place(object), self.kind_at(object)?))
+        })
+    }
+
+    /// What an object is that may begin at an address, where there are two words.
+    fn kind_at(&self, address: usize) -> Option<Kind> {
+        // SAFETY: the caller has looked.
+        let [count, class] = unsafe { super::place::<[usize; 2]>(address).read() };
+        let is_count = (1..GREATEST_COUNT).contains(&count) || count == IMMORTAL.cast_unsigned();
+        is_count.then(|| self.0.get(&class).copied()).flatten()
+    }
+
+    /// Text and bytes in static memory, between two addresses.
+    pub(super) fn statics(
+        &self,
+        start: usize,
+        end: usize,
+    ) -> impl Iterator<Item = *mut c::PyObject> {
+        let texts: BTreeSet<usize> =
+            [(&raw mut c::PyUnicode_Type).addr(), (&raw mut c::PyBytes_Type).addr()].into();
+        (start.next_multiple_of(8)..end.saturating_sub(size_of::<c::PyASCIIObject>()))
+            .step_by(8)
+            .filter(move |address| {
+                // SAFETY: the words lie between the two addresses.
+                let [count, class] = unsafe { super::place::<[usize; 2]>(*address).read() };
+                count == IMMORTAL.cast_unsigned() && texts.contains(&class)
+            })
+            .map(|address| super::place(address))
+    }
+
+    /// The classes that lie in the region: each has keys for the dictionaries of its instances.
+    pub(super) fn in_region(&self) -> impl Iterator<Item = *mut c::PyTypeObject> {
+        self.0.keys().copied().filter(|address| memory::holds(*address)).map(super::place)
+    }
+}

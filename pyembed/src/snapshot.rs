@@ -1,0 +1,318 @@
+//! The start-up snapshot as a process sees it: what is done before an image is taken, and what a process that begins with one
+//! does instead of a start.
+//!
+//! An image is taken when the importer is in place and the modules that are to be in it are imported. What differs from
+//! process to process is set again here, in place, because modules, classes and default arguments may have bound the objects
+//! themselves: the command line, the environment, streams, signal handlers, the time zone.
+
+use std::ffi::{CStr, c_int};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use pyox_blob::config::Value;
+
+use crate::ffi::{self, Attached, Image, Result};
+use crate::{PythonConfig, files, importer, role, run, surroundings};
+
+/// Settings that a start with an image follows as well. All others may change what happens before an image is taken.
+const ALLOWED: [&str; 16] = [
+    "buffered_stdio",
+    "bytes_warning",
+    "code_debug_ranges",
+    "hash_seed",
+    "inspect",
+    "install_signal_handlers",
+    "int_max_str_digits",
+    "module_search_paths",
+    "optimization_level",
+    "quiet",
+    "safe_path",
+    "use_hash_seed",
+    "user_site_directory",
+    "verbose",
+    "warnoptions",
+    "write_bytecode",
+];
+
+/// The seed of the process that is recorded: any but 0, which would turn hashing by a seed off.
+const SEED: i64 = 1;
+
+/// What is wanted of a recorded process.
+pub(crate) struct Request {
+    of_process: ffi::Request,
+    level: String,
+    preload: Vec<String>,
+    has_fixed_hashes: bool,
+}
+
+/// The request, in a process that is recorded; prepares its configuration.
+pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
+    if !ffi::is_recording() {
+        return None;
+    }
+    let of_process = ffi::Request::read();
+    let mut request = Request {
+        level: "interpreter".to_owned(),
+        preload: Vec::new(),
+        has_fixed_hashes: false,
+        of_process,
+    };
+    let mut seed = SEED;
+    for line in request.of_process.text.lines() {
+        match line.split_once(' ') {
+            Some(("level", level)) => level.clone_into(&mut request.level),
+            Some(("preload", name)) => request.preload.push(name.to_owned()),
+            Some(("fixed-hash-seed", number)) => {
+                seed = number.parse().unwrap_or(SEED);
+                request.has_fixed_hashes = true;
+            }
+            _ => ffi::fail(&format!("unknown request: {line}")),
+        }
+    }
+    let record = &mut config.record;
+    for setting in record.config.iter().chain(&record.preconfig) {
+        if !ALLOWED.contains(&setting.name.as_str()) {
+            ffi::fail(&format!(
+                "the application sets {}, which decides how Python starts",
+                setting.name
+            ));
+        }
+    }
+    if config.sets("use_hash_seed") || config.sets("hash_seed") {
+        request.has_fixed_hashes = true;
+    } else {
+        let settings = [("use_hash_seed", Value::Integer(1)), ("hash_seed", Value::Integer(seed))];
+        for (name, value) in settings {
+            *config = config.clone().config(name, value);
+        }
+    }
+    // They may be below the executable's folder, and come later.
+    config.search_path.clear();
+    Some(request)
+}
+
+/// Imports what is to be in the image, takes it, and ends the process.
+pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Request) -> ! {
+    let done = preload(attached, &request.preload)
+        .and_then(|()| forget(attached))
+        .and_then(|()| modules(attached));
+    let taken = done.and_then(|modules| {
+        let path = config.executable.as_os_str().as_bytes();
+        let (level, is_fixed) = (request.level, request.has_fixed_hashes);
+        ffi::take(attached, request.of_process, path, is_fixed, |facts| {
+            describe(&level, is_fixed, &modules, facts)
+        })
+    });
+    match taken {
+        Ok(()) => ffi::fail("no image was taken"),
+        Err(raised) => ffi::fail(&attached.take(raised).describe()),
+    }
+}
+
+fn preload(attached: Attached<'_>, names: &[String]) -> Result<()> {
+    let import = attached.import(c"builtins")?.attribute(c"__import__")?;
+    for name in names {
+        if let Err(raised) = import.call([&attached.string(name)?]) {
+            ffi::fail(&format!("--preload {name}: {}", attached.take(raised).describe()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the process forget what is its own.
+fn forget(attached: Attached<'_>) -> Result<()> {
+    attached.import(c"posix")?.attribute(c"environ")?.call_method(c"clear", [])?;
+    let none = attached.list([])?;
+    attached.sys(c"argv")?.set_items(&none)?;
+    attached.sys(c"orig_argv")?.set_items(&none)?;
+    move_main_thread(attached, None, 0)?;
+    ffi::collect(attached);
+    Ok(())
+}
+
+/// Gives the main thread another number in `threading`, where it is found by its number.
+fn move_main_thread(attached: Attached<'_>, from: Option<i64>, to: i64) -> Result<()> {
+    let Some(threading) = attached.loaded_module("threading")? else { return Ok(()) };
+    let number = match from {
+        Some(from) => attached.integer(from)?,
+        None => threading.call_method(c"get_ident", [])?,
+    };
+    let thread = threading.attribute(c"_active")?.call_method(c"pop", [&number])?;
+    let number = attached.integer(to)?;
+    threading.attribute(c"_active")?.call_method(c"__setitem__", [&number, &thread])?;
+    thread.set_attribute(c"_ident", &number)?;
+    // Set again as after a fork.
+    thread.set_attribute(c"_native_id", &attached.integer(0)?)
+}
+
+/// The same in a process that begins with the image.
+fn take_main_thread(attached: Attached<'_>) -> Result<()> {
+    move_main_thread(attached, Some(0), ffi::thread_number())
+}
+
+/// The names of the modules that have been imported.
+fn modules(attached: Attached<'_>) -> Result<Vec<String>> {
+    let names = attached.sys(c"modules")?.iterate()?;
+    Ok(names.iter().filter_map(|name| name.text().map(str::to_owned)).collect())
+}
+
+/// What the image tells of itself: a JSON object.
+fn describe(level: &str, is_fixed: bool, modules: &[String], facts: &ffi::Facts) -> String {
+    let names: Vec<_> = modules.iter().map(|name| format!("{name:?}")).collect();
+    format!(
+        "{{\"level\":\"{level}\",\"hashes\":\"{}\",\"objects\":{},\"texts\":{},\"modules\":[{}]}}",
+        if is_fixed { "fixed" } else { "fresh" },
+        facts.objects,
+        facts.texts,
+        names.join(",")
+    )
+}
+
+/// Begins with the image and runs the application. Gives the exit status, or none if the image cannot be used.
+pub(crate) fn resume(image: Image) -> Option<i32> {
+    let mut config = PythonConfig::embedded().ok()?;
+    if !role::is_plain(&mut config) || !image.fits(config.executable.as_os_str().as_bytes()) {
+        return None;
+    }
+    let interpreter = image.adopt(config.executable.as_os_str().as_bytes(), take_main_thread);
+    let attached = interpreter.attached();
+    let ready = renew(attached, &config).and_then(|()| surroundings::prepare(attached, &config));
+    if let Err(raised) = ready {
+        let name = config.executable.file_name().unwrap_or_default();
+        eprintln!("{}: error: {}", name.display(), attached.take(raised).describe());
+        return Some(2);
+    }
+    Some(run::main(interpreter, &config))
+}
+
+/// Sets what differs from process to process.
+fn renew(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+    files::mount(config.blob, &config.executable);
+    importer::move_to(attached, config)?;
+    if !has(config, "install_signal_handlers", 0) {
+        signals(attached)?;
+    }
+    environment(attached)?;
+    let arguments = config.argv.iter().map(|argument| attached.path(argument));
+    let arguments = attached.list(arguments.collect::<Result<Vec<_>>>()?)?;
+    attached.sys(c"argv")?.set_items(&arguments)?;
+    attached.sys(c"orig_argv")?.set_items(&arguments)?;
+    for number in 0..3 {
+        stream(attached, config, number)?;
+    }
+    if let Some(time) = attached.loaded_module("time")? {
+        time.call_method(c"tzset", [])?;
+    }
+    fresh_main(attached)
+}
+
+fn has(config: &PythonConfig, name: &str, number: i64) -> bool {
+    config.record.config.iter().any(|setting| {
+        setting.name == name
+            && match setting.value {
+                Value::Integer(value) => value == number,
+                Value::Boolean(value) => i64::from(value) == number,
+                _ => false,
+            }
+    })
+}
+
+/// What CPython does at its start: it notes which signals are ignored, ignores two, and handles SIGINT.
+fn signals(attached: Attached<'_>) -> Result<()> {
+    /// CPython ignores them.
+    const IGNORED: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+    let module = attached.import(c"_signal")?;
+    for signal in IGNORED {
+        ffi::ignore(signal);
+    }
+    for signal in 1..=libc::SIGRTMAX() {
+        let handler = match ffi::is_ignored(signal) {
+            Some(true) if !IGNORED.contains(&signal) => c"SIG_IGN",
+            Some(false) if signal == libc::SIGINT => c"default_int_handler",
+            _ => continue,
+        };
+        let number = attached.integer(signal.into())?;
+        module.call_method(c"signal", [&number, &module.attribute(handler)?])?;
+    }
+    Ok(())
+}
+
+/// Fills `posix.environ`, which is the dictionary of `os.environ` as well.
+fn environment(attached: Attached<'_>) -> Result<()> {
+    let environ = attached.import(c"posix")?.attribute(c"environ")?;
+    for (name, value) in std::env::vars_os() {
+        let name = attached.bytes(&name.into_vec())?;
+        // Of a variable that is there twice the first counts.
+        environ.call_method(c"setdefault", [&name, &attached.bytes(&value.into_vec())?])?;
+    }
+    Ok(())
+}
+
+/// Opens a standard stream as CPython does, in the object that is there.
+fn stream(attached: Attached<'_>, config: &PythonConfig, number: c_int) -> Result<()> {
+    let (name, dunder, mode) = match number {
+        0 => (c"stdin", c"__stdin__", "rb"),
+        1 => (c"stdout", c"__stdout__", "wb"),
+        _ => (c"stderr", c"__stderr__", "wb"),
+    };
+    let text = attached.sys(dunder)?;
+    let sys = attached.import(c"sys")?;
+    if !ffi::is_open(number) {
+        sys.set_attribute(name, &attached.none())?;
+        return sys.set_attribute(dunder, &attached.none());
+    }
+    let io = attached.import(c"_io")?;
+    let descriptor = attached.integer(number.into())?;
+    let raw = io.attribute(c"FileIO")?.call([
+        &descriptor,
+        &attached.string(mode)?,
+        &attached.bool(false),
+    ])?;
+    let label = attached.string(&format!("<{}>", name.to_string_lossy()))?;
+    raw.set_attribute(c"name", &label)?;
+    let is_terminal = raw.call_method(c"isatty", [])?.as_integer()? != 0;
+    let is_buffered = number == 0 || !has(config, "buffered_stdio", 0);
+    let below = if is_buffered {
+        let buffer = text.attribute(c"buffer")?;
+        buffer.call_method(c"__init__", [&raw, &raw.attribute(c"_blksize")?])?;
+        buffer
+    } else {
+        raw
+    };
+    let errors = match number {
+        2 => "backslashreplace",
+        _ if ffi::is_c_locale() => "surrogateescape",
+        _ => "strict",
+    };
+    let is_buffered = !has(config, "buffered_stdio", 0);
+    text.call_method(
+        c"__init__",
+        [
+            &below,
+            &attached.string("utf-8")?,
+            &attached.string(errors)?,
+            &attached.string("\n")?,
+            &attached.bool(is_buffered && (is_terminal || number == 2)),
+            &attached.bool(!is_buffered),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Replaces `__main__`, so that what the application has in it dies with it: nothing of an image ever does.
+fn fresh_main(attached: Attached<'_>) -> Result<()> {
+    let name = c"__main__";
+    let old = attached.add_module(name)?;
+    let main = attached.new_module(name)?;
+    let namespace = old.namespace()?;
+    let has = |name: &CStr| namespace.item(&attached.string(&name.to_string_lossy())?);
+    if has(c"__annotations__")?.is_some() {
+        let annotations = attached.import(c"builtins")?.call_method(c"dict", [])?;
+        main.set_attribute(c"__annotations__", &annotations)?;
+    }
+    for name in [c"__builtins__", c"__loader__"] {
+        if let Some(value) = has(name)? {
+            main.set_attribute(name, &value)?;
+        }
+    }
+    attached.sys(c"modules")?.set_item(name, &main)
+}

@@ -1,0 +1,122 @@
+//! What a static runner needs so that `pyox-snapshot` can take an image of it.
+//!
+//! All writable data that is not the C library's lies in one segment at a fixed address, whose first bytes are a header. The
+//! C library keeps its own data, and its own start. Constructors are gathered there too, for pyembed to call: those with a
+//! number note what a process is given and run in each, mimalloc's takes random numbers and runs where there is no image, and all
+//! others have run when an image is taken. It is the
+//! linker's usual layout in all else, so a runner is what it was, until it gets an image.
+
+use std::fmt::Write as _;
+
+use pyox_blob::snapshot::{
+    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION, Mode,
+};
+
+/// The file of the linker script.
+pub(crate) const SCRIPT: &str = "snapshot.ld";
+
+/// The file with the header and the room for the first data.
+pub(crate) const SECTIONS: &str = "snapshot.s";
+
+/// The C library's family and the compiler's own objects. Each process starts them anew. So it does with what OpenSSL has
+/// found out about the processor, before `main`.
+const OUTSIDE: [&str; 12] = [
+    "*libc.a:*",
+    "*libm.a:*",
+    "*libm-*.a:*",
+    "*libmvec.a:*",
+    "*libdl.a:*",
+    "*libpthread.a:*",
+    "*librt.a:*",
+    "*libutil.a:*",
+    "*libresolv.a:*",
+    "*libgcc*.a:*",
+    "*crt*.o",
+    "*libcrypto.a:*cpuid*.o",
+];
+
+/// Functions of the C library and of CPython whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
+pub(crate) const REPLACED: [&str; 14] = [
+    "_PyModule_Clear",
+    "_PyModule_ClearDict",
+    "_Py_hashtable_destroy",
+    "_Py_hashtable_new_full",
+    "aligned_alloc",
+    "calloc",
+    "free",
+    "malloc",
+    "malloc_usable_size",
+    "memalign",
+    "posix_memalign",
+    "pthread_key_create",
+    "pthread_key_delete",
+    "realloc",
+];
+
+/// The linker script, which adds to the usual one.
+pub(crate) fn script() -> String {
+    let outside = OUTSIDE.join(" ");
+    let inside = |sections: &[&str]| {
+        let each = sections.iter().map(|section| format!("EXCLUDE_FILE({outside}) {section}"));
+        format!("*({})", each.collect::<Vec<_>>().join(" "))
+    };
+    // What Rust's standard library has found out about the processor.
+    let outside_too = "*(.bss.*std_detect*)";
+    // Not `.data.rel.ro`, which the linker protects.
+    let data = inside(&[".data", ".data.[!r]*", ".data.rel", ".data.rel.local*", ".PyRuntime*"]);
+    let bss = inside(&[".bss", ".bss.*", "COMMON"]);
+    let constructors = inside(&[".init_array"]);
+    format!(
+        "SECTIONS
+{{
+  .pyox_process : {{ {outside_too} }}
+  {INITIAL_SECTION} {INITIAL_ADDRESS:#x} : {{ KEEP(*({INITIAL_SECTION})) }}
+  {DATA_SECTION} {IMAGE_ADDRESS:#x} : {{
+    KEEP(*(.pyox_snapshot))
+    {data}
+    . = ALIGN(16);
+    pyembed_constructors = .;
+    KEEP(*(SORT(.init_array.*)))
+    pyembed_constructors_late = .;
+    KEEP(*libpython*.a:*obmalloc.o(.init_array))
+    pyembed_constructors_once = .;
+    KEEP({constructors})
+    pyembed_constructors_end = .;
+    . = ALIGN(4096);
+    pyembed_image_data_end = .;
+  }}
+  {BSS_SECTION} : {{
+    {bss}
+    . = ALIGN(4096);
+    pyembed_image_end = .;
+  }}
+}}
+INSERT AFTER .bss;
+"
+    )
+}
+
+/// The header of a runner, and room for a copy of the first data.
+pub(crate) fn sections() -> String {
+    let header = Header {
+        mode: Mode::Ordinary,
+        len: 0,
+        initial: 0,
+        heap: 0,
+        facts: (0, 0),
+        digest: [0; 32],
+    };
+    let mut text = String::from(
+        ".section .pyox_snapshot, \"aw\", @progbits\n.balign 16\n.globl pyembed_image\npyembed_image:\n",
+    );
+    for byte in header.to_bytes() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, ".byte {byte}");
+    }
+    let _ = write!(
+        text,
+        ".section {INITIAL_SECTION}, \"a\", @progbits\n.balign 4096\n.globl pyembed_initial\n\
+         pyembed_initial: .zero 4096\n.section .note.GNU-stack, \"\", @progbits\n"
+    );
+    text
+}

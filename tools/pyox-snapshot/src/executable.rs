@@ -1,0 +1,211 @@
+//! An executable that can have a snapshot: where its segments are, and how an image gets in.
+//!
+//! The image is appended, and the headers of segment and section are pointed to it. The data as it was linked stays where it
+//! is in the file. A second segment, which is there for that, shows it to a process that cannot use the image.
+
+use object::elf::{FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::{LittleEndian, U64};
+use pyox_blob::snapshot::{
+    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION, Mode,
+};
+use pyox_schema::Digest;
+
+type Elf = FileHeader64<LittleEndian>;
+
+/// What images begin at multiples of, in the file.
+const PAGE: usize = 4096;
+
+/// An executable with the segments that a snapshot needs.
+#[derive(Debug)]
+pub struct Executable {
+    /// The file, without an image.
+    bytes: Vec<u8>,
+    header: Header,
+    image: Vec<u8>,
+    data: Part,
+    initial: Part,
+    bss: usize,
+    /// Where the data as it was linked is in the file.
+    offset: usize,
+}
+
+/// A segment, and the section that names it: where their headers are in the file.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    segment: usize,
+    section: usize,
+}
+
+/// Why an executable can have no snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is no executable for Linux.
+    NoElf,
+    /// It needs a loader.
+    Dynamic,
+    /// It was not linked for that.
+    NotLinked,
+    /// Its headers do not fit its bytes.
+    Damaged,
+}
+
+impl Executable {
+    /// Looks at the bytes of an executable. An image that it has is taken off.
+    ///
+    /// # Errors
+    ///
+    /// If it can have no snapshot.
+    pub fn parse(mut bytes: Vec<u8>) -> Result<Self, Refusal> {
+        let endian = LittleEndian;
+        let elf = Elf::parse(&*bytes).map_err(|_| Refusal::NoElf)?;
+        let segments = elf.program_headers(endian, &*bytes).map_err(|_| Refusal::NoElf)?;
+        if segments.iter().any(|segment| segment.p_type(endian) == object::elf::PT_INTERP) {
+            return Err(Refusal::Dynamic);
+        }
+        let sections = elf.sections(endian, &*bytes).map_err(|_| Refusal::Damaged)?;
+        let place = |table: U64<LittleEndian>, size: usize, number: usize| {
+            usize::try_from(table.get(endian)).ok()?.checked_add(size.checked_mul(number)?)
+        };
+        let part = |name: &str, address: u64| {
+            let (index, _) = sections.section_by_name(endian, name.as_bytes())?;
+            let number = segments.iter().position(|segment| {
+                segment.p_type(endian) == PT_LOAD && segment.p_vaddr(endian) == address
+            })?;
+            Some((
+                Part {
+                    segment: place(elf.e_phoff, elf.e_phentsize.get(endian).into(), number)?,
+                    section: place(elf.e_shoff, elf.e_shentsize.get(endian).into(), index.0)?,
+                },
+                usize::try_from(segments[number].p_offset(endian)).ok()?,
+                usize::try_from(segments[number].p_filesz(endian)).ok()?,
+            ))
+        };
+        let (data, at, len) = part(DATA_SECTION, IMAGE_ADDRESS).ok_or(Refusal::NotLinked)?;
+        let (initial, first, first_len) =
+            part(INITIAL_SECTION, INITIAL_ADDRESS).ok_or(Refusal::NotLinked)?;
+        let (bss, section) =
+            sections.section_by_name(endian, BSS_SECTION.as_bytes()).ok_or(Refusal::NotLinked)?;
+        let end = section.sh_addr(endian) + section.sh_size(endian);
+        let bss = place(elf.e_shoff, elf.e_shentsize.get(endian).into(), bss.0)
+            .ok_or(Refusal::Damaged)?;
+        let content = at
+            .checked_add(len)
+            .and_then(|end| bytes.get(at..end))
+            .ok_or(Refusal::Damaged)?
+            .to_vec();
+        let mut header = Header::read(&content).ok_or(Refusal::NotLinked)?;
+        if header.mode != Mode::Resume {
+            header.heap = end.checked_sub(IMAGE_ADDRESS).ok_or(Refusal::Damaged)?;
+            header.initial = len as u64;
+            return Ok(Self { bytes, header, image: Vec::new(), data, initial, bss, offset: at });
+        }
+        if header.len != len as u64 || header.initial != first_len as u64 || first >= at {
+            return Err(Refusal::Damaged);
+        }
+        bytes.truncate(at);
+        Ok(Self { bytes, header, image: content, data, initial, bss, offset: first })
+    }
+
+    /// What the header says; without an image, what an image is to fit.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The image; empty if there is none.
+    #[must_use]
+    pub fn image(&self) -> &[u8] {
+        &self.image
+    }
+
+    /// Whether the image has the bytes that it was made with.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        digest(&self.image) == Digest(self.header.digest)
+    }
+
+    /// What the image tells of itself, in JSON.
+    #[must_use]
+    pub fn facts(&self) -> Option<&[u8]> {
+        let (start, len) = self.header.facts;
+        let start = usize::try_from(start).ok()?;
+        self.image.get(start..start.checked_add(usize::try_from(len).ok()?)?)
+    }
+
+    /// The executable that writes an image of itself.
+    #[must_use]
+    pub fn recorder(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        let header = Header { mode: Mode::Record, ..self.blank() };
+        self.point(&mut bytes, self.offset, self.header.initial, self.header.heap);
+        bytes[self.offset..self.offset + Header::LEN].copy_from_slice(&header.to_bytes());
+        bytes
+    }
+
+    /// The executable with another image. `None` if the image does not fit.
+    #[must_use]
+    pub fn with_image(&self, mut image: Vec<u8>) -> Option<Vec<u8>> {
+        let header = Header::read(&image)?;
+        let is_right = header.mode == Mode::Resume
+            && header.len == image.len() as u64
+            && header.initial == self.header.initial
+            && header.heap == self.header.heap;
+        if !is_right {
+            return None;
+        }
+        let digest = digest(&image);
+        image[Header::DIGEST].copy_from_slice(&digest.0);
+        let mut bytes = self.bytes.clone();
+        bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+        let (offset, len) = (bytes.len(), image.len() as u64);
+        self.point(&mut bytes, offset, len, len);
+        // What is left of the zeroed data is part of the image.
+        put(&mut bytes, self.bss + 16, IMAGE_ADDRESS + len);
+        put(&mut bytes, self.bss + 24, offset as u64 + len);
+        put(&mut bytes, self.bss + 32, 0);
+        for (at, value) in [
+            (self.initial.segment + 8, self.offset as u64),
+            (self.initial.segment + 32, self.header.initial),
+            (self.initial.segment + 40, self.header.initial),
+            (self.initial.section + 24, self.offset as u64),
+            (self.initial.section + 32, self.header.initial),
+        ] {
+            put(&mut bytes, at, value);
+        }
+        bytes.append(&mut image);
+        Some(bytes)
+    }
+
+    /// A header without an image.
+    fn blank(&self) -> Header {
+        Header { mode: Mode::Ordinary, len: 0, initial: 0, heap: 0, facts: (0, 0), digest: [0; 32] }
+    }
+
+    /// Points the segment and its section to other bytes of the file.
+    fn point(&self, bytes: &mut [u8], offset: usize, len: u64, in_memory: u64) {
+        // Field offsets of the ELF specification: `p_offset`, `p_filesz` and `p_memsz`; `sh_offset`, `sh_size`.
+        for (at, value) in [
+            (self.data.segment + 8, offset as u64),
+            (self.data.segment + 32, len),
+            (self.data.segment + 40, in_memory),
+            (self.data.section + 24, offset as u64),
+            (self.data.section + 32, len),
+        ] {
+            put(bytes, at, value);
+        }
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u64) {
+    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+/// The digest of an image, computed without the one that it has.
+fn digest(image: &[u8]) -> Digest {
+    let mut hasher = pyox_schema::digest::Hasher::new();
+    hasher.update(&image[..Header::DIGEST.start]);
+    hasher.update(&[0; 32]);
+    hasher.update(&image[Header::DIGEST.end..]);
+    hasher.finish()
+}
