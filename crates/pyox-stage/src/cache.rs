@@ -45,12 +45,15 @@ pub fn folder(name: &str) -> Result<PathBuf> {
 }
 
 fn check(path: &Path) -> Result<()> {
-    pyox_private::check(path).map_err(|error| {
-        Fault::new("cache", &error)
-            .hint("set PYOX_CACHE_DIR to a folder that belongs to you, and that only you can write to")
-            .caused_by(error)
-            .of_kind(Kind::Io(ErrorKind::PermissionDenied))
-    })
+    match pyox_private::check(path) {
+        Err(pyox_private::Error::Io(path, error)) => Err(error).fault_at(&path),
+        other => other.map_err(|error| {
+            Fault::new("cache", &error)
+                .hint("set PYOX_CACHE_DIR to a folder that belongs to you, and that only you can write to")
+                .caused_by(error)
+                .of_kind(Kind::Io(ErrorKind::PermissionDenied))
+        }),
+    }
 }
 
 /// Keeps a distribution document, so that later stages find it by its digest.

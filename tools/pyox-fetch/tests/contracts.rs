@@ -112,7 +112,7 @@ fn a_cache_that_cannot_be_written_is_named() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("file/cache/distributions: not a directory"));
+    assert!(stderr(&output).contains("file/cache: not a directory"));
 }
 
 #[test]
