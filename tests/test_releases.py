@@ -9,12 +9,13 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from chain import REPOSITORY, certify, clean_environment, require, run, write
+from chain import REPOSITORY, certify, clean_environment, require, run, terminal, write
 from github import HOSTS, PORTAL, Fault, GitHub
 
 OLD, NEW = "20260701", "20260814"
@@ -324,6 +325,26 @@ def test_what_was_left_of_another_file_is_no_good(client, github, small, tmp_pat
         part.write_bytes(bytes)
         client.download("cpython@3.13")
         shutil.rmtree(tmp_path / "cache")
+
+
+def test_what_broke_off_long_ago_goes_away(client, github, small, tmp_path):
+    github.add(NEW, small)
+    for name, days in (("old", 8), ("new", 6)):
+        part = tmp_path / f"cache/downloads/{name}/a.tar.gz.part"
+        write(part, "some")
+        for path in (part, part.parent):
+            os.utime(path, (time.time() - days * 86400,) * 2)
+    client.download("cpython@3.13")
+    assert [path.name for path in (tmp_path / "cache/downloads").iterdir()] == ["new"]
+
+
+def test_progress_on_a_terminal(client, github, small, tmp_path):
+    github.add(NEW, small)
+    github.fail(f"githubusercontent.com/{NEW}/cpython", Fault(stalls=500_000))
+    environment = client.environment | {"PYOX_HTTP_TIMEOUT": "1"}
+    command = ["/usr/bin/env", "-C", tmp_path, *(f"{name}={value}" for name, value in environment.items()), client.pyox.tool("fetch"), "cpython@3.13"]
+    status, screen = terminal(command, [])
+    assert status == 2 and f"downloading {small.name}" in screen and "%" in screen, screen
 
 
 def test_two_at_once(client, github, small, tmp_path):
