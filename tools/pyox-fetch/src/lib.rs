@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod archive;
+mod bitcode;
 mod discover;
 mod files;
 mod host;

@@ -61,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) links: Vec<Link>,
     #[serde(default)]
     pub(crate) static_lib: Option<String>,
+    #[serde(default)]
+    pub(crate) shared_lib: Option<String>,
 }
 
 /// One way in which an extension module was built.
