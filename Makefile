@@ -24,7 +24,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
+.PHONY: fuzz lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -133,6 +133,11 @@ check: | system
 DENY ?= all
 deny:
 	$(CARGO) deny --locked check $(DENY)
+
+# The fuzz targets, so many minutes each; with 0 their corpora alone. `make fuzz MINUTES=5 TARGETS='blob elf'` for some.
+MINUTES ?= 1
+fuzz:
+	scripts/fuzz $$((60 * $(MINUTES))) $(TARGETS)
 
 bench-quick: tools runtime
 	$(PYTHON) benches/run.py --quick
