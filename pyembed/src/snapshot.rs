@@ -121,7 +121,7 @@ fn forget(attached: Attached<'_>) -> Result<()> {
     let none = attached.list([])?;
     attached.sys(c"argv")?.set_items(&none)?;
     attached.sys(c"orig_argv")?.set_items(&none)?;
-    move_main_thread(attached, None, 0)?;
+    forget_in_modules(attached)?;
     ffi::collect(attached);
     Ok(())
 }
@@ -138,12 +138,42 @@ fn move_main_thread(attached: Attached<'_>, from: Option<i64>, to: i64) -> Resul
     threading.attribute(c"_active")?.call_method(c"__setitem__", [&number, &thread])?;
     thread.set_attribute(c"_ident", &number)?;
     // Set again as after a fork.
-    thread.set_attribute(c"_native_id", &attached.integer(0)?)
+    thread.set_attribute(c"_native_id", &attached.integer(0)?)?;
+    if cfg!(Py_3_13) {
+        let handle = threading.call_method(c"_make_thread_handle", [&number])?;
+        thread.set_attribute(c"_handle", &handle)?;
+    }
+    Ok(())
 }
 
-/// The same in a process that begins with the image.
+/// What modules of the standard library know of the process that has imported them, before an image is taken.
+fn forget_in_modules(attached: Attached<'_>) -> Result<()> {
+    move_main_thread(attached, None, 0)?;
+    let zero = attached.integer(0)?;
+    if let Some(random) = attached.loaded_module("random")? {
+        // It takes random numbers as after a fork.
+        random.call_method(c"seed", [&zero])?;
+    }
+    if let Some(logging) = attached.loaded_module("logging")? {
+        logging.set_attribute(c"_startTime", &zero)?;
+    }
+    Ok(())
+}
+
+/// The same in a process that begins with the image, before Python code runs as after a fork.
 fn take_main_thread(attached: Attached<'_>) -> Result<()> {
     move_main_thread(attached, Some(0), ffi::thread_number())
+}
+
+/// And afterwards.
+fn renew_modules(attached: Attached<'_>) -> Result<()> {
+    let Some(time) = attached.loaded_module("time")? else { return Ok(()) };
+    time.call_method(c"tzset", [])?;
+    if let Some(logging) = attached.loaded_module("logging")? {
+        let now = if cfg!(Py_3_13) { c"time_ns" } else { c"time" };
+        logging.set_attribute(c"_startTime", &time.call_method(now, [])?)?;
+    }
+    Ok(())
 }
 
 /// The names of the modules that have been imported.
@@ -196,9 +226,7 @@ fn renew(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     for number in 0..3 {
         stream(attached, config, number)?;
     }
-    if let Some(time) = attached.loaded_module("time")? {
-        time.call_method(c"tzset", [])?;
-    }
+    renew_modules(attached)?;
     fresh_main(attached)
 }
 

@@ -298,7 +298,6 @@ pub(crate) fn take(
     let utf8_mode = Utf8Mode::find(attached)?;
     // SAFETY: this thread is attached. From here on no code of Python's runs.
     unsafe {
-        c::PyOS_BeforeFork();
         process::keep_keys();
         let (mut facts, mut hashed, mut found, mut containers) = (
             Facts { objects: 0, texts: 0 },
@@ -433,7 +432,7 @@ impl Image {
         // It stays as it is: its memory is the image's.
         let Some(resumption) = resumption.map(ManuallyDrop::new) else { fail("there is no image") };
         IS_RESUMED.store(true, Ordering::Relaxed);
-        // SAFETY: there is one image, and its state is as the recorded process has left it, before a fork.
+        // SAFETY: there is one image, and its state is as the recorded process has left it.
         unsafe {
             populate();
             resumption.paths.put(path);
@@ -445,6 +444,7 @@ impl Image {
             resumption.hashed.renew();
             let attached = Attached::assume();
             attached.quietly(|| before(attached));
+            c::PyOS_BeforeFork();
             c::PyOS_AfterFork_Child();
             if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode) {
                 mode.turn_on();
