@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use pyox_blob::config::Value;
 
-use crate::ffi::{self, Attached, Image, Result};
+use crate::ffi::{self, Attached, Image, Object, Result};
 use crate::{PythonConfig, files, importer, role, run, surroundings};
 
 /// Settings that a start with an image follows as well. All others may change what happens before an image is taken.
@@ -41,6 +41,8 @@ pub(crate) struct Request {
     of_process: ffi::Request,
     level: String,
     preload: Vec<String>,
+    /// Modules that the image must not hold.
+    refused: Vec<String>,
     has_fixed_hashes: bool,
 }
 
@@ -53,6 +55,7 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
     let mut request = Request {
         level: "interpreter".to_owned(),
         preload: Vec::new(),
+        refused: Vec::new(),
         has_fixed_hashes: false,
         of_process,
     };
@@ -61,6 +64,7 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         match line.split_once(' ') {
             Some(("level", level)) => level.clone_into(&mut request.level),
             Some(("preload", name)) => request.preload.push(name.to_owned()),
+            Some(("refuse", name)) => request.refused.push(name.to_owned()),
             Some(("fixed-hash-seed", number)) => {
                 seed = number.parse().unwrap_or(SEED);
                 request.has_fixed_hashes = true;
@@ -71,7 +75,10 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
     let record = &mut config.record;
     for setting in record.config.iter().chain(&record.preconfig) {
         if !ALLOWED.contains(&setting.name.as_str()) {
-            ffi::fail(&format!("the application sets {}, which decides how Python starts", setting.name));
+            ffi::fail(&format!(
+                "the application sets {}, which decides how Python starts",
+                setting.name
+            ));
         }
     }
     if config.sets("use_hash_seed") || config.sets("hash_seed") {
@@ -89,10 +96,11 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
 
 /// Imports what is to be in the image, takes it, and ends the process.
 pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Request) -> ! {
-    let done = preload(attached, &request.preload)
+    let done = preload(attached, &request)
         .and_then(|()| forget(attached))
         .and_then(|()| modules(attached));
     let taken = done.and_then(|modules| {
+        files::unmount();
         let path = config.executable.as_os_str().as_bytes();
         let (level, is_fixed) = (request.level, request.has_fixed_hashes);
         ffi::take(attached, request.of_process, path, is_fixed, |facts| {
@@ -105,11 +113,23 @@ pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Req
     }
 }
 
-fn preload(attached: Attached<'_>, names: &[String]) -> Result<()> {
+fn preload(attached: Attached<'_>, request: &Request) -> Result<()> {
     let import = attached.import(c"builtins")?.attribute(c"__import__")?;
-    for name in names {
+    let standard = attached.sys(c"stdlib_module_names")?.iterate()?;
+    let standard: Vec<&str> = standard.iter().filter_map(Object::text).collect();
+    for name in &request.preload {
+        let top = name.split('.').next().unwrap_or(name);
+        if !standard.contains(&top) {
+            ffi::fail(&format!("--preload {name}: it is not of the standard library"));
+        }
         if let Err(raised) = import.call([&attached.string(name)?]) {
             ffi::fail(&format!("--preload {name}: {}", attached.take(raised).describe()));
+        }
+        for refused in &request.refused {
+            if attached.loaded_module(refused)?.is_some() {
+                // The tool knows why.
+                ffi::fail(&format!("refused {refused} {name}"));
+            }
         }
     }
     Ok(())
@@ -341,4 +361,3 @@ fn fresh_main(attached: Attached<'_>) -> Result<()> {
     }
     attached.sys(c"modules")?.set_item(name, &main)
 }
-

@@ -46,7 +46,8 @@ unsafe fn clear(names: *mut c::PyObject) {
                 };
                 let underscore = u32::from(b'_');
                 let is_private = letter(0) == underscore && letter(1) != underscore;
-                let is_kept = c::PyUnicode_CompareWithASCIIString(name, c"__builtins__".as_ptr()) == 0;
+                let is_kept =
+                    c::PyUnicode_CompareWithASCIIString(name, c"__builtins__".as_ptr()) == 0;
                 if if is_first { is_private } else { !is_kept } {
                     set_none(names, name);
                 }

@@ -10,6 +10,7 @@
 //! | [`hashes`] | what depends on the hash seed |
 //! | [`paths`] | what names the executable |
 //! | [`process`] | what each process has of its own |
+//! | [`outside`] | a check that nothing in it points elsewhere |
 //! | [`utf8_mode`] | CPython's switch for the locale `C` |
 //! | [`end`] | how an interpreter ends that lives in an image |
 //! | [`confine`] | what a recorded process is kept from |
@@ -22,6 +23,7 @@ mod end;
 mod hashes;
 mod memory;
 mod objects;
+mod outside;
 mod paths;
 mod process;
 mod utf8_mode;
@@ -126,7 +128,8 @@ fn place<T>(address: usize) -> *mut T {
 
 /// Whether an address lies in what the image holds.
 fn is_in_image(address: usize) -> bool {
-    (pyembed_snapshot_places.image..pyembed_snapshot_places.end).contains(&address) || holds(address)
+    (pyembed_snapshot_places.image..pyembed_snapshot_places.end).contains(&address)
+        || holds(address)
 }
 
 fn header() -> Option<Header> {
@@ -144,6 +147,7 @@ fn header() -> Option<Header> {
 /// # Safety
 /// To be called once, first of all, with what `main` was given.
 #[doc(hidden)]
+#[must_use]
 pub unsafe fn enter(count: c_int, arguments: *const *const c_char) -> Option<c_int> {
     let mode = header().map_or(Mode::Ordinary, |header| header.mode);
     let restart = || {
@@ -331,7 +335,7 @@ pub(crate) fn take(
             }
         }
         let places = &pyembed_snapshot_places;
-        for text in types.statics(places.image + Header::LEN, places.end) {
+        for text in Types::statics(places.image + Header::LEN, places.end) {
             let is_text = c::PyUnicode_Check(text) != 0;
             hashed.note(text, if is_text { objects::Kind::Text } else { objects::Kind::Bytes });
         }
@@ -365,6 +369,9 @@ pub(crate) fn take(
             has_fixed_hashes,
             paths: found,
         });
+        if outside::is_pointed_to() {
+            fail("what was imported keeps memory that no image can hold");
+        }
         let text = describe(&facts);
         let text: &'static str = Box::leak(text.into_boxed_str());
         let len = memory::close() - places.image;
@@ -401,6 +408,8 @@ unsafe fn number_in(thread: *mut c::PyThreadState) -> usize {
     }
 }
 
+// What proves that there is one is that there is a value.
+#[allow(clippy::unused_self)]
 impl Image {
     /// Whether this process can use the image: its text is UTF-8, its processor has what was looked up, and the path of the
     /// executable has room.
@@ -446,7 +455,8 @@ impl Image {
             attached.quietly(|| before(attached));
             c::PyOS_BeforeFork();
             c::PyOS_AfterFork_Child();
-            if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode) {
+            if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode)
+            {
                 mode.turn_on();
             }
             super::Interpreter::resumed()

@@ -13,18 +13,8 @@ pub(super) struct Utf8Mode(usize);
 
 /// The fields of `PyPreConfig` in a process that is recorded, as far as they are known: its kind, `parse_argv`, `isolated`,
 /// `use_environment` and `configure_locale`; two that say what was done for the locale; `utf8_mode`, `dev_mode`, `allocator`.
-const FIELDS: [Option<i32>; 10] = [
-    Some(2),
-    Some(0),
-    Some(1),
-    Some(0),
-    Some(1),
-    None,
-    None,
-    Some(0),
-    Some(0),
-    Some(0),
-];
+const FIELDS: [Option<i32>; 10] =
+    [Some(2), Some(0), Some(1), Some(0), Some(1), None, None, Some(0), Some(0), Some(0)];
 const MODE: usize = 7;
 
 /// The place of the mode in `sys.flags`.
