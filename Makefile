@@ -17,7 +17,7 @@ PREFIX ?= /usr/local
 CARGO ?= cargo
 PYTHON ?= python3
 
-TOOLS := pyox pyox-fetch pyox-collect pyox-pack pyox-link pyox-inspect
+TOOLS := pyox pyox-fetch pyox-collect pyox-pack pyox-link pyox-snapshot pyox-inspect
 # Minor versions of Python that the run-time library is compiled for.
 TAGS := cp311 cp312 cp313 cp314 cp315
 BIN := target/release
