@@ -17,14 +17,14 @@ PREFIX ?= /usr/local
 CARGO ?= cargo
 PYTHON ?= python3
 
-TOOLS := pyox pyox-fetch pyox-collect pyox-pack pyox-link pyox-inspect
+TOOLS := pyox pyox-fetch pyox-collect pyox-pack pyox-link pyox-snapshot pyox-inspect
 # Minor versions of Python that the run-time library is compiled for.
 TAGS := cp311 cp312 cp313 cp314 cp315
 BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
+.PHONY: fuzz lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -133,6 +133,11 @@ check: | system
 DENY ?= all
 deny:
 	$(CARGO) deny --locked check $(DENY)
+
+# The fuzz targets, so many minutes each; with 0 their corpora alone. `make fuzz MINUTES=5 TARGETS='blob elf'` for some.
+MINUTES ?= 1
+fuzz:
+	scripts/fuzz $$((60 * $(MINUTES))) $(TARGETS)
 
 bench-quick: tools runtime
 	$(PYTHON) benches/run.py --quick

@@ -188,12 +188,14 @@ pub(super) fn code_of<'py>(
         None => attached.unmarshal(code)?,
         Some(name) => {
             let file = state.file_text(attached, module.name, name.text())?;
-            let mut copy = COPY.take();
+            // A process that is recorded leaves nothing behind.
+            let is_kept = !ffi::is_recording();
+            let mut copy = if is_kept { COPY.take() } else { Vec::new() };
             copy.clear();
             name.write_with(&file, &mut copy);
             let object = attached.unmarshal(&copy);
             copy.shrink_to(KEPT);
-            if !ffi::is_recording() {
+            if is_kept {
                 COPY.set(copy);
             }
             object?
