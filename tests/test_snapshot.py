@@ -458,14 +458,73 @@ def test_options_that_are_not_served(pyox, static_probe, tmp_path):
     for options, said in {
         ("--level", "application"): "not implemented",
         ("--level", "interpreter", "--preload", "json"): "no --preload",
-        ("--preload", "no_such_module"): "no_such_module: ModuleNotFoundError",
+        ("--preload", "no_such_module"): "no_such_module: it is not of the standard library",
     }.items():
         done = pyox("snapshot", static_probe, *out, *options, check=False)
         assert done.returncode == 2 and said in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) <= 2
 
 
+@pytest.mark.parametrize("module", ["asyncio", "json", "argparse", "typing", "dataclasses", "logging", "ssl", "hashlib", "sqlite3", "decimal", "random", "subprocess", "email.message", "http.client", "concurrent.futures.thread", "xml.etree.ElementTree", "unittest.mock", "socket", "uuid", "platform", "enum", "re"])
+def test_modules_that_an_image_can_hold(pyox, static_probe, tmp_path, module):
+    """What they know is what those know that a process imports itself, whatever its surroundings."""
+    code = f"""
+        import sys, {module}
+        plain = (str, bytes, int, float, bool, type(None))
+
+        def known(value, depth=0):
+            if type(value) in plain: return repr(value)
+            if type(value) in (tuple, list) and depth < 4: return [known(v, depth + 1) for v in value]
+            if type(value) in (set, frozenset) and depth < 4: return sorted(str(known(v, depth + 1)) for v in value)
+            if type(value) is dict and depth < 4: return sorted(str((known(k, depth + 1), known(v, depth + 1))) for k, v in value.items())
+            if isinstance(value, type) and depth < 2: return sorted((k, str(known(v, depth + 1))) for k, v in vars(value).items())
+            return type(value).__name__
+
+        for name, module in sorted(sys.modules.items()):
+            # Its expressions have the order of a set in them; the numbers of threads are those of the process.
+            if name in ("__main__", "sys", "builtins", "tokenize", "gc"): continue
+            for key, value in sorted(vars(module).items()):
+                if key in ("__spec__", "__builtins__", "__loader__", "_active", "_main_thread", "_startTime", "_cache", "_cache2", "_threads_queues"): continue
+                print(name, key, known(value))
+    """
+    code = "\n".join(line[8:] for line in code.splitlines())
+    fast = tmp_path / "fast"
+    pyox("snapshot", static_probe, "-o", fast, "--preload", module)
+    surroundings = {"TZ": "America/New_York", "HOME": "/nowhere", "USER": "somebody", "TMPDIR": "/var/tmp", "COLUMNS": "77", "NO_COLOR": "1", "http_proxy": "http://p", "SSL_CERT_FILE": "/x", "PYTHONASYNCIODEBUG": "1", "MALLOC_ARENA_MAX": "1"}
+    said = []
+    for executable in (static_probe, fast):
+        done = run(executable, code, env=clean_environment() | surroundings, cwd="/var")
+        said.append(done.stdout.replace(str(executable), "EXECUTABLE").splitlines())
+    assert said[1] == said[0]
+    assert run(fast, f"import sys; print({module.split('.')[0]!r} in sys.modules, sys.getrefcount(sys.path) > 10**6)").stdout == "True True\n"
+
+
+@pytest.mark.parametrize("module, said", [("sysconfig", "sysconfig: it keeps"), ("zoneinfo", "zoneinfo: it imports sysconfig: it keeps"), ("ctypes", "ctypes: it keeps"), ("rich", "rich: it is not of the standard library"), ("shelf", "not of the standard library")])
+def test_modules_that_an_image_cannot_hold(pyox, static_probe, tmp_path, module, said):
+    done = pyox("snapshot", static_probe, "-o", tmp_path / "out", "--preload", module, check=False)
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_inspected(pyox, static_probe, tmp_path):
+    fast = tmp_path / "fast"
+    pyox("snapshot", static_probe, "-o", fast, "--preload", "json")
+    summary = json.loads(pyox("inspect", "--json", fast).stdout)["snapshot"]
+    assert summary["level"] == "stdlib" and summary["hashes"] == "fresh" and "json.decoder" in summary["modules"]
+    assert summary["objects"] > 10000 and 10**6 < summary["heap"] < summary["size"]
+    assert "snapshot      stdlib: " in pyox("inspect", fast).stdout
+    assert "snapshot" not in pyox("inspect", static_probe).stdout
+    assert pyox("inspect", "--check", fast).returncode == 0
+    content = bytearray(fast.read_bytes())
+    content[-100000] ^= 1
+    fast.write_bytes(content)
+    done = pyox("inspect", "--check", fast, check=False)
+    assert done.returncode == 1 and "snapshot: expected SHA-256 " in done.stdout
+    fast.write_bytes(content[:-100000])
+    assert pyox("inspect", "--check", fast, check=False).returncode == 1
+
+
 def test_settings_that_decide_how_python_starts(pyox, source, tmp_path):
-    app = pyox.build_script(tmp_path, source, "print(1)", "--preconfig", "dev_mode=true", link=("--static",))
+    app = pyox.build_script(tmp_path, source, "print(1)", "--preconfig", "dev_mode=1", link=("--static",))
     _, done = take(pyox, app, check=False)
     assert done.returncode == 2 and "dev_mode" in done.stderr

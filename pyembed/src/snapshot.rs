@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use pyox_blob::config::Value;
 
-use crate::ffi::{self, Attached, Image, Result};
+use crate::ffi::{self, Attached, Image, Object, Result};
 use crate::{PythonConfig, files, importer, role, run, surroundings};
 
 /// Settings that a start with an image follows as well. All others may change what happens before an image is taken.
@@ -41,6 +41,8 @@ pub(crate) struct Request {
     of_process: ffi::Request,
     level: String,
     preload: Vec<String>,
+    /// Modules that the image must not hold.
+    refused: Vec<String>,
     has_fixed_hashes: bool,
 }
 
@@ -53,6 +55,7 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
     let mut request = Request {
         level: "interpreter".to_owned(),
         preload: Vec::new(),
+        refused: Vec::new(),
         has_fixed_hashes: false,
         of_process,
     };
@@ -61,6 +64,7 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         match line.split_once(' ') {
             Some(("level", level)) => level.clone_into(&mut request.level),
             Some(("preload", name)) => request.preload.push(name.to_owned()),
+            Some(("refuse", name)) => request.refused.push(name.to_owned()),
             Some(("fixed-hash-seed", number)) => {
                 seed = number.parse().unwrap_or(SEED);
                 request.has_fixed_hashes = true;
@@ -92,10 +96,11 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
 
 /// Imports what is to be in the image, takes it, and ends the process.
 pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Request) -> ! {
-    let done = preload(attached, &request.preload)
+    let done = preload(attached, &request)
         .and_then(|()| forget(attached))
         .and_then(|()| modules(attached));
     let taken = done.and_then(|modules| {
+        files::unmount();
         let path = config.executable.as_os_str().as_bytes();
         let (level, is_fixed) = (request.level, request.has_fixed_hashes);
         ffi::take(attached, request.of_process, path, is_fixed, |facts| {
@@ -108,11 +113,23 @@ pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Req
     }
 }
 
-fn preload(attached: Attached<'_>, names: &[String]) -> Result<()> {
+fn preload(attached: Attached<'_>, request: &Request) -> Result<()> {
     let import = attached.import(c"builtins")?.attribute(c"__import__")?;
-    for name in names {
+    let standard = attached.sys(c"stdlib_module_names")?.iterate()?;
+    let standard: Vec<&str> = standard.iter().filter_map(Object::text).collect();
+    for name in &request.preload {
+        let top = name.split('.').next().unwrap_or(name);
+        if !standard.contains(&top) {
+            ffi::fail(&format!("--preload {name}: it is not of the standard library"));
+        }
         if let Err(raised) = import.call([&attached.string(name)?]) {
             ffi::fail(&format!("--preload {name}: {}", attached.take(raised).describe()));
+        }
+        for refused in &request.refused {
+            if attached.loaded_module(refused)?.is_some() {
+                // The tool knows why.
+                ffi::fail(&format!("refused {refused} {name}"));
+            }
         }
     }
     Ok(())
@@ -124,7 +141,7 @@ fn forget(attached: Attached<'_>) -> Result<()> {
     let none = attached.list([])?;
     attached.sys(c"argv")?.set_items(&none)?;
     attached.sys(c"orig_argv")?.set_items(&none)?;
-    move_main_thread(attached, None, 0)?;
+    forget_in_modules(attached)?;
     ffi::collect(attached);
     Ok(())
 }
@@ -141,12 +158,42 @@ fn move_main_thread(attached: Attached<'_>, from: Option<i64>, to: i64) -> Resul
     threading.attribute(c"_active")?.call_method(c"__setitem__", [&number, &thread])?;
     thread.set_attribute(c"_ident", &number)?;
     // Set again as after a fork.
-    thread.set_attribute(c"_native_id", &attached.integer(0)?)
+    thread.set_attribute(c"_native_id", &attached.integer(0)?)?;
+    if cfg!(Py_3_13) {
+        let handle = threading.call_method(c"_make_thread_handle", [&number])?;
+        thread.set_attribute(c"_handle", &handle)?;
+    }
+    Ok(())
 }
 
-/// The same in a process that begins with the image.
+/// What modules of the standard library know of the process that has imported them, before an image is taken.
+fn forget_in_modules(attached: Attached<'_>) -> Result<()> {
+    move_main_thread(attached, None, 0)?;
+    let zero = attached.integer(0)?;
+    if let Some(random) = attached.loaded_module("random")? {
+        // It takes random numbers as after a fork.
+        random.call_method(c"seed", [&zero])?;
+    }
+    if let Some(logging) = attached.loaded_module("logging")? {
+        logging.set_attribute(c"_startTime", &zero)?;
+    }
+    Ok(())
+}
+
+/// The same in a process that begins with the image, before Python code runs as after a fork.
 fn take_main_thread(attached: Attached<'_>) -> Result<()> {
     move_main_thread(attached, Some(0), ffi::thread_number())
+}
+
+/// And afterwards.
+fn renew_modules(attached: Attached<'_>) -> Result<()> {
+    let Some(time) = attached.loaded_module("time")? else { return Ok(()) };
+    time.call_method(c"tzset", [])?;
+    if let Some(logging) = attached.loaded_module("logging")? {
+        let now = if cfg!(Py_3_13) { c"time_ns" } else { c"time" };
+        logging.set_attribute(c"_startTime", &time.call_method(now, [])?)?;
+    }
+    Ok(())
 }
 
 /// The names of the modules that have been imported.
@@ -199,9 +246,7 @@ fn renew(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     for number in 0..3 {
         stream(attached, config, number)?;
     }
-    if let Some(time) = attached.loaded_module("time")? {
-        time.call_method(c"tzset", [])?;
-    }
+    renew_modules(attached)?;
     fresh_main(attached)
 }
 

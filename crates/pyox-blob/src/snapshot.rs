@@ -60,6 +60,9 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of an executable that starts as ever.
+    pub const EMPTY: Self =
+        Self { mode: Mode::Ordinary, len: 0, heap: 0, facts: (0, 0), initial: 0, digest: [0; 32] };
     /// How long it is.
     pub const LEN: usize = 128;
     /// Where the digest is.

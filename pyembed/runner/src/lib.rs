@@ -25,8 +25,11 @@ std::arch::global_asm!(
 ///
 /// Rust's standard library has noted the command line before, in `.init_array`, so that
 /// `std::env::args_os` knows it although Rust's own `main` is not there.
+///
+/// # Safety
+/// For C's start-up code alone.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     // SAFETY: this is the first call, with what the process was given; the other takes no arguments.
     unsafe {
         pyembed::enter(count, arguments).unwrap_or_else(|| pyembed_c::pyembed_main(0, ptr::null()))

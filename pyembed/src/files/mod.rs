@@ -85,6 +85,17 @@ pub(crate) fn mount(blob: Blob<'static>, executable: &Path) {
     LAST.store(mount, Ordering::Release);
 }
 
+/// Forgets all of them, in a process that does nothing any more but to write an image of itself: they know the executable's
+/// attributes.
+pub(crate) fn unmount() {
+    let mut last = LAST.swap(ptr::null_mut(), Ordering::AcqRel);
+    while !last.is_null() {
+        // SAFETY: `mount` has leaked it, and nobody opens files any more.
+        let mount = unsafe { Box::from_raw(last) };
+        last = mount.next.map_or(ptr::null_mut(), |next| ptr::from_ref(next).cast_mut());
+    }
+}
+
 /// The number of the packed file that a path means, in that blob.
 pub(crate) fn number_of(blob: &Blob<'static>, path: &CStr) -> Option<u32> {
     match resolve::resolve(libc::AT_FDCWD, path) {

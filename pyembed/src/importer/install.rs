@@ -100,7 +100,7 @@ fn put_first(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     if !config.sets("module_search_paths") {
         let (state, path) = (State::get(), attached.sys(c"path")?);
         for folder in state.tree.search_path() {
-            path.call_method(c"append", [&state.path_of(attached, folder)?])?;
+            path.call_method(c"append", [&Root::get().path_of(attached, folder)?])?;
         }
     }
     search(attached, config)?;

@@ -8,7 +8,7 @@ use pyox_blob::layout::ModuleKind;
 
 use super::search::{self, Finds};
 use super::state::State;
-use super::{collector, namespaces, patches};
+use super::{collector, namespaces, patches, startup};
 use crate::ffi::{self, Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
@@ -188,12 +188,14 @@ pub(super) fn code_of<'py>(
         None => attached.unmarshal(code)?,
         Some(name) => {
             let file = state.file_text(attached, module.name, name.text())?;
-            let mut copy = COPY.take();
+            // A process that is recorded leaves nothing behind.
+            let is_kept = !ffi::is_recording();
+            let mut copy = if is_kept { COPY.take() } else { Vec::new() };
             copy.clear();
             name.write_with(&file, &mut copy);
             let object = attached.unmarshal(&copy);
             copy.shrink_to(KEPT);
-            if !ffi::is_recording() {
+            if is_kept {
                 COPY.set(copy);
             }
             object?
@@ -274,12 +276,12 @@ pub(crate) fn prepare_main<'py>(
     };
     main.set_attribute(c"__loader__", &spec.attribute(c"loader")?)?;
     main.set_attribute(c"__file__", &spec.attribute(c"origin")?)?;
-    main.set_attribute(c"__cached__", &attached.none())?;
     if keep_spec {
-        main.set_attribute(c"__cached__", &spec.attribute(c"cached")?)?;
+        startup::set_cached(&main, &spec.attribute(c"cached")?)?;
         main.set_attribute(c"__package__", &attached.string(package)?)?;
         main.set_attribute(c"__spec__", &spec)?;
     } else {
+        startup::set_cached(&main, &attached.none())?;
         main.set_attribute(c"__spec__", &attached.none())?;
     }
     code_of(attached, &module)

@@ -6,7 +6,7 @@
 use pyox_blob::Module;
 
 use super::modules::{find, location_of};
-use super::state::State;
+use super::state::{Root, State};
 use super::{resources, search};
 use crate::ffi::{Attached, Function, Object, Result};
 
@@ -73,7 +73,7 @@ fn portions<'py>(
     // Our own portions would be asked for themselves again.
     let mut outside = Vec::new();
     for place in searched.iterate()? {
-        if State::get().location(&place)?.is_none() {
+        if Root::get().location(&place)?.is_none() {
             outside.push(place);
         }
     }

@@ -8,7 +8,7 @@ use pyox_blob::layout::{FileKind, ModuleKind};
 use super::modules::{filename_of, location_of, spec_by, spec_of};
 use super::python::{Half, python_half};
 use super::resources;
-use super::state::State;
+use super::state::{Root, State};
 use crate::ffi::{Attached, Exception, Function, Object, Result};
 
 static PYTHON: Half = python_half!("path_entries.py");
@@ -21,7 +21,7 @@ pub(super) static PATH_HOOK: Function = Function {
     required: 1,
     body: |attached, arguments| {
         let path = arguments.required(0);
-        let Some(location) = State::get().location(path)? else {
+        let Some(location) = Root::get().location(path)? else {
             return Err(attached.raise(Exception::ImportError, "not a path of this executable"));
         };
         let folder = location.trim_matches('/');
@@ -52,7 +52,7 @@ pub(super) static ITER_MODULES: Function = Function {
     parameters: &["path", "prefix"],
     required: 1,
     body: |attached, arguments| {
-        let folder = State::get().location(arguments.required(0))?.unwrap_or_default();
+        let folder = Root::get().location(arguments.required(0))?.unwrap_or_default();
         let none = attached.string("")?;
         let prefix = arguments.optional(1).unwrap_or(&none);
         let modules = modules_in(attached, folder.trim_matches('/'))?.into_iter();
@@ -87,7 +87,7 @@ pub(super) static FIND_IN: Function = Function {
     required: 2,
     body: |attached, arguments| {
         let (path, asked) = (arguments.required(0), arguments.required(1));
-        let location = State::get().location(path)?.unwrap_or_default();
+        let location = Root::get().location(path)?.unwrap_or_default();
         let folder = location.trim_matches('/');
         // A name with surrogates is no packed file's.
         let Some(name) = asked.text() else { return Ok(attached.none()) };
@@ -95,7 +95,7 @@ pub(super) static FIND_IN: Function = Function {
         let Some(module) = find_in(attached, folder, tail)? else {
             if let Some(file) = source_in(attached, folder, tail)? {
                 let external = attached.import(c"_frozen_importlib_external")?;
-                let file = State::get().path_of(attached, &file)?;
+                let file = Root::get().path_of(attached, &file)?;
                 return external.call_method(c"spec_from_file_location", [asked, &file]);
             }
             return namespace_in(attached, path, folder, tail, asked);

@@ -5,7 +5,7 @@ use pyox_blob::layout::ModuleKind;
 
 use super::modules::location_of;
 use super::path_entries::place;
-use super::state::State;
+use super::state::{Root, State};
 use crate::ffi::{Attached, Object, Result};
 
 /// What an import finds.
@@ -43,7 +43,7 @@ pub(super) fn look<'py>(
     let mut before = Vec::new();
     let mut is_there = is_namespace || parent.is_none();
     for entry in searched {
-        match state.location(&entry)? {
+        match Root::get().location(&entry)? {
             None => before.push(entry),
             Some(inside) if folder == Some(inside.trim_end_matches('/')) => {
                 is_there = true;

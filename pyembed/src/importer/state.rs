@@ -61,6 +61,32 @@ impl Root {
         ROOT.get().expect("it is set before the state")
     }
 
+    /// The path below the executable's.
+    pub(super) fn path_of<'py>(
+        &self,
+        attached: Attached<'py>,
+        location: &str,
+    ) -> Result<Object<'py>> {
+        self.object.get(attached).concatenate(&attached.string(&format!("/{location}"))?)
+    }
+
+    /// The location of a path that begins with the executable's; empty for the executable itself.
+    ///
+    /// Locations are text, so what is not, in a path, belongs to none.
+    pub(super) fn location(&self, path: &Object<'_>) -> Result<Option<String>> {
+        let attached = path.attached();
+        let mut rest = path.after(&self.object.get(attached))?;
+        if rest.is_none()
+            && let Some(root) = self.canonical(attached)
+        {
+            rest = path.after(&root.get(attached))?;
+        }
+        let location = rest.as_ref().and_then(Object::text);
+        let location = location
+            .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') });
+        Ok(location.map(str::to_owned))
+    }
+
     /// The executable's path without links, where that is another.
     fn canonical(&self, attached: Attached<'_>) -> Option<&Kept> {
         let ask = || {
@@ -101,16 +127,7 @@ impl State {
         if let Some(root) = self.placements.root(attached, module)? {
             return attached.string(&format!("{root}/{location}"));
         }
-        self.path_of(attached, location)
-    }
-
-    /// The path below the executable's.
-    pub(super) fn path_of<'py>(
-        &self,
-        attached: Attached<'py>,
-        location: &str,
-    ) -> Result<Object<'py>> {
-        Root::get().object.get(attached).concatenate(&attached.string(&format!("/{location}"))?)
+        Root::get().path_of(attached, location)
     }
 
     /// The same as text in the form that marshal has.
@@ -123,23 +140,6 @@ impl State {
         let root = self.placements.root(attached, module)?;
         let root = root.map_or(Root::get().text.as_slice(), str::as_bytes);
         Ok([root, b"/", location.as_bytes()].concat())
-    }
-
-    /// The location of a path that begins with the executable's; empty for the executable itself.
-    ///
-    /// Locations are text, so what is not, in a path, belongs to none.
-    pub(super) fn location(&self, path: &Object<'_>) -> Result<Option<String>> {
-        let attached = path.attached();
-        let mut rest = path.after(&Root::get().object.get(attached))?;
-        if rest.is_none()
-            && let Some(root) = Root::get().canonical(attached)
-        {
-            rest = path.after(&root.get(attached))?;
-        }
-        let location = rest.as_ref().and_then(Object::text);
-        let location = location
-            .and_then(|rest| if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') });
-        Ok(location.map(str::to_owned))
     }
 
     /// Passes a damaged blob on as an `ImportError`.

@@ -61,10 +61,35 @@ impl Problem {
 pub fn check(input: &Input<'_>) -> Result<Verdict> {
     let subject = input.subject()?;
     let (checked, problems) = match subject.blob() {
-        Some(bytes) => check_blob(input, bytes)?,
+        Some(bytes) => {
+            let (checked, mut problems) = check_blob(input, bytes)?;
+            if matches!(subject, Subject::Executable(_)) {
+                problems.extend(check_snapshot(&input.bytes));
+            }
+            (checked, problems)
+        }
         None => check_document(input, &subject)?,
     };
     Ok(Verdict { ok: problems.is_empty(), checked, problems })
+}
+
+/// Whether a start-up snapshot has the bytes that it was made with.
+fn check_snapshot(bytes: &[u8]) -> Option<Problem> {
+    let what = match pyox_snapshot::Executable::parse(bytes.to_vec()) {
+        Ok(executable) => {
+            let (expected, found) = executable.digests()?;
+            if expected == found {
+                return None;
+            }
+            mismatch(&expected, &found)
+        }
+        Err(pyox_snapshot::Refusal::Damaged) => {
+            "its headers do not fit the file's length".to_owned()
+        }
+        // It has none.
+        Err(_) => return None,
+    };
+    Some(Problem::new("snapshot", what))
 }
 
 fn check_blob(input: &Input<'_>, bytes: &[u8]) -> Result<(usize, Vec<Problem>)> {

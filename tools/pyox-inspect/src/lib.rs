@@ -45,6 +45,6 @@ pub use contents::{Contents, Kind, Project, Resource};
 pub use diff::{Change, Difference, ResourceChange, diff};
 pub use input::Input;
 pub use portability::{Member, Portability, portability};
-pub use summary::{BlobFacts, SectionFacts, Shape, Summary, summary};
+pub use summary::{BlobFacts, SectionFacts, Shape, SnapshotFacts, Summary, summary};
 pub use sums::{By, Sum};
 pub use tree::Node;

@@ -21,6 +21,9 @@ pub struct Summary {
     /// What an executable needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executable: Option<Shape>,
+    /// The start-up snapshot in an executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotFacts>,
     /// The blob that it is or holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blob: Option<BlobFacts>,
@@ -51,6 +54,20 @@ pub struct Shape {
     pub needed: Vec<String>,
     /// The version of glibc that must be there, such as `2.35`, or a newer one.
     pub glibc: Option<String>,
+}
+
+/// A start-up snapshot as it describes itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct SnapshotFacts {
+    /// The length of the image.
+    pub size: u64,
+    /// How much of it is the recorded process's heap.
+    pub heap: u64,
+    /// SHA-256 of the image, as it states it, in hexadecimal digits.
+    pub sha256: String,
+    /// What the image tells: `level`, `hashes`, numbers of `objects` and `texts`, `modules`.
+    #[serde(flatten)]
+    pub facts: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A blob as its header and its section table describe it.
@@ -98,6 +115,10 @@ pub fn summary(input: &Input<'_>) -> Result<Summary> {
             Subject::Executable(executable) => Some(Shape::of(&executable.elf, &input.bytes)),
             _ => None,
         },
+        snapshot: match &subject {
+            Subject::Executable(_) => SnapshotFacts::of(&input.bytes),
+            _ => None,
+        },
         blob: subject.blob().map(|bytes| BlobFacts::of(input, &subject, bytes)).transpose()?,
         config: config::of_subject(input, &subject)?,
         kinds: contents.sums(By::Kind),
@@ -123,6 +144,20 @@ impl Shape {
             needed: elf.needed.clone(),
             glibc: Needs::of(bytes).ok().and_then(|needs| needs.glibc()).map(|v| v.to_string()),
         }
+    }
+}
+
+impl SnapshotFacts {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let executable = pyox_snapshot::Executable::parse(bytes.to_vec()).ok()?;
+        let header = executable.header();
+        let facts = executable.facts()?;
+        Some(Self {
+            size: header.len,
+            heap: header.len.saturating_sub(header.heap),
+            sha256: pyox_schema::Digest(header.digest).to_string(),
+            facts: serde_json::from_slice(facts).unwrap_or_default(),
+        })
     }
 }
 

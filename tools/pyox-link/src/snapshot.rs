@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 
 use pyox_blob::snapshot::{
-    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION, Mode,
+    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION,
 };
 
 /// The file of the linker script.
@@ -98,18 +98,10 @@ INSERT AFTER .bss;
 
 /// The header of a runner, and room for a copy of the first data.
 pub(crate) fn sections() -> String {
-    let header = Header {
-        mode: Mode::Ordinary,
-        len: 0,
-        initial: 0,
-        heap: 0,
-        facts: (0, 0),
-        digest: [0; 32],
-    };
     let mut text = String::from(
         ".section .pyox_snapshot, \"aw\", @progbits\n.balign 16\n.globl pyembed_image\npyembed_image:\n",
     );
-    for byte in header.to_bytes() {
+    for byte in Header::EMPTY.to_bytes() {
         // Writing to a string cannot fail.
         let _ = writeln!(text, ".byte {byte}");
     }

@@ -119,16 +119,19 @@ impl Executable {
         &self.image
     }
 
-    /// Whether the image has the bytes that it was made with.
+    /// The digest that the image was made with, and that of its bytes. `None` if there is no image.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        digest(&self.image) == Digest(self.header.digest)
+    pub fn digests(&self) -> Option<(Digest, Digest)> {
+        (!self.image.is_empty()).then(|| (Digest(self.header.digest), digest(&self.image)))
     }
 
     /// What the image tells of itself, in JSON.
     #[must_use]
     pub fn facts(&self) -> Option<&[u8]> {
         let (start, len) = self.header.facts;
+        if self.image.is_empty() {
+            return None;
+        }
         let start = usize::try_from(start).ok()?;
         self.image.get(start..start.checked_add(usize::try_from(len).ok()?)?)
     }
@@ -137,7 +140,7 @@ impl Executable {
     #[must_use]
     pub fn recorder(&self) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        let header = Header { mode: Mode::Record, ..self.blank() };
+        let header = Header { mode: Mode::Record, ..Header::EMPTY };
         self.point(&mut bytes, self.offset, self.header.initial, self.header.heap);
         bytes[self.offset..self.offset + Header::LEN].copy_from_slice(&header.to_bytes());
         bytes
@@ -175,11 +178,6 @@ impl Executable {
         }
         bytes.append(&mut image);
         Some(bytes)
-    }
-
-    /// A header without an image.
-    fn blank(&self) -> Header {
-        Header { mode: Mode::Ordinary, len: 0, initial: 0, heap: 0, facts: (0, 0), digest: [0; 32] }
     }
 
     /// Points the segment and its section to other bytes of the file.

@@ -48,13 +48,6 @@ pub struct Options {
 /// If the executable can have no snapshot, a module cannot be imported or is not safe to be, or the result cannot be written.
 pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Reporter) -> Result<()> {
     let executable = open(from)?;
-    for name in &options.preload {
-        if let Some(why) = stdlib::refusal(name) {
-            return Err(
-                Fault::new("--preload", format_args!("{name}: {why}")).of_kind(Kind::Unsupported)
-            );
-        }
-    }
     let task = reporter.begin(None, "recording the start");
     let image = record(&executable, from, options)?;
     drop(task);
@@ -122,11 +115,26 @@ fn record(executable: &Executable, from: &Path, options: &Options) -> Result<Vec
             || format!("the start that was recorded ended with {}", done.status),
             str::to_owned,
         );
+        if let Some(fault) = refusal(&what) {
+            return Err(fault);
+        }
         let status = done.status;
         let kind = Kind::Command { program: from.display().to_string(), status };
         return Err(Fault::at(from, what).of_kind(kind));
     }
     read_all(&mut image).fault("temporary folder")
+}
+
+/// What the recorded process means by a module that it has found and must not hold.
+fn refusal(said: &str) -> Option<Fault> {
+    let (refused, preloaded) = said.strip_prefix("refused ")?.split_once(' ')?;
+    let why = stdlib::REFUSED.iter().find(|(name, _)| *name == refused)?.1;
+    let what = if refused == preloaded {
+        format!("{preloaded}: {why}")
+    } else {
+        format!("{preloaded}: it imports {refused}: {why}")
+    };
+    Some(Fault::new("--preload", what).of_kind(Kind::Unsupported))
 }
 
 fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
@@ -170,13 +178,11 @@ impl Level {
 impl Options {
     /// What the recorded process reads.
     fn request(&self) -> String {
-        let mut text = format!("level {}\n", self.level.name());
-        for name in &self.preload {
-            text += &format!("preload {name}\n");
-        }
-        if let Some(seed) = self.fixed_hash_seed {
-            text += &format!("fixed-hash-seed {seed}\n");
-        }
-        text
+        let refused = stdlib::REFUSED.iter().map(|(name, _)| format!("refuse {name}"));
+        let preloaded = self.preload.iter().map(|name| format!("preload {name}"));
+        let seed = self.fixed_hash_seed.map(|seed| format!("fixed-hash-seed {seed}"));
+        let lines = [format!("level {}", self.level.name())];
+        let lines = lines.into_iter().chain(refused).chain(preloaded).chain(seed);
+        lines.map(|line| line + "\n").collect()
     }
 }

@@ -206,7 +206,7 @@ impl Hashed {
             list.dedup_by_key(|keys| keys.0.addr());
             list.shrink_to_fit();
         }
-        self.tables = tables().clone();
+        self.tables.clone_from(&tables());
         for list in [&mut self.texts, &mut self.references, &mut self.dates] {
             list.shrink_to_fit();
         }
@@ -384,12 +384,20 @@ impl Keys {
         unsafe { keys.add(1).cast() }
     }
 
+    /// Where the entries begin.
+    unsafe fn entries<T>(keys: *mut Self) -> *mut T {
+        // SAFETY: they follow the indices, at a multiple of eight.
+        unsafe {
+            let bytes = 1_usize << (*keys).log2_index_bytes;
+            super::place(Self::indices(keys).expose_provenance() + bytes)
+        }
+    }
+
     /// The entries of keys of any type, but for those that were deleted.
     unsafe fn general(keys: *mut Self) -> impl Iterator<Item = *mut GeneralEntry> {
         // SAFETY: they follow the indices.
         unsafe {
-            let first: *mut GeneralEntry =
-                Self::indices(keys).add(1 << (*keys).log2_index_bytes).cast();
+            let first: *mut GeneralEntry = Self::entries(keys);
             (0..(*keys).entries.cast_unsigned())
                 .map(move |place| first.add(place))
                 .filter(|entry| !(**entry).key.is_null())
@@ -400,13 +408,12 @@ impl Keys {
     unsafe fn all(keys: *mut Self) -> impl Iterator<Item = *mut c::PyObject> {
         // SAFETY: the entries follow the indices.
         unsafe {
-            let first = Self::indices(keys).add(1 << (*keys).log2_index_bytes);
             let is_general = (*keys).kind == GENERAL;
             (0..(*keys).entries.cast_unsigned()).map(move |place| {
                 if is_general {
-                    (*first.cast::<GeneralEntry>().add(place)).key
+                    (*Self::entries::<GeneralEntry>(keys).add(place)).key
                 } else {
-                    (*first.cast::<TextEntry>().add(place)).key
+                    (*Self::entries::<TextEntry>(keys).add(place)).key
                 }
             })
         }
@@ -420,7 +427,6 @@ impl Keys {
             let bytes = 1_usize << (*keys).log2_index_bytes;
             let width = (*keys).log2_index_bytes - (*keys).log2_size;
             let mask = (1_usize << (*keys).log2_size) - 1;
-            let entries = indices.add(bytes);
             if (*keys).kind == GENERAL {
                 // First, because code of Python's may run.
                 for entry in Self::general(keys) {
@@ -430,13 +436,13 @@ impl Keys {
             indices.write_bytes(0xff, bytes);
             for place in 0..(*keys).entries.cast_unsigned() {
                 let hash = if (*keys).kind == GENERAL {
-                    let entry = entries.cast::<GeneralEntry>().add(place);
+                    let entry = Self::entries::<GeneralEntry>(keys).add(place);
                     if (*entry).key.is_null() {
                         continue;
                     }
                     (*entry).hash
                 } else {
-                    let entry = entries.cast::<TextEntry>().add(place);
+                    let entry = Self::entries::<TextEntry>(keys).add(place);
                     if (*entry).key.is_null() {
                         continue;
                     }
@@ -460,7 +466,7 @@ unsafe fn put_where_free(indices: *mut u8, width: u8, at: usize, index: usize) -
         ($type:ty) => {{
             // SAFETY: the place is one of the table's.
             unsafe {
-                let place = indices.cast::<$type>().add(at);
+                let place = super::place::<$type>(indices.expose_provenance()).add(at);
                 let is_free = *place == <$type>::MAX;
                 if is_free {
                     *place = index as $type;

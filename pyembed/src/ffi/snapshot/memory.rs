@@ -31,7 +31,7 @@ static LOCK: AtomicBool = AtomicBool::new(false);
 static FREE: [AtomicUsize; CLASSES] = [const { AtomicUsize::new(0) }; CLASSES];
 
 /// The length of the number before a block, its capacity, whose lowest bit says that it is in use.
-const HEAD: usize = 8;
+pub(super) const HEAD: usize = 8;
 /// What addresses of blocks are multiples of.
 const ALIGNMENT: usize = 16;
 /// Up to this length, with the head, there is a class for each multiple of the alignment; beyond, four for each power of two.

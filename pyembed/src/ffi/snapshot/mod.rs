@@ -10,6 +10,7 @@
 //! | [`hashes`] | what depends on the hash seed |
 //! | [`paths`] | what names the executable |
 //! | [`process`] | what each process has of its own |
+//! | [`outside`] | a check that nothing in it points elsewhere |
 //! | [`utf8_mode`] | CPython's switch for the locale `C` |
 //! | [`end`] | how an interpreter ends that lives in an image |
 //! | [`confine`] | what a recorded process is kept from |
@@ -22,6 +23,7 @@ mod end;
 mod hashes;
 mod memory;
 mod objects;
+mod outside;
 mod paths;
 mod process;
 mod utf8_mode;
@@ -145,6 +147,7 @@ fn header() -> Option<Header> {
 /// # Safety
 /// To be called once, first of all, with what `main` was given.
 #[doc(hidden)]
+#[must_use]
 pub unsafe fn enter(count: c_int, arguments: *const *const c_char) -> Option<c_int> {
     let mode = header().map_or(Mode::Ordinary, |header| header.mode);
     let restart = || {
@@ -299,7 +302,6 @@ pub(crate) fn take(
     let utf8_mode = Utf8Mode::find(attached)?;
     // SAFETY: this thread is attached. From here on no code of Python's runs.
     unsafe {
-        c::PyOS_BeforeFork();
         process::keep_keys();
         let (mut facts, mut hashed, mut found, mut containers) = (
             Facts { objects: 0, texts: 0 },
@@ -333,7 +335,7 @@ pub(crate) fn take(
             }
         }
         let places = &pyembed_snapshot_places;
-        for text in types.statics(places.image + Header::LEN, places.end) {
+        for text in Types::statics(places.image + Header::LEN, places.end) {
             let is_text = c::PyUnicode_Check(text) != 0;
             hashed.note(text, if is_text { objects::Kind::Text } else { objects::Kind::Bytes });
         }
@@ -367,6 +369,9 @@ pub(crate) fn take(
             has_fixed_hashes,
             paths: found,
         });
+        if outside::is_pointed_to() {
+            fail("what was imported keeps memory that no image can hold");
+        }
         let text = describe(&facts);
         let text: &'static str = Box::leak(text.into_boxed_str());
         let len = memory::close() - places.image;
@@ -405,6 +410,8 @@ unsafe fn number_in(thread: *mut c::PyThreadState) -> usize {
     }
 }
 
+// What proves that there is one is that there is a value.
+#[allow(clippy::unused_self)]
 impl Image {
     /// Whether this process can use the image: its text is UTF-8, its processor has what was looked up, and the path of the
     /// executable has room.
@@ -436,7 +443,7 @@ impl Image {
         // It stays as it is: its memory is the image's.
         let Some(resumption) = resumption.map(ManuallyDrop::new) else { fail("there is no image") };
         IS_RESUMED.store(true, Ordering::Relaxed);
-        // SAFETY: there is one image, and its state is as the recorded process has left it, before a fork.
+        // SAFETY: there is one image, and its state is as the recorded process has left it.
         unsafe {
             populate();
             resumption.paths.put(path);
@@ -448,6 +455,7 @@ impl Image {
             resumption.hashed.renew();
             let attached = Attached::assume();
             attached.quietly(|| before(attached));
+            c::PyOS_BeforeFork();
             c::PyOS_AfterFork_Child();
             if let (true, Some(mode)) = (IS_C_LOCALE.load(Ordering::Relaxed), &resumption.utf8_mode)
             {

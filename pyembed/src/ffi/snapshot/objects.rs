@@ -36,7 +36,7 @@ const GREATEST_COUNT: usize = 0x40_0000;
 #[cfg(Py_3_14)]
 pub(super) const IMMORTAL: isize = 3 << 30;
 #[cfg(all(Py_3_12, not(Py_3_14)))]
-pub(super) const IMMORTAL: isize = u32::MAX as isize;
+pub(super) const IMMORTAL: isize = 0xffff_ffff;
 #[cfg(not(Py_3_12))]
 pub(super) const IMMORTAL: isize = 999_999_999;
 
@@ -117,11 +117,7 @@ impl Types {
     }
 
     /// Text and bytes in static memory, between two addresses.
-    pub(super) fn statics(
-        &self,
-        start: usize,
-        end: usize,
-    ) -> impl Iterator<Item = *mut c::PyObject> {
+    pub(super) fn statics(start: usize, end: usize) -> impl Iterator<Item = *mut c::PyObject> {
         let texts: BTreeSet<usize> =
             [(&raw mut c::PyUnicode_Type).addr(), (&raw mut c::PyBytes_Type).addr()].into();
         (start.next_multiple_of(8)..end.saturating_sub(size_of::<c::PyASCIIObject>()))
@@ -131,7 +127,7 @@ impl Types {
                 let [count, class] = unsafe { super::place::<[usize; 2]>(*address).read() };
                 count == IMMORTAL.cast_unsigned() && texts.contains(&class)
             })
-            .map(|address| super::place(address))
+            .map(super::place)
     }
 
     /// The classes that lie in the region: each has keys for the dictionaries of its instances.

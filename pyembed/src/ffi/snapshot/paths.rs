@@ -16,10 +16,15 @@ use super::objects::Kind;
 pub(super) struct Paths {
     /// `str` objects that begin with it, and how many letters follow.
     texts: Vec<(usize, usize)>,
+    /// `bytes` objects that do.
+    bytes: Vec<(usize, usize)>,
     /// Strings of C that begin with it, of bytes and of wide characters.
     strings: Vec<(usize, usize)>,
     wide: Vec<(usize, usize)>,
 }
+
+/// How the folders begin that make the path so long.
+const FILLER: &[u8] = b"/rrrrrrrr";
 
 /// What stands in the image instead of the path.
 const STAND_IN: u8 = b'~';
@@ -39,9 +44,6 @@ impl Paths {
     ) -> Result<(), String> {
         // SAFETY: the caller's word.
         let bytes = unsafe { std::slice::from_raw_parts_mut(super::place::<u8>(block), capacity) };
-        if capacity < PATH_LEN {
-            return Ok(());
-        }
         match object {
             Some((text, Kind::Text)) => {
                 // SAFETY: an object of that kind.
@@ -51,6 +53,12 @@ impl Paths {
                     self.texts.push((text.expose_provenance(), len - PATH_LEN));
                     bytes[data - block..][..PATH_LEN].fill(STAND_IN);
                 }
+            }
+            Some((object, Kind::Bytes)) if bytes[BYTES..].starts_with(path) => {
+                // SAFETY: an object of that kind.
+                let len = unsafe { *super::place::<usize>(object.expose_provenance() + 16) };
+                self.bytes.push((object.expose_provenance(), len - PATH_LEN));
+                bytes[BYTES..][..PATH_LEN].fill(STAND_IN);
             }
             Some(_) => {}
             None if bytes.starts_with(path) => {
@@ -67,14 +75,12 @@ impl Paths {
                 }
             }
         }
-        if let Some(at) = find(bytes, path) {
-            // What stands around it tells whose it is.
-            let around = &bytes[at.saturating_sub(32)..bytes.len().min(at + PATH_LEN + 48)];
-            let around = String::from_utf8_lossy(around).replace('r', "");
-            return Err(format!(
-                "the executable's path stands within other data: {around:?}, {:?}",
-                object.map(|(_, kind)| kind)
-            ));
+        // Such as the folder that it lies in.
+        let begin = find(path, FILLER).unwrap_or(path.len());
+        if find(bytes, &path[..begin]).is_some() {
+            return Err(
+                "a module keeps a path of this process: of its executable or its folder".into()
+            );
         }
         Ok(())
     }
@@ -93,6 +99,10 @@ impl Paths {
                 put_bytes(super::place(data), path, rest);
                 (*text).length = (len - shorter).cast_signed();
             }
+            for &(object, rest) in &self.bytes {
+                put_bytes(super::place(object + BYTES), path, rest);
+                super::place::<usize>(object + 16).write(path.len() + rest);
+            }
             for &(string, rest) in &self.strings {
                 put_bytes(super::place(string), path, rest);
             }
@@ -106,18 +116,22 @@ impl Paths {
         }
     }
 
-    /// The `str` objects that begin with the path.
+    /// The objects that begin with the path.
     pub(super) fn objects(&self) -> BTreeSet<usize> {
-        self.texts.iter().map(|(object, _)| *object).collect()
+        self.texts.iter().chain(&self.bytes).map(|(object, _)| *object).collect()
     }
 
     /// Forgets what room is not used.
     pub(super) fn complete(&mut self) {
         self.texts.shrink_to_fit();
+        self.bytes.shrink_to_fit();
         self.strings.shrink_to_fit();
         self.wide.shrink_to_fit();
     }
 }
+
+/// Where the bytes of a `bytes` object stand, behind its length and its hash.
+const BYTES: usize = 32;
 
 /// The length of a wide character.
 const WIDE: usize = 4;

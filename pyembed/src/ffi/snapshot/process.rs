@@ -61,8 +61,8 @@ pub(super) fn make_keys() -> bool {
         (status == 0 && number <= last).then_some(number)
     };
     // The C library gives the lowest number that is free.
-    let (mut others, mut made) = (Vec::new(), 0);
-    while made < keys.len() {
+    let (mut others, mut count) = (Vec::new(), 0);
+    while count < keys.len() {
         let Some(number) = make(None) else { return false };
         let Some(key) = keys.iter().find(|key| key.number == number) else {
             others.push(number);
@@ -75,7 +75,7 @@ pub(super) fn make_keys() -> bool {
         }
         // SAFETY: the value is what the recorded process has set for it.
         unsafe { libc::pthread_setspecific(number, ptr::with_exposed_provenance(key.value)) };
-        made += 1;
+        count += 1;
     }
     for number in others {
         // SAFETY: a key that was made above.

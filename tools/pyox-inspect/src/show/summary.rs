@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use pyox_cli::size;
-use pyox_inspect::{BlobFacts, Project, Sum, Summary};
+use pyox_inspect::{BlobFacts, Project, SnapshotFacts, Sum, Summary};
+
+use serde_json::Value;
 
 use super::plain;
 use super::text::{Align, Table, shown};
@@ -96,10 +98,25 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines
             .push(("links", format!("{}: needs {needs}{}", shape.mode, glibc.collect::<String>())));
     }
+    lines.extend(summary.snapshot.iter().map(|found| ("snapshot", snapshot_line(found))));
     lines.extend(summary.blob.iter().map(|blob| ("blob", blob_line(blob))));
     let left_out = summary.excluded.filter(|count| *count > 0);
     lines.extend(left_out.map(|count| ("left out", format!("{count} (see `excluded`)"))));
     lines
+}
+
+/// What a start-up snapshot holds. All names of modules are in the answer as JSON.
+fn snapshot_line(snapshot: &SnapshotFacts) -> String {
+    let fact = |name: &str| snapshot.facts.get(name).map(plain).unwrap_or_default();
+    let modules = snapshot.facts.get("modules").and_then(Value::as_array).map_or(0, Vec::len);
+    format!(
+        "{}: {} modules, {} objects, {} hashes, {}",
+        fact("level"),
+        modules,
+        fact("objects"),
+        fact("hashes"),
+        size(snapshot.size)
+    )
 }
 
 fn blob_line(blob: &BlobFacts) -> String {

@@ -1,0 +1,50 @@
+//! Whether something in an image points out of it: to memory that another process does not have.
+//!
+//! Words that point to the stack are left over from calls that are done. All else that the C library or the kernel has given
+//! must have come from the image's region, or belong to what each process makes again.
+
+use super::{is_in_image, memory, place, pyembed_snapshot_places};
+
+/// How many mappings are looked at; a process that has just started has some ten.
+const MOST: usize = 64;
+
+/// What begins behind the executable's own addresses.
+const BEHIND: usize = 0x6000_0000;
+
+/// Whether a word of the image is the address of memory that is not part of it.
+pub(super) fn is_pointed_to() -> bool {
+    let (elsewhere, count) = elsewhere();
+    let elsewhere = &elsewhere[..count];
+    // SAFETY: asks. Each process has a number of its own, which stands in CPython's state.
+    let thread = usize::try_from(unsafe { libc::pthread_self() }).unwrap_or(0);
+    let points_out = |address: usize| {
+        // SAFETY: a word of the image's data, or of a block in it.
+        let word = unsafe { place::<usize>(address).read() };
+        word != thread && elsewhere.iter().any(|(start, end)| (*start..*end).contains(&word))
+    };
+    let places = &pyembed_snapshot_places;
+    let mut data = (places.image..places.end).step_by(size_of::<usize>());
+    let mut blocks = memory::live_blocks().flat_map(|(block, capacity)| {
+        (block..block + capacity - memory::HEAD).step_by(size_of::<usize>())
+    });
+    data.any(points_out) || blocks.any(points_out)
+}
+
+/// What is mapped in this process and neither part of the executable or the image, nor stack: start and end of each, on this
+/// thread's stack, because all other memory is looked at.
+fn elsewhere() -> ([(usize, usize); MOST], usize) {
+    let (mut ranges, mut count) = ([(0, 0); MOST], 0);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for line in maps.lines() {
+        let Some((range, rest)) = line.split_once(' ') else { continue };
+        let Some((start, end)) = range.split_once('-') else { continue };
+        let number = |text| usize::from_str_radix(text, 16).unwrap_or(0);
+        let (start, end) = (number(start), number(end));
+        let is_known = rest.contains('/') || rest.contains("[stack]") || rest.contains("[v");
+        if !is_known && !is_in_image(start) && start > BEHIND && count < MOST {
+            ranges[count] = (start, end);
+            count += 1;
+        }
+    }
+    (ranges, count)
+}
