@@ -6,6 +6,7 @@
 #   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; half an hour;
 #                   `make test-cpython MODULES='test_glob test_os'` for some
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
+#   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
 #   make install    the tools and their run-time libraries, below PREFIX
 #   make wheel      the same as a wheel for `pip install`
 #
@@ -17,12 +18,12 @@ PYTHON ?= python3
 
 TOOLS := pyox pyox-fetch pyox-collect pyox-pack pyox-link pyox-snapshot pyox-inspect
 # Minor versions of Python that the run-time library is compiled for.
-TAGS := cp311 cp312 cp313 cp314
+TAGS := cp311 cp312 cp313 cp314 cp315
 BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick lint install wheel system clean
+.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -38,10 +39,10 @@ runtime: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
 # A runner without libpython, which it loads from its blob.
 runtime: $(TAGS:%=target/runtime/%/portable-runner)
 
-target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs) | tools
+target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/portable/*) | tools
 	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
 
-RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob -type f -not -name '*.md')
+RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob crates/pyox-private -type f -not -name '*.md')
 
 target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
 	PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \
@@ -66,7 +67,7 @@ REMAP = --remap-path-prefix=$(CURDIR)=pyox --remap-path-prefix=$(or $(CARGO_HOME
 
 $(B)/dist.json: | tools
 	mkdir -p $(@D)
-	pyox-fetch $(DIST) -o $@
+	pyox-fetch $(DIST) --lock $(B)/pyox.lock -o $@
 
 $(B)/todo.json: $(B)/dist.json $(shell find examples/todo -type f)
 	pyox-collect -d $< -r examples/todo/requirements.txt examples/todo/todo --run-module todo -o $@
@@ -131,6 +132,10 @@ bench-quick: tools runtime
 
 bench: tools runtime
 	$(PYTHON) benches/run.py
+
+# It needs strace. The Python that all of them package: `make bench-peers PEERS='--python /usr/bin/python3.13'`.
+bench-peers: tools runtime
+	$(PYTHON) benches/peers/run.py $(PEERS)
 
 # --- the machine ------------------------------------------------------------
 

@@ -159,6 +159,19 @@ def require(*tools):
         assert shutil.which(tool), f"{tool} is not installed: run scripts/system"
 
 
+def certify(folder, *hosts):
+    """Makes `root.pem`, a certificate authority, and `server.pem`, its certificate for some hosts with its key."""
+    require("openssl")
+    new = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    run(*new, "-subj", "/CN=authority", "-addext", "keyUsage=critical,keyCertSign", "-keyout", "root.key", "-out", "root.pem", cwd=folder)
+    names = ",".join(f"DNS:{host}" for host in hosts)
+    run(*new, "-subj", f"/CN={hosts[0]}", "-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-CA", "root.pem", "-CAkey", "root.key", "-keyout", "server.key", "-out", "server.pem", cwd=folder)
+    with (folder / "server.pem").open("a") as chain:
+        chain.write((folder / "server.key").read_text())
+    return folder
+
+
 def normal(text, folder):
     """The text without what lies before the application's own paths."""
     text = text.replace(f"{folder}/", "").replace(str(folder), "")

@@ -14,7 +14,7 @@ import pytest
 
 pytest.register_assert_rewrite("chain")
 
-from chain import REPOSITORY, Chain, Distribution, clean_environment, require, run, write
+from chain import REPOSITORY, Chain, Distribution, certify, clean_environment, run, write
 
 SOURCES = ("source@3.11", "source@3.13")
 # 3.14 is compiled, but no test runs it yet.
@@ -230,15 +230,7 @@ def driver(pyox, tmp_path, host):
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory):
     """A folder with `root.pem`, a certificate authority that nobody knows, and `server.pem`, what it gave localhost."""
-    require("openssl")
-    folder = tmp_path_factory.mktemp("authority")
-    new = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    run(*new, "-subj", "/CN=authority", "-addext", "keyUsage=critical,keyCertSign", "-keyout", "root.key", "-out", "root.pem", cwd=folder)
-    run(*new, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE",
-        "-CA", "root.pem", "-CAkey", "root.key", "-keyout", "server.key", "-out", "server.pem", cwd=folder)
-    with (folder / "server.pem").open("a") as chain:
-        chain.write((folder / "server.key").read_text())
-    return folder
+    return certify(tmp_path_factory.mktemp("authority"), "localhost")
 
 
 @pytest.fixture

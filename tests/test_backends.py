@@ -136,6 +136,80 @@ def test_a_backend_is_asked_again_when_it_must(driver, tmp_path, installer):
     assert build("9") == ("9 2 9", before + 2)
 
 
+NATIVE = {
+    "maturin": {
+        "pyproject.toml": """
+            [build-system]
+            requires = ["maturin>=1.9,<2"]
+            build-backend = "maturin"
+            [tool.maturin]
+            python-source = "src"
+            module-name = "compiled._part"
+        """,
+        "Cargo.toml": """
+            [package]
+            name = "part"
+            version = "1.0.0"
+            edition = "2021"
+            [lib]
+            crate-type = ["cdylib"]
+            [dependencies]
+            pyo3 = { version = "0.27", features = ["abi3-py311"] }
+            [workspace]
+        """,
+        "src/lib.rs": """
+            use pyo3::prelude::*;
+
+            #[pymodule(name = "_part")]
+            mod part {
+                #[pyo3::pyfunction]
+                fn twice(number: i64) -> i64 { 2 * number }
+            }
+        """,
+    },
+    "scikit-build-core": {
+        "pyproject.toml": """
+            [build-system]
+            requires = ["scikit-build-core>=0.11", "cmake>=3.30,<5", "ninja"]
+            build-backend = "scikit_build_core.build"
+            [tool.scikit-build]
+            wheel.packages = ["src/compiled"]
+        """,
+        "CMakeLists.txt": """
+            cmake_minimum_required(VERSION 3.20)
+            project(compiled LANGUAGES C)
+            find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)
+            python_add_library(_part MODULE part.c WITH_SOABI)
+            install(TARGETS _part DESTINATION compiled)
+        """,
+        "part.c": """
+            #include <Python.h>
+
+            static PyObject *twice(PyObject *module, PyObject *number) { return PyLong_FromLong(2 * PyLong_AsLong(number)); }
+            static PyMethodDef methods[] = {{"twice", twice, METH_O, NULL}, {NULL}};
+            static struct PyModuleDef part = {PyModuleDef_HEAD_INIT, "_part", NULL, 0, methods};
+            PyMODINIT_FUNC PyInit__part(void) { return PyModuleDef_Init(&part); }
+        """,
+    },
+}
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_backends_that_compile(driver, tmp_path, backend):
+    """What they compile runs from memory, and an edit of its source is seen."""
+    for name, text in NATIVE[backend].items():
+        write(tmp_path / name, text)
+    with (tmp_path / "pyproject.toml").open("a") as file:
+        file.write('[project]\nname = "compiled"\nversion = "1"\n[project.scripts]\ncompiled = "compiled:main"\n')
+    write(tmp_path / "src/compiled/__init__.py", "from ._part import twice\ndef main(): print(twice(21), __file__.startswith(__import__('sys').executable))\n")
+    driver("build")
+    assert run(tmp_path / "dist/compiled").stdout == "42 True\n"
+    source = tmp_path / ("src/lib.rs" if backend == "maturin" else "part.c")
+    source.write_text(source.read_text().replace("2 *", "3 *"))
+    driver("build")
+    assert run(tmp_path / "dist/compiled").stdout == "63 True\n"
+
+
 VERSIONED = {
     "setuptools-scm": (
         """

@@ -108,6 +108,7 @@ BAD = {
     "a setting of another type": ({"pyox.toml": "optimize = 'much'\n"}, ["build"], "pyox.toml: [pyox.toml]: "),
     "no programs": ({"pyox.toml": "optimize = 1\n"}, ["build"], "expected [programs] with what runs, found none"),
     "no project table": ({"pyproject.toml": "[tool.other]\n"}, ["build"], "expected a table [project]"),
+    "an extra without a project": ({"pyox.toml": "[programs]\none = 'm.py'\n"}, ["build", "--extra", "x"], "expected a pyproject.toml that has `x`, got a pyox.toml"),
     "no project": ({}, ["build"], "expected a pyproject.toml, a pyox.toml or a pyoxidizer.toml in this folder, found none"),
     "no script": ({}, ["build", "absent.py"], "absent.py: no such file or directory"),
     "an unknown extra": ({"pyproject.toml": PROJECT}, ["build", "--extra", "x"], "[project.optional-dependencies]: expected `x`"),

@@ -273,7 +273,11 @@ def test_an_import_of_damaged_code_is_an_import_error(pyox, source, static_probe
 def test_a_runner_without_a_blob_says_so(pyox, source, tmp_path):
     own = pyox.with_environment(PYOX_CACHE_DIR=str(tmp_path / "cache"))
     own.build(tmp_path, source, HELLO)
-    (runner,) = (tmp_path / "cache/runners").iterdir()
+    (kept,) = (path for path in (tmp_path / "cache/runners").rglob("*") if path.is_file())
+    runner = tmp_path / "runner"
+    # Its length and its checksum are in front.
+    runner.write_bytes(kept.read_bytes()[12:])
+    runner.chmod(0o755)
     status, output, errors = outcome(runner)
     assert (status, output) == (2, b"")
     assert errors == f"{runner.name}: error: executable: expected a blob in its section `.pyox_blob`, found none: this is a runner, or a file that was cut short\n"

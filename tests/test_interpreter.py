@@ -217,7 +217,7 @@ def hooks():
           sys.breakpointhook is sys.__breakpointhook__, hasattr(sys, "ps1"), hasattr(sys, "last_type"))
 def builtin_names():
     import builtins
-    print(sorted(vars(builtins)), type(open), open.__name__, open.__module__)
+    print(sorted(set(vars(builtins)) - {"exit", "quit", "help"}), type(open), open.__name__, open.__module__)
 def future():
     print(divide.__code__.co_filename[-9:], divide.__code__.co_flags, __debug__)
 def forked():
@@ -491,6 +491,33 @@ def test_running_code(pyox, each_minor, tool_folder, tmp_path):
     app = pyox.build(tmp_path, each_minor, tool_folder / "tool", "--run-code", code)
     done = run(app, "x", check=False)
     assert (done.returncode, done.stdout) == (2, "__main__ None None ['x']\nmain ['x']\n")
+
+
+def test_what_site_brings(pyox, each_minor, tool_folder, tmp_path):
+    """Scripts use it as if it were Python's own: with `site` it is there, in pool workers and threads too."""
+    script = write(
+        tmp_path / "uses.py",
+        """
+        import sys, multiprocessing
+
+        def work(status):
+            quit(status)
+
+        if __name__ == "__main__":
+            print(exit, quit, type(help), repr(help)[:20])
+            context = multiprocessing.get_context("spawn")
+            process = context.Process(target=work, args=(5,))
+            process.start(); process.join()
+            print(process.exitcode, flush=True)
+            exit(7)
+        """,
+    )
+    executable = pyox.build(tmp_path, each_minor, script, name="uses")
+    ours, theirs = run(executable, check=False), run(each_minor.python, "-I", script, check=False)
+    assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+    assert ours.returncode == 7 and "\n5\n" in ours.stdout
+    without = pyox.build(tmp_path, each_minor, script, "--config", "site_import=false", name="without")
+    assert "NameError: name 'exit' is not defined" in run(without, check=False).stderr
 
 
 def test_running_a_session(pyox, each_minor, tool_folder, tmp_path):

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import json
 import os
 import re
 import sys
@@ -89,6 +90,28 @@ def test_locked_versions(driver, locked, tmp_path):
     (tmp_path / "uv.lock").unlink()
     driver("build")
     assert "click==8.1.3" in there(tmp_path / "dist/locked")
+
+
+def test_extras_and_groups_of_a_pylock(driver, locked, tmp_path):
+    """Its markers ask for them in a way that pip does not know."""
+    text = uv(tmp_path, "export", "--quiet", "--no-emit-project", "--extra", "pretty", "--group", "dev", "--format", "pylock.toml")
+    for name, marker in (("rich", "'pretty' in extras"), ("iniconfig", "\"dev\" in dependency_groups and python_version > '3'")):
+        assert f'name = "{name}"\n' in text
+        text = text.replace(f'name = "{name}"\n', f'name = "{name}"\nmarker = {json.dumps(marker)}\n')
+    lists = 'extras = ["pretty"]\ndependency-groups = ["dev", "usual"]\ndefault-groups = ["usual"]\n'
+    (tmp_path / "pylock.toml").write_text(text.replace("[[packages]]", lists + "\n[[packages]]", 1))
+    (tmp_path / "uv.lock").unlink()
+
+    def taken(*options):
+        driver("build", *options)
+        return {word.split("==")[0] for word in there(tmp_path / "dist/locked")} & {"rich", "iniconfig"}
+
+    assert taken() == set()
+    assert taken("--extra", "pretty") == {"rich"}
+    assert taken("--extra", "pretty", "--group", "dev") == {"rich", "iniconfig"}
+    (tmp_path / "pylock.toml").write_text(text)
+    done = driver("build", "--extra", "pretty", check=False)
+    assert done.returncode == 2 and "pylock.toml: extras: expected one with `pretty`, found none" in done.stderr
 
 
 def test_lock_files_that_do_not_fit(driver, locked, tmp_path):

@@ -31,7 +31,7 @@ def test_hello_through_pipes(pyox, distribution, tmp_path):
 def test_the_first_distribution_that_can_be_had(pyox, tmp_path):
     done = shell(
         pyox,
-        "pyox-fetch cpython@3.13 host | pyox-collect $APP | pyox-pack | pyox-link -o hello && ./hello",
+        "pyox-fetch --offline cpython@3.13 host | pyox-collect $APP | pyox-pack | pyox-link -o hello && ./hello",
         tmp_path,
         APP=str(HELLO),
     )

@@ -1,10 +1,11 @@
 """Executables with libpython as a shared library, which they load from memory: nothing is linked for them."""
 
 import json
+import re
 
 import pytest
 
-from chain import run, write
+from chain import REPOSITORY, run, write
 
 # Of an installed Python alone: those that are built from source have no shared library.
 VERSIONS = ((3, 11), (3, 12), (3, 13))
@@ -70,6 +71,17 @@ def test_wheels_children_and_daemon_threads(portable):
     lines = [f"{method} [0, 1, 4, 9]" for method in ("fork", "spawn", "forkserver")]
     assert done.stdout.splitlines() == ["&lt; 6", "1", "", *lines]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("tag", ("cp311", "cp312", "cp313", "cp314"))
+def test_the_runner_asks_for_an_old_glibc(tag):
+    runner = REPOSITORY / "target/runtime" / tag / "portable-runner"
+    versions = re.findall(r"Name: (\S+)", run("readelf", "--version-info", "--wide", runner).stdout)
+    assert all(re.fullmatch(r"GLIBC_[\d.]+", version) for version in versions), versions
+    assert (2, 17) < max(tuple(map(int, version[6:].split("."))) for version in versions) <= (2, 28)
+    # The C library's memory functions come before those that its loader may have for itself alone.
+    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "--dynamic", runner).stdout)
+    assert needed[0] == "libc.so.6" and set(needed) <= {"libc.so.6", "libdl.so.2", "libpthread.so.0", "ld-linux-x86-64.so.2"}
 
 
 def test_further_interpreters_import(portable, shared):

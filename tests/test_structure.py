@@ -21,7 +21,7 @@ def workspace():
 
 
 def test_the_run_time_depends_on_no_build_time_crate():
-    build_time = workspace() - {"pyox-blob"}
+    build_time = workspace() - {"pyox-blob", "pyox-private"}
     assert {"pyox-schema", "pyox-cli", "pyox-pack", "pyox-link"} <= build_time
     for package in ("pyembed", "pyembed-runner"):
         assert tree(package, "normal,build") & build_time == set()

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         Source::Version(source.clone())
     };
     let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let request = Request { source, pgo: pgo.is_some(), jobs, cache: PathBuf::from(cache) };
+    let cache = PathBuf::from(cache);
+    let request = Request { source, pgo: pgo.is_some(), jobs, cache, sha256: None, offline: false };
     let start = std::time::Instant::now();
     let mut progress = |event: Event| {
         if !matches!(event, Event::Compiling { done, .. } if done % 50 != 0) {

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
-use crate::sources::{Release, store};
+use crate::sources::{Release, SourcePackage, store};
 use crate::{Error, Result};
 
 /// Where the system's apt looks for its sources.
@@ -25,8 +25,7 @@ struct Mirror {
 }
 
 /// Fetches the tarball of a release into `folder`, verified.
-pub(crate) fn fetch(release: &Release, folder: &Path) -> Result<()> {
-    let package = &release.debian;
+pub(crate) fn fetch(release: &Release, package: &SourcePackage, folder: &Path) -> Result<()> {
     let mirror = mirror(&system_sources(), &package.suite).ok_or_else(|| {
         Error::new(format!("{}: no Debian archive among apt's sources", SOURCES.join(", ")))
     })?;
@@ -60,7 +59,7 @@ pub(crate) fn fetch(release: &Release, folder: &Path) -> Result<()> {
         .filter(|path| !path.to_string_lossy().ends_with(".asc"))
         .ok_or_else(|| Error::new(format!("{source}: apt-get fetched no .orig.tar")))?;
     let file = File::open(&tarball).map_err(Error::io(&tarball))?;
-    store(file, &format!("Debian's {source}"), &release.sha256, &folder.join(&release.file))
+    store(file, &format!("Debian's {source}"), &release.sha256, &folder.join(release.file()))
 }
 
 /// Runs apt-get with its state in `place`.
@@ -76,7 +75,7 @@ fn apt(place: &Path, arguments: &[&str]) -> Result<()> {
         .args(["-o", &set("Dir::Cache", "cache")])
         // apt's unprivileged user cannot enter a private folder; the digest is what is relied on.
         .args(["-o", "APT::Sandbox::User="])
-        .args(["-o", "Acquire::http::Timeout=20"])
+        .args(["-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=0"])
         .args(arguments)
         .current_dir(place.join("out"))
         .env("LC_ALL", "C")

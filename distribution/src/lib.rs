@@ -7,7 +7,7 @@
 //!
 //! Cost: about three minutes on two cores for a plain `-O2` build (an optimised one takes ten times
 //! that), 600 MB of disk meanwhile, 22 MB for the finished archive. A second call with the same
-//! inputs finds the archive by its [`digest`] and does nothing.
+//! inputs finds the archive by their digest and does nothing.
 //!
 //! The steps are modules: [`sources`] gets the tarball, `libraries` looks at the system, `recipe` runs
 //! configure and make, `setup` and `document` describe the result, `archive` packs it.
@@ -30,6 +30,7 @@ use pyox_schema::Digest;
 use rustix::fs::{FlockOperation, flock};
 
 pub use error::Error;
+use sources::Release;
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -46,6 +47,10 @@ pub struct Request {
     pub jobs: usize,
     /// The folder for downloads, work and finished archives; made where it does not exist.
     pub cache: PathBuf,
+    /// The digest of a release's tarball. It makes any release known, and chooses among those that are.
+    pub sha256: Option<Digest>,
+    /// Download nothing.
+    pub offline: bool,
 }
 
 /// Where CPython's source comes from.
@@ -63,6 +68,13 @@ pub enum Source {
 pub enum Event {
     /// Fetching the tarball from the named place (an URL, or a Debian source package).
     Downloading(String),
+    /// A release of the version cannot be had; the next older one will do.
+    Absent {
+        /// Its full version.
+        version: String,
+        /// Why.
+        reason: String,
+    },
     /// Unpacking the tarball.
     Unpacking,
     /// Running CPython's `configure`.
@@ -86,19 +98,6 @@ pub enum Event {
 ///
 /// These are the tarball, the recipe, the options, the static libraries that go into the archive, the C
 /// library, and the versions of compiler, linker and make.
-///
-/// # Errors
-///
-/// If one of them is not there.
-pub fn digest(request: &Request) -> Result<Digest> {
-    let tarball = match &request.source {
-        Source::Version(version) => sources::find(version)?.sha256,
-        Source::Tarball(path) => sources::digest_of(path)?,
-    };
-    let toolchain = libraries::Toolchain::find()?;
-    Ok(key(tarball, request.pgo, &toolchain))
-}
-
 fn key(tarball: Digest, pgo: bool, toolchain: &libraries::Toolchain) -> Digest {
     let mut text = format!("tarball {tarball}\npgo {pgo}\n");
     text.push_str(&recipe::fingerprint(pgo));
@@ -118,36 +117,34 @@ fn key(tarball: Digest, pgo: bool, toolchain: &libraries::Toolchain) -> Digest {
 /// If the source cannot be had, a package is missing, or a step fails. The hint then names the log.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathBuf> {
     let toolchain = libraries::Toolchain::find()?;
-    let (tarball_digest, name) = match &request.source {
-        Source::Version(version) => {
-            let release = sources::find(version)?;
-            (release.sha256, format!("cpython-{}", release.version))
-        }
-        Source::Tarball(path) => {
-            (sources::digest_of(path)?, format!("cpython-{}", sources::stem(path)))
-        }
-    };
-    let key = key(tarball_digest, request.pgo, &toolchain);
-    let name = format!("{name}{}-{}", if request.pgo { "-pgo" } else { "" }, key.short());
     fs::create_dir_all(&request.cache).map_err(Error::io(&request.cache))?;
     // Steps run in folders of their own, and python resolves links in its own path.
     let cache = fs::canonicalize(&request.cache).map_err(Error::io(&request.cache))?;
-    let archive = cache.join(format!("{name}.tar.zst"));
-    if archive.is_file() {
-        return Ok(archive);
-    }
     // CPython's makefiles do not quote their own folder.
     if cache.to_string_lossy().contains(char::is_whitespace) {
         return Err(Error::new(format!("{}: white space in the path of a build", cache.display()))
             .with_hint("choose another cache folder"));
     }
-
-    let tarball = match &request.source {
-        Source::Version(version) => {
-            sources::obtain(sources::find(version)?, &cache.join("downloads"), progress)?
-        }
-        Source::Tarball(path) => path.clone(),
+    let name = |tarball: Digest, version: &str| {
+        let key = key(tarball, request.pgo, &toolchain);
+        format!("cpython-{version}{}-{}", if request.pgo { "-pgo" } else { "" }, key.short())
     };
+    let archive = |name: &str| cache.join(format!("{name}.tar.zst"));
+    let (name, tarball) = match &request.source {
+        Source::Tarball(path) => {
+            (name(sources::digest_of(path)?, &sources::stem(path)), Some(path.clone()))
+        }
+        Source::Version(version) => {
+            let releases = sources::find(version, request.sha256.as_ref())?;
+            let name = |release: &Release| name(release.sha256, &release.version);
+            let is_built = |release: &Release| archive(&name(release)).is_file();
+            let downloads = sources::Downloads::new(cache.join("downloads"), request.offline)?;
+            let (release, tarball) = downloads.first(releases, is_built, progress)?;
+            (name(&release), tarball)
+        }
+    };
+    let archive = archive(&name);
+    let Some(tarball) = tarball.filter(|_| !archive.is_file()) else { return Ok(archive) };
     let work = Work::new(&cache)?;
     match make(request, &toolchain, &tarball, &work, &archive, progress) {
         Ok(()) => Ok(archive),
@@ -280,6 +277,8 @@ mod tests {
             pgo: false,
             jobs: 1,
             cache: cache.path().join("cache"),
+            sha256: None,
+            offline: false,
         };
         let error = build(&request, &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("Python-9.tgz: cannot be unpacked"), "{error}");

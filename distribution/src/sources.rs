@@ -1,8 +1,8 @@
 //! The release tarballs: which are known, where they come from, and their verification.
 //!
-//! Every tarball is verified against a pinned sha256, so it does not matter for trust where it came
-//! from: CPython's release address first, and where that cannot be reached, Debian's source package of
-//! the same release. A file appears under its name in the download folder only when it is verified.
+//! Every tarball is verified against a sha256, so it does not matter for trust where it came from: CPython's release
+//! address first, and where that cannot be reached, Debian's source package of the same release. A file appears under
+//! its name in the download folder only when it is verified. Of a minor version the newest release that can be had is taken.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,23 +13,22 @@ use std::time::Duration;
 use pyox_schema::Digest;
 use serde::Deserialize;
 
+use pyox_download::{Client, Want};
+use pyox_stage::Silent;
+
 use crate::{Error, Event, Result, debian};
 
 /// A release in `sources.toml`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Release {
-    /// The minor version: `3.13`.
-    pub minor: String,
     /// The full version: `3.13.5`.
     pub version: String,
-    /// The tarball's file name.
-    pub file: String,
     /// The tarball's digest.
     pub sha256: Digest,
-    /// Its release address.
+    /// The tarball's release address.
     pub url: String,
     /// The same tarball elsewhere.
-    pub debian: SourcePackage,
+    pub debian: Option<SourcePackage>,
 }
 
 /// A source package of Debian's archive.
@@ -41,7 +40,21 @@ pub struct SourcePackage {
     pub suite: String,
 }
 
-/// All releases that are known by version, oldest first.
+impl Release {
+    /// The minor version: `3.13`.
+    #[must_use]
+    pub fn minor(&self) -> &str {
+        self.version.rsplit_once('.').map_or(&self.version, |(minor, _)| minor)
+    }
+
+    /// The tarball's file name.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or(&self.url)
+    }
+}
+
+/// All releases that are known by version: minor versions in their order, the newest release of each first.
 ///
 /// # Panics
 ///
@@ -58,23 +71,52 @@ pub fn releases() -> &'static [Release] {
     })
 }
 
-/// The release of a minor or full version.
+/// The releases of a minor version, the newest first, or the one of a full version.
+///
+/// A digest makes any release known, at CPython's release address.
 ///
 /// # Errors
 ///
-/// If there is none, with those that are known.
-pub fn find(version: &str) -> Result<&'static Release> {
-    releases()
-        .iter()
-        .find(|release| release.minor == version || release.version == version)
-        .ok_or_else(|| {
-            let known: Vec<_> = releases().iter().map(|release| release.minor.as_str()).collect();
-            Error::new(format!(
-                "source@{version}: unknown version: expected one of {}, got {version}",
-                known.join(", ")
-            ))
-            .with_hint("source:TARBALL builds any release tarball of CPython 3.11 or later")
-        })
+/// If there is none, with those that are known; and if the digest is that of another tarball.
+pub fn find(version: &str, sha256: Option<&Digest>) -> Result<Vec<Release>> {
+    let all = releases().iter();
+    let found = all.filter(|release| release.minor() == version || release.version == version);
+    let mut found: Vec<_> = found.cloned().collect();
+    let Some(sha256) = sha256 else {
+        if found.is_empty() {
+            return Err(unknown(version));
+        }
+        return Ok(found);
+    };
+    if found.is_empty() && version.matches('.').count() == 2 {
+        let url = format!("https://www.python.org/ftp/python/{version}/Python-{version}.tar.xz");
+        return Ok(vec![Release {
+            version: version.to_owned(),
+            sha256: *sha256,
+            url,
+            debian: None,
+        }]);
+    }
+    let known: Vec<_> = found.iter().map(|release| release.sha256.to_string()).collect();
+    found.retain(|release| release.sha256 == *sha256);
+    if found.is_empty() {
+        if known.is_empty() {
+            return Err(unknown(version));
+        }
+        let known = known.join(" or ");
+        let what = format!("{version}: digest mismatch: expected sha256 {sha256}, got {known}");
+        return Err(Error::new(what));
+    }
+    Ok(found)
+}
+
+fn unknown(version: &str) -> Error {
+    let mut known: Vec<_> = releases().iter().map(Release::minor).collect();
+    known.dedup();
+    let known = known.join(", ");
+    Error::new(format!("unknown version: expected one of {known}, got {version}")).with_hint(
+        "name the release and its digest (source@3.X.Y --sha256), or its tarball (source:TARBALL)",
+    )
 }
 
 /// The sha256 of a file.
@@ -97,73 +139,94 @@ pub(crate) fn stem(path: &Path) -> String {
         .collect()
 }
 
-/// The verified tarball of a release in `folder`, downloaded where it is not there yet.
-pub(crate) fn obtain(
-    release: &Release,
-    folder: &Path,
-    progress: &mut dyn FnMut(Event),
-) -> Result<PathBuf> {
-    let path = folder.join(&release.file);
-    if path.is_file() {
-        // A file that rotted in the cache is downloaded again.
-        if digest_of(&path)? == release.sha256 {
-            return Ok(path);
-        }
-        fs::remove_file(&path).map_err(Error::io(&path))?;
-    }
-    fs::create_dir_all(folder).map_err(Error::io(folder))?;
-
-    progress(Event::Downloading(release.url.clone()));
-    let first = match download(&release.url, &release.sha256, &path) {
-        Ok(()) => return Ok(path),
-        Err(error) => error,
-    };
-    progress(Event::Downloading(format!(
-        "Debian's source package {} ({})",
-        release.debian.package, release.debian.suite
-    )));
-    debian::fetch(release, folder).map_err(|second| {
-        Error::new(format!("{}: cannot be had: {first}; {second}", release.file)).with_hint(
-            format!(
-                "put it there yourself, as {} with sha256 {}, or use source:TARBALL",
-                path.display(),
-                release.sha256
-            ),
-        )
-    })?;
-    Ok(path)
+/// The folder of the tarballs, and the network that they come from.
+pub(crate) struct Downloads {
+    folder: PathBuf,
+    client: Client,
+    is_offline: bool,
 }
 
-/// Downloads what an address has, and makes a file of it if its digest is right.
-///
-/// Costs the download, of ten minutes at most.
-///
-/// # Errors
-///
-/// If nobody is there, for another digest, and if the file cannot be written. Nothing is left behind then.
-pub fn download(url: &str, sha256: &Digest, path: &Path) -> Result<()> {
-    let fail = |error: reqwest::Error| {
-        // reqwest's own text names the address and leaves the cause to `source()`.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
+impl Downloads {
+    pub(crate) fn new(folder: PathBuf, is_offline: bool) -> Result<Self> {
+        fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let client = Client::new(is_offline).map_err(|fault| Error::new(fault.to_string()))?;
+        Ok(Self { folder, client, is_offline })
+    }
+
+    /// The first of some releases that has been built, which needs no tarball, or whose tarball can be had.
+    pub(crate) fn first(
+        &self,
+        releases: Vec<Release>,
+        is_built: impl Fn(&Release) -> bool,
+        progress: &mut dyn FnMut(Event),
+    ) -> Result<(Release, Option<PathBuf>)> {
+        let mut reasons = Vec::new();
+        let count = releases.len();
+        for (at, release) in releases.into_iter().enumerate() {
+            if is_built(&release) {
+                return Ok((release, None));
+            }
+            let is_last = at + 1 == count;
+            if !is_last && self.is_absent(&release) {
+                continue;
+            }
+            match self.obtain(&release, progress) {
+                Ok(tarball) => return Ok((release, Some(tarball))),
+                Err(error) if is_last && reasons.is_empty() => return Err(error),
+                Err(error) => {
+                    let reason = error.to_string();
+                    if !is_last {
+                        self.note_absence(&release);
+                        let version = release.version.clone();
+                        progress(Event::Absent { version, reason: reason.clone() });
+                    }
+                    reasons.push(reason);
+                }
+            }
         }
-        Error::new(format!("{url}: {cause}"))
-    };
-    // An error says that a provider is set already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    // Long enough for a slow line to send 30 MB, short enough to notice quickly that nobody is there.
-    let client = reqwest::blocking::Client::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(600))
-        .build()
-        .map_err(fail)?;
-    let response = client
-        .get(url)
-        .send()
-        .and_then(reqwest::blocking::Response::error_for_status)
-        .map_err(fail)?;
-    store(response, url, sha256, path)
+        Err(Error::new(reasons.join("; ")).with_hint("use source:TARBALL"))
+    }
+
+    /// The verified tarball of a release, downloaded where it is not there yet.
+    fn obtain(&self, release: &Release, progress: &mut dyn FnMut(Event)) -> Result<PathBuf> {
+        let path = self.folder.join(release.file());
+        let want = Want { url: release.url.clone(), sha256: release.sha256, size: None };
+        if !path.is_file() {
+            progress(Event::Downloading(release.url.clone()));
+        }
+        let Err(first) = self.client.file(&want, &path, &Silent) else { return Ok(path) };
+        let mut reasons = first.to_string();
+        if let Some(debian) = release.debian.as_ref().filter(|_| !self.is_offline) {
+            let SourcePackage { package, suite } = debian;
+            progress(Event::Downloading(format!("Debian's source package {package} ({suite})")));
+            let Err(second) = debian::fetch(release, debian, &self.folder) else { return Ok(path) };
+            reasons = format!("{reasons}; {second}");
+        }
+        let (file, sha256) = (release.file(), release.sha256);
+        Err(Error::new(format!("{file}: cannot be had: {reasons}")).with_hint(format!(
+            "put it there yourself, as {} with sha256 {sha256}, or use source:TARBALL",
+            path.display()
+        )))
+    }
+
+    /// Whether a release could not be had within the last day: then those who may take another one need not wait again.
+    fn is_absent(&self, release: &Release) -> bool {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let noted = fs::metadata(self.absence(release)).and_then(|file| file.modified());
+        noted.is_ok_and(|noted| noted.elapsed().is_ok_and(|age| age < DAY))
+            && !self.folder.join(release.file()).is_file()
+    }
+
+    /// Nothing depends on it, so it does not matter where that fails.
+    fn note_absence(&self, release: &Release) {
+        if !self.is_offline {
+            let _ = fs::write(self.absence(release), "");
+        }
+    }
+
+    fn absence(&self, release: &Release) -> PathBuf {
+        self.folder.join(format!("{}.absent", release.file()))
+    }
 }
 
 /// Makes a file of what a reader gives, if and only if its digest is right.
@@ -193,39 +256,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_parses_and_names_each_version_once() {
-        let minors: Vec<_> = releases().iter().map(|release| release.minor.as_str()).collect();
-        assert_eq!(minors, ["3.11", "3.13"]);
+    fn the_table_parses_and_has_the_newest_first() {
+        let number = |release: &Release| -> Vec<u32> {
+            release.version.split('.').map(|part| part.parse().unwrap()).collect()
+        };
+        for pair in releases().windows(2) {
+            let (a, b) = (number(&pair[0]), number(&pair[1]));
+            assert!(a[..2] < b[..2] || (a[..2] == b[..2] && a > b), "{a:?} {b:?}");
+        }
         for release in releases() {
-            assert!(release.version.starts_with(&format!("{}.", release.minor)));
-            assert!(release.url.ends_with(&release.file));
-            assert_eq!(stem(Path::new(&release.file)), release.version);
+            assert!(release.url.starts_with("https://www.python.org/ftp/python/"));
+            assert_eq!(stem(Path::new(release.file())), release.version);
         }
     }
 
     #[test]
-    fn a_version_is_found_by_its_minor_and_by_its_full_name() {
-        assert_eq!(find("3.13").unwrap().version, "3.13.5");
-        assert_eq!(find("3.11.2").unwrap().minor, "3.11");
+    fn a_minor_version_has_several_releases_and_a_full_one_is_itself() {
+        let versions = |version: &str| {
+            let found = find(version, None).unwrap();
+            found.iter().map(|release| release.version.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(versions("3.13"), ["3.13.15", "3.13.5"]);
+        assert_eq!(versions("3.13.5"), ["3.13.5"]);
+        assert_eq!(find("3.11.2", None).unwrap()[0].minor(), "3.11");
     }
 
     #[test]
     fn an_unknown_version_lists_the_known_ones() {
-        let error = find("3.9").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "source@3.9: unknown version: expected one of 3.11, 3.13, got 3.9"
-        );
+        let error = find("3.9", None).unwrap_err();
+        assert!(error.to_string().starts_with("unknown version: expected one of 3.11, 3.13"));
         assert!(error.hint().unwrap().contains("source:TARBALL"));
     }
 
-    fn release(sha256: Digest) -> Release {
+    #[test]
+    fn a_digest_makes_a_release_known_or_chooses_among_the_known() {
+        let digest = Digest::of(b"a tarball");
+        let made = &find("3.12.9", Some(&digest)).unwrap()[0];
+        assert_eq!(made.url, "https://www.python.org/ftp/python/3.12.9/Python-3.12.9.tar.xz");
+        assert_eq!((made.minor(), made.sha256), ("3.12", digest));
+        assert!(find("3.12", Some(&digest)).is_err());
+        let older = &find("3.13.5", None).unwrap()[0].sha256;
+        assert_eq!(find("3.13", Some(older)).unwrap()[0].version, "3.13.5");
+        let error = find("3.13.5", Some(&digest)).unwrap_err().to_string();
+        assert!(
+            error.contains(&digest.to_string()) && error.contains(&older.to_string()),
+            "{error}"
+        );
+    }
+
+    /// A release at an address where nobody is.
+    fn release(version: &str, tarball: &[u8]) -> Release {
         Release {
-            sha256,
-            file: "Python-0.tgz".into(),
-            url: "http://127.0.0.1:9/Python-0.tgz".into(),
-            debian: SourcePackage { package: "no-such-package".into(), suite: "none".into() },
-            ..find("3.13").unwrap().clone()
+            version: version.into(),
+            sha256: Digest::of(tarball),
+            url: format!("http://127.0.0.1:9/Python-{version}.tgz"),
+            debian: None,
         }
     }
 
@@ -247,26 +332,45 @@ mod tests {
     }
 
     #[test]
-    fn a_verified_tarball_is_not_downloaded_again() {
+    fn a_verified_tarball_is_not_downloaded_again_and_a_rotten_one_is() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("Python-0.tgz");
+        let path = folder.path().join("Python-3.13.99.tgz");
         fs::write(&path, "the release").unwrap();
-        let found = obtain(&release(Digest::of(b"the release")), folder.path(), &mut |event| {
-            panic!("{event:?}")
-        });
-        assert_eq!(found.unwrap(), path);
+        let downloads = Downloads::new(folder.path().to_owned(), false).unwrap();
+        let release = release("3.13.99", b"the release");
+        let mut quiet = |event| panic!("{event:?}");
+        assert_eq!(downloads.obtain(&release, &mut quiet).unwrap(), path);
+
+        fs::write(&path, "rotten").unwrap();
+        let error = downloads.obtain(&release, &mut |_| {}).unwrap_err().to_string();
+        assert!(
+            error.contains("http://127.0.0.1:9/Python-3.13.99.tgz: cannot be reached"),
+            "{error}"
+        );
+        assert!(!path.exists());
     }
 
     #[test]
-    fn a_rotten_tarball_is_deleted_and_an_address_that_is_not_there_is_named() {
+    fn where_the_newest_cannot_be_had_the_next_is_taken_and_that_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("Python-0.tgz");
-        fs::write(&path, "rotten").unwrap();
-        let release = release(Digest::of(b"the release"));
-        let error = download(&release.url, &release.sha256, &path).unwrap_err();
-        assert!(error.to_string().starts_with("http://127.0.0.1:9/Python-0.tgz: "), "{error}");
-        assert!(obtain(&release, folder.path(), &mut |_| {}).is_err());
-        assert!(!path.exists());
+        let path = folder.path().join("Python-3.13.98.tgz");
+        fs::write(&path, "the older release").unwrap();
+        let downloads = Downloads::new(folder.path().to_owned(), false).unwrap();
+        let releases =
+            || vec![release("3.13.99", b"the release"), release("3.13.98", b"the older release")];
+        let first = |is_built: fn(&Release) -> bool| {
+            let mut events = Vec::new();
+            let found = downloads.first(releases(), is_built, &mut |event| events.push(event));
+            let (release, tarball) = found.unwrap();
+            let absent = events.iter().any(|event| matches!(event, Event::Absent { .. }));
+            (release.version, tarball, absent)
+        };
+        let none = |_: &Release| false;
+        assert_eq!(first(none), ("3.13.98".to_owned(), Some(path.clone()), true));
+        assert_eq!(first(none), ("3.13.98".to_owned(), Some(path), false));
+        assert_eq!(first(|_| true), ("3.13.99".to_owned(), None, false));
+        let only = releases().swap_remove(0);
+        assert!(downloads.first(vec![only], none, &mut |_| {}).is_err());
     }
 
     #[test]

@@ -40,7 +40,9 @@ mod surroundings;
 /// The Python that this crate was compiled for: major and minor version.
 pub const PYTHON: (u8, u8) = (3, MINOR);
 
-const MINOR: u8 = if cfg!(Py_3_14) {
+const MINOR: u8 = if cfg!(Py_3_15) {
+    15
+} else if cfg!(Py_3_14) {
     14
 } else if cfg!(Py_3_13) {
     13

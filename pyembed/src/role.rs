@@ -13,10 +13,8 @@ use crate::{PythonConfig, child};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
     Application,
-    /// The `python` command; with what `site` brings, unless the command line leaves it out.
-    Python {
-        has_site: bool,
-    },
+    /// The `python` command.
+    Python,
     /// A process that `multiprocessing` has started in the way that it has for frozen programs.
     Worker,
     /// It is none of these, for this reason; and what can be done.
@@ -59,7 +57,7 @@ pub(crate) fn settle(config: &mut PythonConfig) -> Role {
     let has_proof = proof.is_some();
     child::set_depth(proof.unwrap_or(0));
     let asked = std::env::var_os("PYOX_INTERPRETER").is_some_and(|value| value == "1");
-    let python = Role::Python { has_site: !leaves_site_out(&config.argv) };
+    let python = Role::Python;
     if asked && interpreter == Interpreter::Always {
         return python;
     }
@@ -178,12 +176,6 @@ fn what_runs(argument: &OsStr, rest: usize, executable: &Path) -> Meaning {
         }
         Some(_) => Meaning::Python,
     }
-}
-
-/// Whether the options of a command line for `python` leave `site` out.
-fn leaves_site_out(argv: &[OsString]) -> bool {
-    let options = argv.iter().skip(1).map(|argument| argument.as_bytes());
-    options.take_while(|o| o.starts_with(b"-") && !o.contains(&b'c')).any(|o| o.contains(&b'S'))
 }
 
 /// A call that can only be meant for `python`: by the name of a packed module, or with code that imports something. What

@@ -18,26 +18,22 @@ const MISUSED: i32 = 2;
 /// Runs what the configuration says and ends the interpreter.
 pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
     let attached = interpreter.attached();
-    match &config.role {
-        Role::Refused { what, hint } => {
-            eprintln!("{}: error: {what}", name_of(config));
-            eprintln!("{}: hint: {hint}", name_of(config));
-            interpreter.finalize();
-            return MISUSED;
-        }
-        Role::Python { has_site } => {
-            // Without them the session goes on; CPython has nothing to report yet.
-            attached.quietly(|| importer::add_python_path(attached));
-            if *has_site {
-                attached.quietly(|| site_builtins(attached));
-            }
-            return interpreter.run_main();
-        }
-        Role::Application if config.record.run == Run::Repl => {
-            attached.quietly(|| site_builtins(attached));
-            return interpreter.run_main();
-        }
-        Role::Application | Role::Worker => {}
+    if let Role::Refused { what, hint } = &config.role {
+        eprintln!("{}: error: {what}", name_of(config));
+        eprintln!("{}: hint: {hint}", name_of(config));
+        interpreter.finalize();
+        return MISUSED;
+    }
+    // Without what these bring the program goes on; CPython has nothing to report yet.
+    if !config.sets("site_import") {
+        attached.quietly(|| site_builtins(attached));
+    }
+    if config.role == Role::Python {
+        attached.quietly(|| importer::add_python_path(attached));
+        return interpreter.run_main();
+    }
+    if config.role == Role::Application && config.record.run == Run::Repl {
+        return interpreter.run_main();
     }
     let outcome = match config.role {
         Role::Worker => worker(attached),
@@ -183,7 +179,7 @@ fn c_string(attached: Attached<'_>, bytes: &[u8]) -> Result<CString> {
         .map_err(|_| attached.raise(Exception::RuntimeError, "the blob names a module with a NUL"))
 }
 
-/// `exit`, `quit` and `help`, which a session without `site` would lack.
+/// `exit`, `quit` and `help`: programs use them without asking where they come from. It is `site` that brings them.
 fn site_builtins(attached: Attached<'_>) -> Result<()> {
     let builtins = attached.import(c"builtins")?;
     let site = attached.import(c"_sitebuiltins")?;

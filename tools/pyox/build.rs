@@ -9,7 +9,11 @@ use std::{env, fs};
 use toml::{Table, Value};
 
 /// The crates, each with its folder in the repository.
-const CRATES: [(&str, &str); 2] = [("pyembed", "pyembed"), ("pyox-blob", "crates/pyox-blob")];
+const CRATES: [(&str, &str); 3] = [
+    ("pyembed", "pyembed"),
+    ("pyox-blob", "crates/pyox-blob"),
+    ("pyox-private", "crates/pyox-private"),
+];
 
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("../..");

@@ -259,6 +259,15 @@ pub const fn slots(records: usize) -> usize {
     (if records == 0 { 1 } else { records * 2 }).next_power_of_two()
 }
 
+/// How many sections there can be: opening a blob reads the whole table.
+pub const MOST_SECTIONS: u32 = 256;
+
+/// How many bytes one byte of a zstd frame can stand for: a block of 128 KiB takes four at least.
+pub const MOST_ZSTD_RATIO: u64 = 128 * 1024 / 4;
+
+/// The longest name of a module and the longest path, in bytes: the longest path that Linux takes.
+pub const LONGEST_NAME: u32 = 4096;
+
 /// Whether a kernel can run a file that begins so: an ELF file, or a script that names its interpreter.
 #[must_use]
 pub fn is_program(head: &[u8]) -> bool {
@@ -266,11 +275,13 @@ pub fn is_program(head: &[u8]) -> bool {
 }
 
 /// Why a text is no path inside an application's tree: relative, with `/` between its parts, none of them empty, `.` or
-/// `..`, and no zero byte; `None` if it is one.
+/// `..`, no zero byte, and not longer than [`LONGEST_NAME`]; `None` if it is one.
 #[must_use]
 pub fn path_problem(path: &str) -> Option<&'static str> {
     if path.is_empty() {
         Some("it is empty")
+    } else if path.len() > LONGEST_NAME as usize {
+        Some("expected a path of at most 4096 bytes")
     } else if path.starts_with('/') {
         Some("expected a relative path, got an absolute one")
     } else if path.contains('\0') {

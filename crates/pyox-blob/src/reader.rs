@@ -7,8 +7,10 @@ use crate::layout::{
     self, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, NEED_SIZE,
     PROJECT_SIZE, SECTION_SIZE, SLOT_SIZE, Section,
 };
+use crate::needs;
 use crate::{Config, Error, FileName};
-use crate::{needs, package};
+
+mod verify;
 
 /// A blob whose header, section table and configuration have been checked.
 #[derive(Debug, Clone, Copy)]
@@ -331,18 +333,29 @@ impl<'a> Blob<'a> {
         let record = self.files.record(number)?;
         let path = self.checked_name(&self.files, number, record, at::RECORD_CRC)?;
         let (kind, codec) = (u16_at(record, at::KIND), u16_at(record, at::CODEC));
+        let codec = Codec::from_code(codec)
+            .ok_or_else(|| malformed(format!("file {path}: unknown codec {codec}")))?;
+        let (stored, len) = (u64_at(record, at::STORED_LENGTH), u64_at(record, at::LENGTH));
+        // Whoever decodes the bytes makes room for them first.
+        let fits = match codec {
+            Codec::Stored => len == stored,
+            Codec::Zstd => len / layout::MOST_ZSTD_RATIO <= stored,
+        };
+        if !fits {
+            let what = format!("{stored} stored bytes cannot decode to {len}");
+            return Err(malformed(format!("file {path}: {what}")));
+        }
         Ok(File {
             path,
             kind: FileKind::from_code(kind)
                 .ok_or_else(|| malformed(format!("file {path}: unknown kind {kind}")))?,
-            codec: Codec::from_code(codec)
-                .ok_or_else(|| malformed(format!("file {path}: unknown codec {codec}")))?,
-            len: u64_at(record, at::LENGTH),
+            codec,
+            len,
             project: u32_at(record, at::PROJECT),
             needs: (u32_at(record, at::NEEDS_FIRST), u32_at(record, at::NEEDS_COUNT)),
             stored: Payload {
                 offset: u64_at(record, at::OFFSET),
-                len: u64_at(record, at::STORED_LENGTH),
+                len: stored,
                 crc: u32_at(record, at::CRC),
             },
         })
@@ -457,80 +470,6 @@ impl<'a> Blob<'a> {
         self.projects.len() / PROJECT_SIZE
     }
 
-    /// Checks every section and every record, and says what is wrong first. Linear in the blob's
-    /// length.
-    ///
-    /// The header's SHA-256 is the caller's to check: this crate has no use for one.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong first.
-    pub fn verify(&self) -> Result<(), Error> {
-        self.faults().into_iter().next().map_or(Ok(()), Err)
-    }
-
-    /// Checks what [`Blob::verify`] checks, and says everything that is wrong. A damaged payload is
-    /// named twice: by its own checksum and by its section's.
-    #[must_use]
-    pub fn faults(&self) -> Vec<Error> {
-        let sections = self.sections().filter_map(|entry| self.check_section(&entry).err());
-        let modules = (0..self.modules.len_u32()).filter_map(|n| self.check_module(n).err());
-        let files = (0..self.files.len_u32()).filter_map(|n| self.check_file(n).err());
-        let projects = (0..).take(self.project_count()).filter_map(|n| self.project(n).err());
-        let config = self.config().and_then(|config| check_placements(&config)).err();
-        sections.chain(modules).chain(files).chain(projects).chain(config).collect()
-    }
-
-    fn check_module(&self, number: u32) -> Result<(), Error> {
-        let module = self.module_at(number)?;
-        let code = self.code(&module)?;
-        if let Some(name) = self.file_name(&module, code)?
-            && let Some(problem) = layout::path_problem(name.text())
-        {
-            let (module, name) = (module.name, name.text());
-            return Err(malformed(format!("module {module}: its file's name {name:?}: {problem}")));
-        }
-        self.project(module.project)?;
-        if let Some(file) = module.file {
-            self.file_at(file)?;
-        }
-        self.check_order(&self.modules, module.name, number)?;
-        self.check_found(&self.modules, module.name, number)
-    }
-
-    fn check_file(&self, number: u32) -> Result<(), Error> {
-        let file = self.file_at(number)?;
-        self.stored(&file)?;
-        self.project(file.project)?;
-        for need in self.needs(&file)? {
-            self.file_at(need)?;
-        }
-        if let Some(problem) = layout::path_problem(file.path) {
-            return Err(malformed(format!("file {:?}: its path: {problem}", file.path)));
-        }
-        self.check_order(&self.files, file.path, number)?;
-        self.check_found(&self.files, file.path, number)
-    }
-
-    /// Records are sorted by name, and each has one of its own.
-    fn check_order(&self, table: &Table<'a>, name: &str, number: u32) -> Result<(), Error> {
-        let before = number.checked_sub(1).and_then(|before| table.record(before).ok());
-        match before.and_then(|record| self.name_of(record)) {
-            Some(before) if before > name => {
-                Err(malformed(format!("{} {name:?}: out of order, behind {before:?}", table.what)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The index must find what the table holds: a name that stands twice is found once.
-    fn check_found(&self, table: &Table<'a>, name: &str, number: u32) -> Result<(), Error> {
-        if self.find(table, name) == Some(number) {
-            return Ok(());
-        }
-        Err(malformed(format!("{} {name}: the index does not find it", table.what)))
-    }
-
     fn check_section(&self, entry: &SectionEntry) -> Result<(), Error> {
         let place = || match entry.section {
             Some(section) => format!("section {}", section.name()),
@@ -569,7 +508,7 @@ impl<'a> Blob<'a> {
         let place = || format!("{} record {number}", table.what);
         let name = self
             .name_of(record)
-            .ok_or_else(|| malformed(format!("{}: its name lies outside", place())))?;
+            .ok_or_else(|| malformed(format!("{}: {}", place(), self.name_problem(record))))?;
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(name.as_bytes());
         hasher.update(&record[8..crc_at]);
@@ -582,10 +521,28 @@ impl<'a> Blob<'a> {
 
     /// Both record kinds begin with their name's offset and length.
     fn name_of(&self, record: &[u8]) -> Option<&'a str> {
-        self.string(u32_at(record, 0), u32_at(record, 4))
+        let len = u32_at(record, 4);
+        // Records may refer to one text, so without a limit a small blob could name gigabytes.
+        (len <= layout::LONGEST_NAME).then(|| self.string(u32_at(record, 0), len))?
+    }
+
+    fn name_problem(&self, record: &[u8]) -> String {
+        let len = u32_at(record, 4);
+        if len > layout::LONGEST_NAME {
+            return format!("expected a name of at most {} bytes, got {len}", layout::LONGEST_NAME);
+        }
+        match slice(self.strings, u32_at(record, 0).into(), len.into()) {
+            Some(_) => "its name is not UTF-8".to_owned(),
+            None => "its name lies outside".to_owned(),
+        }
     }
 
     fn find(&self, table: &Table<'a>, name: &str) -> Option<u32> {
+        self.search(table, name, &mut 0)
+    }
+
+    /// Finds a name, and counts the slots that it looks at.
+    fn search(&self, table: &Table<'a>, name: &str, looks: &mut usize) -> Option<u32> {
         let slots = table.index.len() / SLOT_SIZE;
         let hash = layout::hash(name.as_bytes());
         let (tag, mask) = ((hash >> 32) as u32, slots.checked_sub(1)?);
@@ -594,11 +551,14 @@ impl<'a> Blob<'a> {
         let start = hash as usize;
         // A damaged index may have no empty slot; no search visits a slot twice.
         for step in 0..slots {
+            *looks += 1;
             let slot = &table.index[(start.wrapping_add(step) & mask) * SLOT_SIZE..][..SLOT_SIZE];
             let number = u32_at(slot, 4).checked_sub(1)?;
             if u32_at(slot, 0) == tag
                 && let Ok(record) = table.record(number)
-                && self.name_of(record) == Some(name)
+                && u32_at(record, 4) as usize == name.len()
+                && slice(self.strings, u32_at(record, 0).into(), name.len() as u64)
+                    == Some(name.as_bytes())
             {
                 return Some(number);
             }
@@ -656,16 +616,6 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The names of packages with files of their own become folders.
-fn check_placements(config: &Config) -> Result<(), Error> {
-    match config.placements.iter().find(|(package, _)| !package::is_dotted_name(package)) {
-        Some((package, _)) => Err(malformed(format!(
-            "config: placement {package:?}: expected a package's dotted name"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Checks header and section table, and cuts `bytes` to the blob's length.
 fn checked_header(bytes: &[u8]) -> Result<&[u8], Error> {
     use layout::header as at;
@@ -683,7 +633,12 @@ fn checked_header(bytes: &[u8]) -> Result<&[u8], Error> {
         .ok()
         .and_then(|size| bytes.get(..size))
         .ok_or(Error::Truncated { expected: size, found: bytes.len() as u64 })?;
-    let table = (u32_at(header, at::SECTION_COUNT) as usize)
+    let sections = u32_at(header, at::SECTION_COUNT);
+    if sections > layout::MOST_SECTIONS {
+        let most = layout::MOST_SECTIONS;
+        return Err(malformed(format!("expected at most {most} sections, got {sections}")));
+    }
+    let table = (sections as usize)
         .checked_mul(SECTION_SIZE)
         .and_then(|len| whole.get(HEADER_SIZE..)?.get(..len))
         .ok_or_else(|| malformed("section table: lies outside".to_owned()))?;

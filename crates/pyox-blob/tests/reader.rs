@@ -3,9 +3,9 @@
 mod support;
 
 use pyox_blob::config::Placement;
-use pyox_blob::layout::{self, FileKind, HEADER_SIZE, ModuleKind, SECTION_SIZE, Section};
+use pyox_blob::layout::{self, Codec, FileKind, HEADER_SIZE, ModuleKind, SECTION_SIZE, Section};
 use pyox_blob::{Blob, Config, Error};
-use support::{Draft, example, file, module};
+use support::{Draft, FileDraft, example, file, module};
 
 fn written(draft: &Draft) -> Vec<u8> {
     draft.write(|_| [7; 32])
@@ -309,4 +309,109 @@ fn records_out_of_order_are_faults() {
     draft.files.push(file("app/core.py", FileKind::Data, b"again"));
     let bytes = draft.write(|_| [7; 32]);
     assert!(Blob::open(&bytes).unwrap().verify().is_err());
+}
+
+#[test]
+fn a_file_is_no_folder() {
+    let mut draft = example();
+    for path in ["x", "x-y", "x/z"] {
+        draft.files.push(file(path, FileKind::Data, b"1"));
+    }
+    let error = Blob::open(&draft.write(|_| [7; 32])).unwrap().verify().unwrap_err().to_string();
+    assert_eq!(error, "blob: file x: it is the folder of x/z");
+}
+
+#[test]
+fn names_have_a_limit() {
+    let mut draft = example();
+    draft.files.push(file(&"y".repeat(4096), FileKind::Data, b"1"));
+    assert_eq!(Blob::open(&draft.write(|_| [7; 32])).unwrap().verify(), Ok(()));
+    draft.files.push(file(&"z".repeat(4097), FileKind::Data, b"1"));
+    let error = Blob::open(&draft.write(|_| [7; 32])).unwrap().verify().unwrap_err().to_string();
+    assert_eq!(error, "blob: file record 9: expected a name of at most 4096 bytes, got 4097");
+    let mut draft = example();
+    draft.modules.push(module("a..b", ModuleKind::Module, b"code"));
+    assert!(Blob::open(&draft.write(|_| [7; 32])).unwrap().verify().is_err());
+}
+
+/// Payloads that overlap would let a small blob ask for reading without end.
+#[test]
+fn payloads_and_needs_do_not_overlap() {
+    let mut draft = example();
+    for number in 0..50_u8 {
+        draft.files.push(file(&format!("z{number:02}"), FileKind::Data, &[number; 1000]));
+    }
+    let bytes = draft.write(|_| [7; 32]);
+    let blob = Blob::open(&bytes).unwrap();
+    assert_eq!(blob.verify(), Ok(()));
+    let files = blob.sections().nth(3).unwrap();
+    let end = usize::try_from(files.offset + files.len).unwrap();
+    // The records of the fifty are the last ones; each gets all that the others have.
+    let first = end - 50 * layout::FILE_SIZE;
+    let whole = u64::from_le_bytes(bytes[first + 8..first + 16].try_into().unwrap());
+    let mut forged = bytes.clone();
+    for (number, record) in (0..50).zip((first..end).step_by(layout::FILE_SIZE)) {
+        let start = whole + number;
+        let len = 49 * 1000 - number;
+        let stored = &bytes[usize::try_from(start).unwrap()..][..usize::try_from(len).unwrap()];
+        let crc = crc32fast::hash(stored);
+        forged[record + 8..record + 16].copy_from_slice(&start.to_le_bytes());
+        forged[record + 16..record + 24].copy_from_slice(&len.to_le_bytes());
+        forged[record + 24..record + 32].copy_from_slice(&len.to_le_bytes());
+        forged[record + 32..record + 36].copy_from_slice(&crc.to_le_bytes());
+        let name = format!("z{number:02}");
+        let body = forged[record + 8..record + 52].to_vec();
+        let sum = crc32fast::hash(&[name.as_bytes(), &body].concat());
+        forged[record + 52..record + 56].copy_from_slice(&sum.to_le_bytes());
+    }
+    let faults = Blob::open(&forged).unwrap().faults();
+    let overlapping = |fault: &Error| fault.to_string().contains("are those of others too");
+    assert!(faults.iter().any(overlapping), "{faults:?}");
+}
+
+#[test]
+fn names_that_collide_do_not_make_the_check_slow() {
+    let mut draft = example();
+    for number in 0..3000 {
+        draft.files.push(file(&format!("z{number:04}"), FileKind::Data, b""));
+    }
+    let mut bytes = draft.write(|_| [7; 32]);
+    let blob = Blob::open(&bytes).unwrap();
+    let index = blob.sections().nth(4).unwrap();
+    let (start, len) =
+        (usize::try_from(index.offset).unwrap(), usize::try_from(index.len).unwrap());
+    // Every slot is taken, by a record whose name is another one.
+    for slot in bytes[start..start + len].chunks_exact_mut(8) {
+        slot.copy_from_slice(&[9, 9, 9, 9, 1, 0, 0, 0]);
+    }
+    let faults = Blob::open(&bytes).unwrap().faults();
+    let is_slow = |fault: &Error| fault.to_string().contains("in 64 steps on the average");
+    assert!(faults.iter().any(is_slow));
+}
+
+/// A blob in which everything is wrong is not worth a line for each thing.
+#[test]
+fn a_thousand_faults_are_enough() {
+    let mut draft = example();
+    for number in 0..3000 {
+        draft.files.push(file(&format!("z{number:04}//"), FileKind::Data, b""));
+    }
+    assert_eq!(Blob::open(&draft.write(|_| [7; 32])).unwrap().faults().len(), 1000);
+}
+
+/// Whoever decodes a file makes room for as many bytes as its record says.
+#[test]
+fn a_length_that_cannot_be_is_a_fault() {
+    for (codec, len, fits) in [
+        (Codec::Stored, 5, true),
+        (Codec::Stored, 6, false),
+        (Codec::Zstd, 5 << 15, true),
+        (Codec::Zstd, 1 << 60, false),
+    ] {
+        let mut draft = example();
+        let file = FileDraft { codec, len, ..file("z", FileKind::Data, b"12345") };
+        draft.files.push(file);
+        let bytes = draft.write(|_| [7; 32]);
+        assert_eq!(Blob::open(&bytes).unwrap().file("z").is_ok(), fits, "{codec:?} {len}");
+    }
 }

@@ -1,12 +1,12 @@
 //! The receiving end: a file, or stdin for `-` and for nothing.
 
-use std::fs;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use pyox_schema::Document;
 
-use pyox_stage::{Fault, FaultExt, Result};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// Reads all of a file, or of stdin where `path` is `-` or none.
 ///
@@ -17,15 +17,14 @@ use pyox_stage::{Fault, FaultExt, Result};
 /// If it cannot be read, or stdin is a terminal.
 pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
     match path.filter(|path| path.as_os_str() != "-") {
-        Some(path) => fs::read(path).fault_at(path),
+        Some(path) => files::read_any(path),
         None if io::stdin().is_terminal() => {
             Err(Fault::new("stdin", format_args!("expected {what} through a pipe, got a terminal"))
                 .hint("name a file, or put the stage that makes it in front: `… | pyox-…`"))
         }
         None => {
-            let mut bytes = Vec::new();
-            io::stdin().read_to_end(&mut bytes).fault("stdin")?;
-            Ok(bytes)
+            let stdin = io::stdin().as_fd().try_clone_to_owned().fault("stdin")?;
+            files::read_open(&stdin.into(), "stdin")
         }
     }
 }
@@ -37,7 +36,7 @@ pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
 /// If it cannot be read, or is no such document.
 pub fn document<D: Document>(path: Option<&Path>) -> Result<D> {
     let bytes = read(path, &format!("a {} document", D::SCHEMA))?;
-    D::from_json(&bytes).fault(name(path))
+    files::parse(&bytes, name(path))
 }
 
 /// How messages name an input.

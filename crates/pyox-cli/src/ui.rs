@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pyox_stage::{Fault, Message, Reporter, Result, Task};
+use pyox_stage::{Fault, Message, Reporter, Result, Task, shown, shown_lines};
 
 use crate::output::ReaderGone;
 use crate::pages;
@@ -112,6 +112,8 @@ impl Ui {
         let (start, end) = if self.color { ("\x1b[", "\x1b[0m") } else { ("", "") };
         let code = if self.color { format!("{color}m") } else { String::new() };
         // One write: lines of several tools in a pipe do not mix. A closed stderr is no reason to stop.
+        let text = text.to_string();
+        let text = shown_lines(&text);
         let line = format!("{}: {start}{code}{label}{end}: {text}\n", self.tool);
         let _ = io::stderr().write_all(line.as_bytes());
     }
@@ -157,7 +159,7 @@ impl Task for Bar {
     }
 
     fn describe(&self, what: &str) {
-        self.0.set_message(what.to_owned());
+        self.0.set_message(shown(what).into_owned());
     }
 }
 

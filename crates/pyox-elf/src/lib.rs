@@ -3,7 +3,8 @@
 //! Everything is read the way the dynamic loader reads it, from the program headers, so that a file
 //! without section headers (`strip`, `sstrip`, some packers) gives the same answers. The bytes are
 //! untrusted: whatever is out of bounds is an [`Error`], never a panic. Costs a few microseconds for
-//! a file of any size, because only the dynamic section and its names are looked at.
+//! a file of any size, because only the dynamic section and its names are looked at. Names may overlap and repeat in the
+//! file, so how long each is and how long they are together has a limit, and so has the number of program headers.
 //!
 //! ```
 //! let bytes = std::fs::read("/proc/self/exe").unwrap();
@@ -14,14 +15,16 @@
 
 #![deny(missing_docs)]
 
+mod needs;
+
+pub use needs::{Need, Needs, Processor, Version};
+
+use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{Read, Seek};
 
 use object::elf::{self, FileHeader32, FileHeader64};
-use object::read::ReadCache;
-use object::read::elf::{
-    Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _,
-};
+use object::read::archive::ArchiveFile;
+use object::read::elf::{Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, Sym as _};
 use object::{Endianness, FileKind};
 
 /// Facts about one ELF file.
@@ -112,7 +115,7 @@ pub fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
     let end = |segment: &elf::ProgramHeader64<Endianness>| {
         segment.p_offset(endian).checked_add(segment.p_filesz(endian))
     };
-    let segments = header.program_headers(endian, bytes).ok()?;
+    let segments = program_headers(header, endian, bytes).ok()?;
     let ends = segments.iter().map(end).collect::<Option<Vec<_>>>()?;
     let headers = header.e_phoff(endian).checked_add(std::mem::size_of_val(segments) as u64)?;
     let end = usize::try_from(ends.into_iter().max()?.max(headers)).ok()?;
@@ -138,6 +141,33 @@ pub fn exports(bytes: &[u8], name: &str) -> Result<bool, Error> {
         symbol.st_shndx(endian) != elf::SHN_UNDEF
             && symbols.symbol_name(endian, symbol).is_ok_and(|found| found == name.as_bytes())
     }))
+}
+
+/// A symbol with one of these beginnings that members of an archive need and none of them has, if there is one. Reads all
+/// symbols, some hundred thousand in a tenth of a second.
+///
+/// # Errors
+///
+/// If the bytes are no archive, or one that is cut off or damaged. Members that are no 64-bit ELF files are passed over.
+pub fn missing_in_archive(bytes: &[u8], beginnings: &[&str]) -> Result<Option<String>, Error> {
+    let (mut needed, mut there) = (BTreeSet::new(), BTreeSet::new());
+    for member in ArchiveFile::parse(bytes)?.members() {
+        let Ok(object) = ElfFile64::<Endianness, _>::parse(member?.data(bytes)?) else { continue };
+        let (endian, symbols) = (object.endian(), object.elf_symbol_table());
+        for symbol in symbols.iter().filter(|symbol| symbol.st_bind() != elf::STB_LOCAL) {
+            let name = symbols.symbol_name(endian, symbol)?;
+            if beginnings.iter().any(|beginning| name.starts_with(beginning.as_bytes())) {
+                let is_there = symbol.st_shndx(endian) != elf::SHN_UNDEF;
+                let is_needed = !is_there && symbol.st_bind() == elf::STB_GLOBAL;
+                if is_there {
+                    there.insert(name);
+                } else if is_needed {
+                    needed.insert(name);
+                }
+            }
+        }
+    }
+    needed.difference(&there).next().map(|name| text(name)).transpose()
 }
 
 /// Whether bytes begin as an ELF file does.
@@ -166,10 +196,33 @@ pub fn is_libc_link_name(name: &str) -> bool {
     ["c", "m", "mvec", "dl", "pthread", "rt", "util", "resolv", "anl"].contains(&name)
 }
 
+/// How many bytes of program headers a file may have: the kernel starts no executable with more.
+const MOST_HEADERS: usize = 64 << 10;
+
+/// How long a name may be: the longest path that Linux takes.
+const LONGEST_NAME: usize = 4096;
+
+/// How long all names together may be. Libraries have some hundred bytes of them.
+const MOST_NAMES: usize = 1 << 20;
+
+/// A file's program headers, unless they are more than the kernel would take.
+fn program_headers<'a, F: FileHeader<Endian = Endianness>>(
+    header: &F,
+    endian: Endianness,
+    bytes: &'a [u8],
+) -> Result<&'a [F::ProgramHeader], Error> {
+    let segments = header.program_headers(endian, bytes)?;
+    if std::mem::size_of_val(segments) <= MOST_HEADERS {
+        return Ok(segments);
+    }
+    let what = format!("expected at most 64 KiB of program headers, got {}", segments.len());
+    Err(Error(what))
+}
+
 fn parse<F: FileHeader<Endian = Endianness>>(bytes: &[u8], is_64: bool) -> Result<Elf, Error> {
     let header = F::parse(bytes)?;
     let endian = header.endian()?;
-    let segments = header.program_headers(endian, bytes)?;
+    let segments = program_headers(header, endian, bytes)?;
 
     let mut interpreter = None;
     let mut dynamic = None;
@@ -221,13 +274,22 @@ fn parse<F: FileHeader<Endian = Endianness>>(bytes: &[u8], is_64: bool) -> Resul
         _ if dynamic.is_some() => return Err(Error("it has no table of names".to_owned())),
         _ => &[],
     };
-    let name = |offset: u64| {
+    let mut left = MOST_NAMES;
+    let mut name = |offset: u64| {
         let rest = usize::try_from(offset).ok().and_then(|offset| names.get(offset..));
-        let end = rest.and_then(|rest| rest.iter().position(|byte| *byte == 0));
-        match (rest, end) {
-            (Some(rest), Some(end)) => text(&rest[..end]),
-            _ => Err(Error(format!("the name at {offset} is outside its table of names"))),
-        }
+        let outside = || Error(format!("the name at {offset} is outside its table of names"));
+        let rest = rest.ok_or_else(outside)?;
+        let end = rest.iter().take(LONGEST_NAME + 1).position(|byte| *byte == 0);
+        let end = end.ok_or_else(|| {
+            if rest.len() <= LONGEST_NAME {
+                return outside();
+            }
+            Error(format!("expected names of at most {LONGEST_NAME} bytes, got a longer one"))
+        })?;
+        left = left.checked_sub(end + 1).ok_or_else(|| {
+            Error("expected at most 1 MiB of names of libraries, got more".to_owned())
+        })?;
+        text(&rest[..end])
     };
     for (tag, value) in entries() {
         match tag {
@@ -241,34 +303,6 @@ fn parse<F: FileHeader<Endian = Endianness>>(bytes: &[u8], is_64: bool) -> Resul
         found.runpath = folders.split(':').filter(|f| !f.is_empty()).map(str::to_owned).collect();
     }
     Ok(found)
-}
-
-/// The version of glibc that a 64-bit file needs at least, such as `2.35`, by the versions of the symbols that it uses.
-/// `None` if it uses none of glibc's, or has no section headers.
-///
-/// A few pages of it are read.
-pub fn glibc(file: impl Read + Seek) -> Option<String> {
-    let file = &ReadCache::new(file);
-    let elf = ElfFile64::<Endianness, _>::parse(file).ok()?;
-    let endian = elf.endian();
-    let sections = elf.elf_header().sections(endian, file).ok()?;
-    let versions = sections.iter().find_map(|s| s.gnu_verneed(endian, file).transpose())?;
-    let (mut needed, link) = versions.ok()?;
-    let strings = sections.strings(endian, file, link).ok()?;
-    let mut newest = None;
-    while let Ok(Some((_, mut versions))) = needed.next() {
-        while let Ok(Some(version)) = versions.next() {
-            let name = version.name(endian, strings).ok()?;
-            newest = newest.max(number(name));
-        }
-    }
-    newest.map(|(major, minor)| format!("{major}.{minor}"))
-}
-
-/// The number in `GLIBC_2.35` or `GLIBC_2.2.5`.
-fn number(version: &[u8]) -> Option<(u32, u32)> {
-    let mut parts = std::str::from_utf8(version).ok()?.strip_prefix("GLIBC_")?.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 fn text(bytes: &[u8]) -> Result<String, Error> {
@@ -309,16 +343,6 @@ mod tests {
     }
 
     #[test]
-    fn glibc_is_found_by_the_symbols_of_the_running_program() {
-        let version = glibc(std::fs::File::open("/proc/self/exe").unwrap()).unwrap();
-        let (major, minor) = version.split_once('.').unwrap();
-        assert!(major == "2" && minor.parse::<u32>().unwrap() >= 17, "{version}");
-        assert_eq!(number(b"GLIBC_2.2.5"), Some((2, 2)));
-        assert_eq!(number(b"GLIBCXX_3.4"), None);
-        assert_eq!(glibc(std::io::Cursor::new(b"\x7fELF")), None);
-    }
-
-    #[test]
     fn a_file_without_section_headers_gives_the_same_answers() {
         let mut bytes = this_program();
         let whole = Elf::parse(&bytes).unwrap();
@@ -326,6 +350,12 @@ mod tests {
         bytes[40..48].fill(0);
         bytes[60..64].fill(0);
         assert_eq!(Elf::parse(&bytes).unwrap(), whole);
+    }
+
+    #[test]
+    fn archives_lack_what_no_member_has() {
+        assert!(missing_in_archive(b"no archive", &["Py"]).is_err());
+        assert_eq!(missing_in_archive(b"!<arch>\n", &["Py"]), Ok(None));
     }
 
     #[test]
@@ -353,6 +383,47 @@ mod tests {
         assert!(end > 0 && loaded(bytes.len()));
         let error = Elf::parse(&bytes[..end - 1]).unwrap_err();
         assert_eq!(error.to_string(), "it ends within what is to be loaded");
+    }
+
+    /// A shared object with so many segments, whose dynamic section needs a name so many times. The names are as long as
+    /// they say and end with the file.
+    fn forged(segments: u16, needed: usize, longest: usize) -> Vec<u8> {
+        let names_at = 64 + 56 * u64::from(segments) + 16 * (needed as u64 + 3);
+        let mut entries: Vec<u64> = [1, 1].repeat(needed);
+        entries.extend([5, names_at, 10, longest as u64 + 2, 0, 0]);
+        let dynamic: Vec<u8> = entries.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let size = names_at + longest as u64 + 2;
+        let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
+        bytes.extend([0, 64, 0].map(u64::to_le_bytes).concat());
+        bytes.extend([0, 0, 0, 0, 64, 0, 56, 0]);
+        bytes.extend([segments, 64, 0, 0].map(u16::to_le_bytes).concat());
+        let mut segment = |kind: u32, start: u64, len: u64| {
+            bytes.extend([kind, 4].map(u32::to_le_bytes).concat());
+            bytes.extend([start, start, start, len, len, 8].map(u64::to_le_bytes).concat());
+        };
+        let at = names_at - dynamic.len() as u64;
+        segment(2, at, dynamic.len() as u64);
+        (1..segments).for_each(|_| segment(1, 0, size));
+        bytes.extend(dynamic);
+        bytes.push(0);
+        bytes.extend(vec![b'x'; longest]);
+        bytes.push(0);
+        bytes
+    }
+
+    #[test]
+    fn names_and_headers_have_limits() {
+        let parsed = |segments, needed, longest| {
+            Elf::parse(&forged(segments, needed, longest)).map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed(2, 3, 4096 - 1).unwrap().needed, vec!["x".repeat(4095); 3]);
+        let longer = "expected names of at most 4096 bytes, got a longer one";
+        assert_eq!(parsed(2, 20_000, 200_000).unwrap_err(), longer);
+        let more = "expected at most 1 MiB of names of libraries, got more";
+        assert_eq!(parsed(2, 20_000, 4000).unwrap_err(), more);
+        assert!(parsed(1000, 1, 10).is_ok());
+        let headers = "expected at most 64 KiB of program headers, got 60000";
+        assert_eq!(parsed(60_000, 1, 10).unwrap_err(), headers);
     }
 
     #[test]

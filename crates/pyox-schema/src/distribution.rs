@@ -239,10 +239,14 @@ impl Distribution {
     }
 
     /// The distribution's identity: the digest of this document without [`Distribution::root`], so
-    /// that it is the same on every machine that has the same distribution.
+    /// that it is the same on every machine that has the same distribution. Whether it can be linked statically does not
+    /// count, nor why not: that depends on what else is installed.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of(&Self { root: PathBuf::new(), ..self.clone() }.to_json())
+        let mut identity = Self { root: PathBuf::new(), ..self.clone() };
+        identity.link.can_static = false;
+        identity.link.reason = None;
+        Digest::of(&identity.to_json())
     }
 
     /// Every file that the document names, with what the document says of it.

@@ -20,6 +20,7 @@ mod distribution;
 mod document;
 mod link_plan;
 mod manifest;
+pub mod name;
 
 pub use digest::Digest;
 pub use distribution::{

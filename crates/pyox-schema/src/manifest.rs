@@ -164,6 +164,10 @@ pub struct Resource {
     /// For extension modules and shared libraries: locations of the shared libraries to load before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+    /// For extension modules and shared libraries: whether the application is not expected to import it, so that its size matters
+    /// more than its import's time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cold: bool,
     /// The name of the project that it comes from.
     pub project: String,
     /// Where it comes from.

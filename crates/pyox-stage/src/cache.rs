@@ -1,9 +1,12 @@
 //! The folder under the user's cache directory, and the distribution documents in it.
 //!
 //! Nothing in it is needed: whatever is deleted is made again. Everything in it is found by the digest
-//! of what it was made from.
+//! of what it was made from, and what is read from it is checked. A checksum finds damage. Against those who
+//! write what is wrong with the right checksum, the folder must be one that nobody else can change ([`pyox_private`]).
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
@@ -27,15 +30,30 @@ pub fn root() -> Result<PathBuf> {
         })
 }
 
-/// A folder of the cache, made where it is missing.
+/// A folder of the cache, made where it is missing. Only its user can read what is made.
 ///
 /// # Errors
 ///
-/// If it cannot be made.
+/// If it cannot be made, or somebody else can change it or what is around it.
 pub fn folder(name: &str) -> Result<PathBuf> {
     let path = root()?.join(name);
-    fs::create_dir_all(&path).fault_at(&path)?;
+    // Before anything is made, because a planted link would say where.
+    check(&path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&path).fault_at(&path)?;
+    check(&path)?;
     Ok(path)
+}
+
+fn check(path: &Path) -> Result<()> {
+    match pyox_private::check(path) {
+        Err(pyox_private::Error::Io(path, error)) => Err(error).fault_at(&path),
+        other => other.map_err(|error| {
+            Fault::new("cache", &error)
+                .hint("set PYOX_CACHE_DIR to a folder that belongs to you, and that only you can write to")
+                .caused_by(error)
+                .of_kind(Kind::Io(ErrorKind::PermissionDenied))
+        }),
+    }
 }
 
 /// Keeps a distribution document, so that later stages find it by its digest.
@@ -54,7 +72,8 @@ pub fn remember(distribution: &Distribution) -> Result<Digest> {
     Ok(digest)
 }
 
-/// The distribution of that digest: `document` where one is named, else as it was remembered.
+/// The distribution of that digest: `document` where one is named, else as it was remembered. What was remembered and has
+/// another digest now is forgotten.
 ///
 /// # Errors
 ///
@@ -65,6 +84,8 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
         let distribution: Distribution = files::document(path)?;
         let found = distribution.digest();
         if found == *digest {
+            // It may have been damaged or deleted since.
+            let _ = remember(&distribution);
             return Ok(distribution);
         }
         let what = format!("expected the distribution {}, got {}", digest.short(), found.short());
@@ -73,15 +94,20 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
             .of_kind(Kind::Digest { expected: *digest, found }));
     }
     let path = document_path(digest)?;
-    if !path.exists() {
-        return Err(Fault::new(
-            "distribution",
-            format_args!("{} is not known here", digest.short()),
-        )
+    let what = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => "is not known here",
+        Err(error) => return Err(error).fault_at(&path),
+        Ok(json) => match Distribution::from_json(&json) {
+            Ok(distribution) if distribution.digest() == *digest => return Ok(distribution),
+            _ => {
+                let _ = fs::remove_file(&path);
+                "was known here, but its document in the cache is damaged"
+            }
+        },
+    };
+    Err(Fault::new("distribution", format_args!("{} {what}", digest.short()))
         .hint("name its document with -d, or fetch it again with pyox-fetch")
-        .of_kind(Kind::Missing));
-    }
-    files::document(&path)
+        .of_kind(Kind::Missing))
 }
 
 fn document_path(digest: &Digest) -> Result<PathBuf> {
@@ -107,6 +133,23 @@ pub fn parts() -> Result<Vec<(String, u64)>> {
     }
     parts.sort();
     Ok(parts)
+}
+
+/// Removes the files in a folder of the cache, and leaves the folder to those who use it.
+///
+/// # Errors
+///
+/// If one of them cannot be removed.
+pub fn forget(name: &str) -> Result<()> {
+    let path = root()?.join(name);
+    for entry in fs::read_dir(&path).fault_at(&path)? {
+        let path = entry.fault_at(&path)?.path();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).fault_at(&path),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes a folder of the cache.

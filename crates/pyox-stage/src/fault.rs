@@ -13,6 +13,8 @@ use std::process::ExitStatus;
 
 use pyox_schema::Digest;
 
+use crate::shown;
+
 /// Why a stage could not do its work.
 ///
 /// [`Display`](fmt::Display) gives one whole line: the place, what was expected there and what was found. It includes
@@ -72,9 +74,11 @@ pub enum Kind {
 
 impl Fault {
     /// `what` is wrong at `place`: a file, a document, an option. The kind is [`Kind::Input`].
+    ///
+    /// Both may hold text of others: the message is made fit to be [`shown`](crate::shown).
     #[must_use]
     pub fn new(place: impl fmt::Display, what: impl fmt::Display) -> Self {
-        let message = format!("{place}: {what}");
+        let message = shown(&format!("{place}: {what}")).into_owned();
         Self(Box::new(Parts { message, hint: None, kind: Kind::Input, source: None }))
     }
 
@@ -87,7 +91,7 @@ impl Fault {
     /// Adds the way out.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
-        self.0.hint = Some(hint.to_string());
+        self.0.hint = Some(shown(&hint.to_string()).into_owned());
         self
     }
 

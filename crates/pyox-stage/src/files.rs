@@ -1,28 +1,136 @@
-//! Files that appear whole or not at all.
+//! Files that are read as what they are, and files that appear whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use pyox_schema::Document;
-use rustix::fs::{AtFlags, CWD, linkat};
+use pyox_schema::{Digest, Document};
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
-use crate::{FaultExt, Result};
+use crate::{Fault, FaultExt, Result};
 
 /// Permission bits of a file that is read, before the umask.
 pub const PLAIN: u32 = 0o666;
 /// Permission bits of a file that is run, before the umask.
 pub const EXECUTABLE: u32 = 0o777;
 
-/// Reads a document from a file.
+/// How many bytes are read of what is no file: a pipe has no length, and may have no end.
+const MOST_OF_A_PIPE: u64 = 4 << 30;
+
+/// How many bytes a document may have. That of fifty thousand modules has a tenth of it.
+const MOST_OF_A_DOCUMENT: u64 = 256 << 20;
+
+/// Opens a file to read. Only a plain file will do: a named pipe would make its reader wait, and a device may have no end.
+///
+/// # Errors
+///
+/// If it cannot be opened, or is no plain file.
+pub fn open(path: &Path) -> Result<File> {
+    // What waits for a writer when it is opened is told after that.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path).fault_at(path)?;
+    let kind = file.metadata().fault_at(path)?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    Err(Fault::at(path, format_args!("expected a file, got {}", name_of(kind))))
+}
+
+/// Reads all of a plain file.
+///
+/// # Errors
+///
+/// If it cannot be read, or is no plain file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let len = file.metadata().fault_at(path)?.len();
+    let mut bytes = Vec::new();
+    bytes.try_reserve(usize::try_from(len).fault_at(path)?).fault_at(path)?;
+    file.read_to_end(&mut bytes).fault_at(path)?;
+    Ok(bytes)
+}
+
+/// The digest of a plain file, and its length.
+///
+/// # Errors
+///
+/// If it cannot be read, or is no plain file.
+pub fn digest(path: &Path) -> Result<(Digest, u64)> {
+    Digest::of_reader(open(path)?).fault_at(path)
+}
+
+/// Reads all of a file or a pipe. A device will not do, apart from `/dev/null`.
+///
+/// # Errors
+///
+/// If it cannot be read, is a device, or has more bytes than a pipe may have.
+pub fn read_any(path: &Path) -> Result<Vec<u8>> {
+    read_open(&File::open(path).fault_at(path)?, &path.display().to_string())
+}
+
+/// The same of what is open already, such as stdin.
+///
+/// # Errors
+///
+/// As above.
+pub fn read_open(file: &File, place: &str) -> Result<Vec<u8>> {
+    let kind = file.metadata().fault(place)?.file_type();
+    let mut bytes = Vec::new();
+    if kind.is_file() {
+        { file }.read_to_end(&mut bytes).fault(place)?;
+        return Ok(bytes);
+    }
+    if kind.is_block_device() || kind.is_dir() {
+        return Err(Fault::new(
+            place,
+            format_args!("expected a file or a pipe, got {}", name_of(kind)),
+        ));
+    }
+    // `/dev/null` ends, `/dev/zero` and `/dev/random` do not.
+    let most = if kind.is_char_device() { 0 } else { MOST_OF_A_PIPE };
+    { file }.take(most + 1).read_to_end(&mut bytes).fault(place)?;
+    if bytes.len() as u64 <= most {
+        return Ok(bytes);
+    }
+    if kind.is_char_device() {
+        return Err(Fault::new(place, "expected a file or a pipe, got a device"));
+    }
+    Err(Fault::new(place, "expected at most 4 GiB through a pipe, got more").hint("name a file"))
+}
+
+fn name_of(kind: fs::FileType) -> &'static str {
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+/// Reads a document from a file or a pipe.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or is no such document.
 pub fn document<D: Document>(path: &Path) -> Result<D> {
-    D::from_json(&fs::read(path).fault_at(path)?).fault_at(path)
+    parse(&read_any(path)?, path.display())
+}
+
+/// Reads a document from its bytes. `place` is how messages name it.
+///
+/// # Errors
+///
+/// If they are no such document, or one of more than 256 MiB.
+pub fn parse<D: Document>(bytes: &[u8], place: impl std::fmt::Display) -> Result<D> {
+    if bytes.len() as u64 > MOST_OF_A_DOCUMENT {
+        return Err(Fault::new(place, "expected a document of at most 256 MiB, got more"));
+    }
+    D::from_json(bytes).fault(place)
 }
 
 /// Makes a file with those bytes.

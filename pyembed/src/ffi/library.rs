@@ -36,9 +36,17 @@ impl LoadedLibrary {
         let mut map: *mut LinkMap = ptr::null_mut();
         // SAFETY: a C string; the library's constructors are as trusted as the application is.
         unsafe {
+            // What looks the function up, once, would forget the error.
+            libc::dlerror();
             let handle = libc::dlopen(path.as_ptr(), flags);
             if handle.is_null() {
-                return Err(CStr::from_ptr(libc::dlerror()).to_string_lossy().into_owned());
+                let why = libc::dlerror();
+                let why = if why.is_null() {
+                    c"the loader does not say why"
+                } else {
+                    CStr::from_ptr(why)
+                };
+                return Err(why.to_string_lossy().into_owned());
             }
             libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast());
         }

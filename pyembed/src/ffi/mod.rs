@@ -23,6 +23,7 @@ mod snapshot;
 mod start;
 mod static_executable;
 mod subinterpreters;
+mod unwinding;
 
 pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, VARIABLE, claim, is_secure};

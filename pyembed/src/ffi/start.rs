@@ -86,6 +86,8 @@ impl Config {
         fields! { cpu_count }
         #[cfg(Py_3_14)]
         fields! { remote_debug thread_inherit_context context_aware_warnings }
+        #[cfg(Py_3_15)]
+        fields! { lazy_imports pymalloc_hugepages }
         None
     }
 

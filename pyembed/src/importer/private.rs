@@ -2,7 +2,8 @@
 //!
 //! Code is run from it, so nobody else may write there: it is `pyembed` in the user's cache directory, or
 //! else one with the user's number below the temporary directory, closed to others and checked to belong
-//! to the user at every use.
+//! to the user at every use. The folders above it are checked before the first one is made ([`pyox_private`]), because
+//! variables such as `HOME` can be another user's.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -16,12 +17,11 @@ pub(super) fn within<T>(
     name: &str,
     mut attempt: impl FnMut(&Path) -> io::Result<T>,
 ) -> io::Result<T> {
-    let user = rustix::process::getuid().as_raw();
+    let user = rustix::process::geteuid().as_raw();
     let mut failures = Vec::new();
     for candidate in candidates(user) {
         let folder = candidate.join(name);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        match made.and_then(|()| check(&candidate, user)).and_then(|()| attempt(&folder)) {
+        match make(&candidate, &folder, user).and_then(|()| attempt(&folder)) {
             Ok(done) => return Ok(done),
             Err(error) => failures.push(format!("{}: {error}", candidate.display())),
         }
@@ -53,8 +53,29 @@ fn candidates(user: u32) -> impl Iterator<Item = PathBuf> {
     cache.map(|cache| cache.join("pyembed")).into_iter().chain([temporary])
 }
 
+/// Makes a folder in one that is the user's own and closed to others.
+fn make(own: &Path, folder: &Path, user: u32) -> io::Result<()> {
+    let above = own.parent().unwrap_or(own);
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    // The folder itself may have been left open to others; that is mended below.
+    pyox_private::check(above).or_else(sticky).map_err(io::Error::other)?;
+    builder.create(own)?;
+    close(own, user)?;
+    builder.create(folder)?;
+    pyox_private::check(folder).map_err(io::Error::other)
+}
+
+/// The temporary directory is one that others may write to, and what is in it still belongs to its owner.
+fn sticky(error: pyox_private::Error) -> Result<(), pyox_private::Error> {
+    match error {
+        pyox_private::Error::Writable { mode, .. } if mode & 0o1000 != 0 => Ok(()),
+        error => Err(error),
+    }
+}
+
 /// It must be the user's own, and closed to others.
-fn check(folder: &Path, user: u32) -> io::Result<()> {
+fn close(folder: &Path, user: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
     if !metadata.is_dir() || metadata.uid() != user {
         return Err(io::Error::other("expected a folder that belongs to the user"));

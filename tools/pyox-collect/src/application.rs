@@ -8,10 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
+use pyox_schema::name::is_identifier;
 use pyox_schema::{Origin, Project, ResourceKind};
-use pyox_stage::{Fault, FaultExt, Result};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
-use crate::candidate::{Candidate, Found, Layer, Owner, is_identifier, normalise};
+use crate::candidate::{Candidate, Found, Layer, Owner, normalise};
 use crate::stdlib::{is_bytecode, utf8};
 use crate::tree::{File, Tree};
 
@@ -230,7 +231,7 @@ fn walk(root: &Path, prefix: &str, owner: &Arc<Owner>, found: &mut Found) -> Res
 
 /// Whether a file's first line says that Python runs it.
 fn is_python(path: &Path) -> Result<bool> {
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = files::read(path)?;
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     Ok(line.starts_with(b"#!") && line.windows(6).any(|word| word == b"python"))
 }

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pyox_schema::name::is_identifier;
 use pyox_schema::{Digest, Excluded, Origin, Project, Resource, ResourceKind};
 
 /// A resource without its payload.
@@ -84,6 +85,7 @@ impl Candidate {
             location,
             payload: None,
             package: false,
+            cold: false,
             needs: Vec::new(),
             project: owner.project.clone(),
             origin: owner.origin,
@@ -144,23 +146,6 @@ pub(crate) const fn is_importable(kind: ResourceKind) -> bool {
 pub(crate) fn normalise(name: &str) -> String {
     let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect::<Vec<_>>().join("-")
-}
-
-/// Whether Python takes a word for an identifier.
-///
-/// Unicode's `XID_Start` and `XID_Continue` differ from letters and digits in a handful of characters
-/// that no module is named with.
-pub(crate) fn is_identifier(word: &str) -> bool {
-    let mut letters = word.chars();
-    letters.next().is_some_and(|first| first == '_' || first.is_alphabetic())
-        && letters.all(|letter| letter == '_' || letter.is_alphanumeric())
-}
-
-/// Whether a word can be a part of a dotted name: no statement needs to be able to import it, a call
-/// may. It is what the manifest's specification says.
-pub(crate) fn is_module_word(word: &str) -> bool {
-    let fits = |letter: char| letter == '_' || letter == '-' || letter.is_alphanumeric();
-    !word.is_empty() && word.chars().all(fits)
 }
 
 /// Whether each part of a dotted name is an identifier.

@@ -4,11 +4,10 @@
 //! start of the finished executable.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::{Origin, Resource, ResourceKind, Run};
-use pyox_stage::{Fault, Result};
+use pyox_stage::{Fault, Result, files};
 
 use crate::application::App;
 use crate::candidate::{is_dotted_name, is_importable};
@@ -206,7 +205,7 @@ fn check_function(names: &Names, module: &str, function: &str) -> Result<(), Str
     if !matches!(resource.kind, ResourceKind::Module | ResourceKind::Package) {
         return Ok(());
     }
-    let source = resource.payload.as_ref().and_then(|payload| fs::read(&payload.path).ok());
+    let source = resource.payload.as_ref().and_then(|payload| files::read(&payload.path).ok());
     let Some(source) = source.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) else {
         return Ok(());
     };

@@ -8,9 +8,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use pyox_schema::Excluded;
+use pyox_schema::name::is_identifier;
 use pyox_stage::{Fault, Result};
 
-use crate::candidate::{Candidate, Found, is_identifier};
+use crate::candidate::{Candidate, Found};
 
 /// A part of the standard library that is left out by default.
 struct Rule {

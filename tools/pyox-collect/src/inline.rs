@@ -3,11 +3,10 @@
 //! The block is TOML behind `# `, between `# /// script` and `# ///`. Of `[tool.uv]` the index settings count that pip has
 //! the same; `[tool.pyox]` is for the driver.
 
-use std::fs;
 use std::path::Path;
 
 use pyox_schema::specifiers;
-use pyox_stage::{Fault, FaultExt, Result, position};
+use pyox_stage::{Fault, FaultExt, Result, files, position};
 use serde::Deserialize;
 
 /// What a script says about itself.
@@ -95,7 +94,7 @@ impl Metadata {
     ///
     /// If the script cannot be read, its block does not parse, or there are two.
     pub fn of_script(path: &Path) -> Result<Option<Self>> {
-        let bytes = fs::read(path).fault_at(path)?;
+        let bytes = files::read(path)?;
         let Some((line, text)) = block(&String::from_utf8_lossy(&bytes), path)? else {
             return Ok(None);
         };
@@ -168,7 +167,7 @@ mod tests {
     fn read(script: &str) -> Result<Option<Metadata>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.py");
-        fs::write(&path, script).unwrap();
+        std::fs::write(&path, script).unwrap();
         Metadata::of_script(&path)
     }
 

@@ -82,11 +82,8 @@ impl Tool {
             }
         };
         command.args(options).stdin(Stdio::null());
-        // The interpreter's settings are not wanted, and a distribution in the cache stays as it was made.
-        command
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env_remove("PYTHONHOME")
-            .env_remove("PYTHONPATH");
+        // A distribution in the cache stays as it was made.
+        without_settings(&mut command).env("PYTHONDONTWRITEBYTECODE", "1");
         ui.detail(format_args!("{command:?}"));
         let output = watched(&mut command, name, ui).fault(name)?;
         for bytes in [&output.stdout, &output.stderr] {
@@ -159,6 +156,9 @@ fn watched(command: &mut Command, name: &str, ui: &dyn Reporter) -> io::Result<O
 
 fn uv_command(uv: &Path, distribution: &Distribution, indexes: &Indexes, prefix: &Path) -> Command {
     let mut command = Command::new(uv);
+    for name in ["UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_PREFIX", "UV_TARGET"] {
+        command.env_remove(name);
+    }
     command
         .args(["pip", "install", "--no-progress", "--color", "never", "--no-sources", "--prefix"])
         .arg(prefix)
@@ -168,7 +168,7 @@ fn uv_command(uv: &Path, distribution: &Distribution, indexes: &Indexes, prefix:
         .args(["--link-mode", "copy"])
         // Of several indexes pip takes the best version, wherever it is.
         .args(["--index-strategy", "unsafe-best-match"])
-        .args(pip_config::options(indexes));
+        .args(pip_config::options(indexes, distribution));
     command
 }
 
@@ -185,11 +185,9 @@ fn pip_command(
     command
         .args(arguments)
         .args(["install", "--no-compile", "--no-input", "--disable-pip-version-check"])
-        .args(["--no-warn-script-location", "--no-color", "--progress-bar", "off"])
-        .env("PIP_ROOT_USER_ACTION", "ignore")
-        // Settings for installations of one's own; this folder is private.
-        .env("PIP_REQUIRE_VIRTUALENV", "0")
-        .env("PIP_USER", "0");
+        .args(["--no-warn-script-location", "--no-color", "--progress-bar", "off"]);
+    pip_config::apply(&mut command, distribution);
+    command.env("PIP_ROOT_USER_ACTION", "ignore");
     if foreign {
         // It refuses tags of another Python without `--target`.
         command.arg("--target").arg(target).args(foreign_tags(distribution));
@@ -275,12 +273,13 @@ fn backends_words(errors: &str) -> Option<String> {
 /// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
 fn find_pip(distribution: &Distribution) -> Result<Tool> {
     let python = distribution.path(&distribution.paths.executable);
-    // `-B`: a distribution in the cache stays as it was made.
-    let own = |module: OsString| vec![python.clone().into(), "-B".into(), module];
+    // `-B`: a distribution in the cache stays as it was made. `-I`: no code of the working folder runs.
+    let own = |module: OsString| vec![python.clone().into(), "-IB".into(), module];
     let version = |command: &[OsString]| {
         let (program, arguments) = command.split_first()?;
         let mut command = Command::new(program);
         command.args(arguments).arg("--version").stdin(Stdio::null());
+        without_settings(&mut command).env("PIP_CONFIG_FILE", "/dev/null");
         command.output().ok().filter(|output| output.status.success())
     };
     let mut isolated: Vec<OsString> = ["-IB", "-m", "pip"].map(OsString::from).to_vec();
@@ -303,12 +302,22 @@ fn find_pip(distribution: &Distribution) -> Result<Tool> {
         }
     }
     for program in ["python3", "python"] {
-        let command: Vec<OsString> = [program, "-m", "pip"].map(OsString::from).to_vec();
+        let command: Vec<OsString> = [program, "-IB", "-m", "pip"].map(OsString::from).to_vec();
         if version(&command).is_some() {
             return Ok(Tool::Pip { command, foreign: true });
         }
     }
     Err(no_pip())
+}
+
+/// Takes away what the user has told Python by variables: modules of other folders, options, and much else.
+fn without_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PYTHON") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn no_pip() -> Fault {

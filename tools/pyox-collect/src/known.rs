@@ -2,7 +2,8 @@
 //!
 //! An entry counts as long as the file's inode, length and times are what they were, which is how
 //! git's index decides. If that is fooled, the worst result is an error, because pyox-pack
-//! computes every digest again. Saves nine tenths of the time of a collect.
+//! computes every digest again; it then forgets what is kept here. A damaged entry is none, by a checksum of its own.
+//! Saves nine tenths of the time of a collect.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -15,6 +16,8 @@ use pyox_elf::Elf;
 use pyox_schema::Digest;
 use pyox_stage::{FaultExt, Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
+
+use crate::imports::Imports;
 
 /// A file changed later than that before it was read may have been changed again since, with the
 /// same times.
@@ -33,6 +36,33 @@ pub(crate) struct Known {
 struct Entry {
     stamp: Stamp,
     facts: Facts,
+    /// CRC-32 over all else in it, and the path.
+    #[serde(default)]
+    sum: u32,
+}
+
+impl Entry {
+    fn new(path: &str, stamp: Stamp, facts: Facts) -> Self {
+        let entry = Self { stamp, facts, sum: 0 };
+        Self { sum: entry.computed(path), ..entry }
+    }
+
+    fn computed(&self, path: &str) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        // Numbers, texts and lists of them, of which none can fail.
+        hasher.update(&serde_json::to_vec(&(path, &self.stamp, &self.facts)).unwrap_or_default());
+        hasher.finalize()
+    }
+}
+
+/// What a file is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadAs {
+    Bytes,
+    /// As a shared object.
+    Native,
+    /// As a module's source.
+    Source,
 }
 
 /// What reading a file tells.
@@ -45,12 +75,19 @@ pub(crate) struct Facts {
     /// For shared objects that were read as such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) native: Option<Native>,
-    /// For sources that were read as such: the line that [`crate::suspects`] found.
+    /// For modules' sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Source>,
+}
+
+/// What a module's source says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    /// The line that [`crate::suspects`] found.
     pub(crate) outside: Option<u32>,
-    /// For sources that were read as such: whether [`crate::tkinter`] is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tkinter: Option<bool>,
+    /// Whether [`crate::tkinter`] is named.
+    pub(crate) tkinter: bool,
+    pub(crate) imports: Imports,
 }
 
 /// What the dynamic loader wants to know of a shared object, as [`Elf`] has it.
@@ -80,11 +117,17 @@ impl Known {
         Ok(Self { store: Some(store), there, fresh: Mutex::default() })
     }
 
-    /// The facts of a file that has not changed; `native` asks for those of a shared object too.
-    pub(crate) fn get(&self, path: &Path, native: bool) -> Option<Facts> {
-        let entry = self.there.get(path.to_str()?)?;
-        let same = entry.stamp == Stamp::of(path).ok()?;
-        (same && (!native || entry.facts.native.is_some())).then(|| entry.facts.clone())
+    /// The facts of a file that has not changed, if they are as many as it was read as.
+    pub(crate) fn get(&self, path: &Path, read_as: ReadAs) -> Option<Facts> {
+        let name = path.to_str()?;
+        let entry = self.there.get(name).filter(|entry| entry.sum == entry.computed(name))?;
+        let Entry { stamp, facts, .. } = entry;
+        let suffices = match read_as {
+            ReadAs::Bytes => true,
+            ReadAs::Native => facts.native.is_some(),
+            ReadAs::Source => facts.source.is_some(),
+        };
+        (suffices && *stamp == Stamp::of(path).ok()?).then(|| facts.clone())
     }
 
     /// Keeps the facts of a file; `before` is its state before it was read.
@@ -96,7 +139,7 @@ impl Known {
         if let (true, Some(path), Ok(mut fresh)) = (settled, path.to_str(), self.fresh.lock())
             && self.store.is_some()
         {
-            let entry = Entry { stamp: Stamp::from(before), facts: facts.clone() };
+            let entry = Entry::new(path, Stamp::from(before), facts.clone());
             fresh.insert(path.to_owned(), entry);
         }
     }

@@ -9,11 +9,13 @@
 
 mod application;
 mod candidate;
+mod cold;
 mod depfile;
 mod edits;
 mod entry;
 mod exclusions;
 mod extensions;
+mod imports;
 pub mod inline;
 mod installer;
 mod known;
@@ -292,6 +294,7 @@ fn find(
     }
     payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
     libraries::follow(&mut found, &mut reads, &reader, &exclusions, reporter)?;
+    cold::mark(&mut found.candidates, &reads, &options.run);
     reader.save()?;
     exclusions.check_excludes()?;
 

@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 
 use pyox_schema::ResourceKind;
-use pyox_stage::{Fault, FaultExt, Result};
+use pyox_schema::name::is_identifier;
+use pyox_stage::{Fault, Result, files};
 
-use crate::candidate::{Candidate, Found, Layer, is_identifier};
+use crate::candidate::{Candidate, Found, Layer};
 use crate::tree::parents;
 
 /// Who has a name.
@@ -147,7 +148,7 @@ fn refuse_two_of_one_name(first: &Candidate, second: &Candidate) -> Result<()> {
     if !both || one == two {
         return Ok(());
     }
-    if std::fs::read(one).fault_at(one)? == std::fs::read(two).fault_at(two)? {
+    if files::read(one)? == files::read(two)? {
         return Ok(());
     }
     let name = &first.resource.name;

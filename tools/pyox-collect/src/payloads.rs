@@ -3,7 +3,7 @@
 //! Every byte that will be packed is read once here; SHA-256 is what it costs. What a later run finds
 //! unchanged is not read again, see [`crate::known`].
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,11 @@ use std::thread;
 
 use pyox_elf::Elf;
 use pyox_schema::{Digest, ResourceKind};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, files};
 
 use crate::candidate::{Candidate, Layer};
-use crate::known::{Facts, Known, Native};
+use crate::imports::Imports;
+use crate::known::{Facts, Known, Native, ReadAs, Source};
 use crate::{suspects, tkinter};
 
 /// Reads files, or remembers what they were.
@@ -105,13 +106,15 @@ impl Reader {
     /// Whether a file is there and is a shared object for that machine. The loader skips what does
     /// not fit, and so must whoever looks for libraries.
     pub(crate) fn is_library_for(&self, path: &Path, user: &Native) -> bool {
-        let native =
-            match self.stdlib.get(path, true).or_else(|| self.of_project(path).get(path, true)) {
-                Some(facts) => facts.native,
-                None => {
-                    fs::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from)
-                }
-            };
+        let native = match [&self.stdlib, self.of_project(path)]
+            .into_iter()
+            .find_map(|known| known.get(path, ReadAs::Native))
+        {
+            Some(facts) => facts.native,
+            None => {
+                files::read(path).ok().and_then(|bytes| Elf::parse(&bytes).ok()).map(Native::from)
+            }
+        };
         native.is_some_and(|native| native.architecture == user.architecture)
     }
 
@@ -123,20 +126,26 @@ impl Reader {
 
     fn read_one(&self, candidate: &Candidate) -> Result<Option<Facts>> {
         let Some(path) = &candidate.path else { return Ok(None) };
-        let kind = candidate.resource.kind;
-        let native = matches!(kind, ResourceKind::ExtensionModule | ResourceKind::SharedLibrary);
+        let read_as = match candidate.resource.kind {
+            ResourceKind::ExtensionModule | ResourceKind::SharedLibrary => ReadAs::Native,
+            ResourceKind::Module | ResourceKind::Package => ReadAs::Source,
+            _ => ReadAs::Bytes,
+        };
         let known = match candidate.layer {
             Layer::Application(_) => &self.application,
             Layer::Builtin | Layer::Stdlib => &self.stdlib,
             Layer::Projects | Layer::Installation => self.of_project(path),
         };
-        let is_read = suspects::concerns(candidate);
-        let remembered = known.get(path, native);
-        let facts = if let Some(facts) = remembered.filter(|f| !is_read || f.tkinter.is_some()) {
+        let is_expected = |facts: &Facts| {
+            candidate.expected.as_ref().is_none_or(|e| e.sha256.contains(&facts.sha256))
+        };
+        // What was remembered and is not as expected may be wrong itself.
+        let remembered = known.get(path, read_as).filter(is_expected);
+        let facts = if let Some(facts) = remembered {
             facts
         } else {
             let before = fs::metadata(path).fault_at(path)?;
-            let facts = read_file(path, native, is_read)?;
+            let facts = read_file(path, read_as)?;
             known.put(path, &before, &facts);
             facts
         };
@@ -179,24 +188,21 @@ pub(crate) fn check_architecture(
     Ok(())
 }
 
-fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
-    if source {
-        let bytes = fs::read(path).fault_at(path)?;
-        let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
-        return Ok(Facts {
-            sha256,
-            size,
-            native: None,
+fn read_file(path: &Path, read_as: ReadAs) -> Result<Facts> {
+    if read_as == ReadAs::Bytes {
+        let (sha256, size) = files::digest(path)?;
+        return Ok(Facts { sha256, size, native: None, source: None });
+    }
+    let bytes = files::read(path)?;
+    let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
+    if read_as == ReadAs::Source {
+        let source = Source {
             outside: suspects::scan(&bytes),
-            tkinter: Some(tkinter::is_named_in(&bytes)),
-        });
+            tkinter: tkinter::is_named_in(&bytes),
+            imports: Imports::of(&bytes),
+        };
+        return Ok(Facts { sha256, size, native: None, source: Some(source) });
     }
-    if !native {
-        let file = File::open(path).fault_at(path)?;
-        let (sha256, size) = Digest::of_reader(file).fault_at(path)?;
-        return Ok(Facts { sha256, size, native: None, outside: None, tkinter: None });
-    }
-    let bytes = fs::read(path).fault_at(path)?;
     let elf = Elf::parse(&bytes).map_err(|error| error.to_string()).and_then(|elf| {
         if elf.is_dynamic { Ok(elf) } else { Err("it has no dynamic section".to_owned()) }
     });
@@ -204,6 +210,5 @@ fn read_file(path: &Path, native: bool, source: bool) -> Result<Facts> {
         let what = format!("expected a shared object: {error}");
         Fault::at(path, what).hint("it is damaged, or made for another system")
     })?;
-    let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
-    Ok(Facts { sha256, size, native: Some(elf.into()), outside: None, tkinter: None })
+    Ok(Facts { sha256, size, native: Some(elf.into()), source: None })
 }

@@ -17,7 +17,8 @@ use crate::edits;
 use crate::inline::Indexes;
 use crate::installer::{Installer, Tool};
 use crate::layout;
-use crate::requirements;
+use crate::pip_config;
+use crate::requirements::{self, Requirements};
 use crate::wheel;
 
 /// What is to be installed.
@@ -181,8 +182,12 @@ impl Request {
         let cache = absolute(&cache).fault_at(&cache)?;
         let project = self.project.as_ref().map(|folder| folder.path.as_path());
         let files = project.map(edits::files_of).transpose()?;
-        let target = cache.join(self.key(distribution)?.to_string());
-        if target.is_dir() && !self.upgrade {
+        let mut requirements = Requirements::default();
+        self.files.iter().try_for_each(|path| requirements.add(path))?;
+        let target = cache.join(self.key(distribution, &requirements)?.to_string());
+        // Nothing can be the right answer, if no environment marker holds, but it is not one to rely on.
+        let is_there = || has_entries(&target) || self.is_for_nothing(&requirements);
+        if target.is_dir() && !self.upgrade && is_there() {
             prune::touch(&target);
             return Ok(target);
         }
@@ -196,10 +201,10 @@ impl Request {
             _ => false,
         };
         if !is_renewed {
-            self.run_installer(distribution, &fresh, ui)?;
+            self.run_installer(distribution, &requirements, &fresh, ui)?;
             wheel::settle(&fresh)?;
         }
-        if self.upgrade && target.is_dir() {
+        if (self.upgrade || !is_there()) && target.is_dir() {
             // It goes away with the temporary folder.
             fs::rename(&target, temporary.path().join("old")).fault_at(&target)?;
         }
@@ -223,7 +228,7 @@ impl Request {
     /// What decides how anything gets installed.
     fn kind(&self, distribution: &Distribution) -> String {
         let python = &distribution.python;
-        let mut text = format!("4\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
+        let mut text = format!("5\n{}\n{}\n{}\n", python.version, python.soabi, python.platform);
         if self.installer != Installer::Any {
             let _ = writeln!(text, "installer {:?}", self.installer);
         }
@@ -234,8 +239,9 @@ impl Request {
     }
 
     /// The digest of all that decides what gets installed, apart from what the index offers.
-    fn key(&self, distribution: &Distribution) -> Result<Digest> {
+    fn key(&self, distribution: &Distribution, requirements: &Requirements) -> Result<Digest> {
         let mut text = self.kind(distribution);
+        text.push_str(&pip_config::key(distribution)?);
         if self.is_alone() {
             text.push_str("no dependencies\n");
         }
@@ -253,9 +259,7 @@ impl Request {
         for path in &self.wheels {
             let _ = writeln!(text, "wheel {} {}", name_of(path), requirements::stamp(path)?);
         }
-        for path in &self.files {
-            text.push_str(&requirements::key(path)?);
-        }
+        text.push_str(&requirements.key()?);
         Ok(Digest::of(text.as_bytes()))
     }
 
@@ -263,23 +267,20 @@ impl Request {
     fn run_installer(
         &self,
         distribution: &Distribution,
+        requirements: &Requirements,
         fresh: &Path,
         ui: &dyn Reporter,
     ) -> Result<()> {
         let tool = Tool::find(self.installer, distribution)?;
         let mut options: Vec<OsString> = Vec::new();
-        for (number, path) in self.files.iter().enumerate() {
-            let own = fresh.with_extension(format!("{number}.txt"));
-            let is_rewritten = requirements::without_editable(path, &own)?;
-            options.extend(["-r".into(), if is_rewritten { own.into() } else { path.into() }]);
-        }
+        options.extend(requirements.options(fresh)?);
         if self.is_alone() {
             options.push("--no-deps".into());
         }
         if self.is_locked {
             options.push("--require-hashes".into());
         }
-        let (names, has_folder) = self.names()?;
+        let (names, has_folder) = self.names(requirements);
         if tool.is_uv() && has_folder {
             // uv would take what it has built of a folder before.
             options.push("--refresh".into());
@@ -301,22 +302,28 @@ impl Request {
     }
 
     /// The projects that it names, as far as it does, and whether it names folders.
-    fn names(&self) -> Result<(BTreeSet<String>, bool)> {
+    fn names(&self, files: &Requirements) -> (BTreeSet<String>, bool) {
         let requirements = || self.with.iter().chain(&self.inline);
         let mut names: BTreeSet<String> =
             requirements().map(|text| wheel::project_name(text)).collect();
         let wheels = self.wheels.iter().filter_map(|path| name_of(path).split('-').next());
         names.extend(wheels.map(wheel::project_name));
+        names.extend(files.names().iter().cloned());
         let is_folder =
             |text: &String| requirements::path_in(text).is_some_and(|path| path.is_dir());
-        let mut has_folder = self.project.is_some() || requirements().any(is_folder);
-        for path in &self.files {
-            let (more, has_more) = requirements::names(path)?;
-            names.extend(more);
-            has_folder |= has_more;
-        }
-        Ok((names, has_folder))
+        let has_folder =
+            self.project.is_some() || requirements().any(is_folder) || files.has_folder();
+        (names, has_folder)
     }
+
+    /// Whether nothing is asked for, such as by an empty requirements file.
+    fn is_for_nothing(&self, files: &Requirements) -> bool {
+        self.with.is_empty() && self.inline.is_empty() && self.wheels.is_empty() && files.is_empty()
+    }
+}
+
+fn has_entries(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Whether a folder is what builds and tools leave in a project: it changes with every build.

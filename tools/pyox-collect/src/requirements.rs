@@ -1,16 +1,23 @@
 //! Requirements files, and requirements that name a file or a folder.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
 use pyox_schema::Digest;
-use pyox_stage::{FaultExt, Result, files};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 use crate::projects::{is_made_by_tools, name_of};
 use crate::stdlib::has_suffix;
 use crate::wheel::project_name;
+
+/// How many files may be included, one by the other.
+const MOST_FILES: usize = 1000;
+
+/// How many bytes all of them may have.
+const MOST_BYTES: usize = 16 << 20;
 
 /// What a line of a requirements file is.
 enum Line<'a> {
@@ -18,6 +25,8 @@ enum Line<'a> {
     Other { option: &'static str, name: &'a str },
     /// A project to install so that its folder is used as it is then (`-e`).
     Editable(&'a str),
+    /// A page or a folder with archives (`-f`).
+    Links(&'a str),
     /// All else.
     Plain(&'a str),
 }
@@ -34,6 +43,9 @@ impl<'a> Line<'a> {
             if let Some(name) = behind(long).or_else(|| behind(option)) {
                 return Self::Other { option, name };
             }
+        }
+        if let Some(place) = behind("--find-links").or_else(|| behind("-f")) {
+            return Self::Links(place);
         }
         match behind("--editable").or_else(|| behind("-e")) {
             Some(what) => Self::Editable(what),
@@ -63,103 +75,133 @@ fn copied(file: &Path, what: &str) -> String {
     }
 }
 
-/// Writes a requirements file that installs the same without `-e`, where one has it; whether it has.
-pub(crate) fn without_editable(path: &Path, to: &Path) -> Result<bool> {
-    let mut text = String::new();
-    let has_any = flatten(path, &mut text, &mut Vec::new())?;
-    if has_any {
-        files::write(to, text.as_bytes())?;
-    }
-    Ok(has_any)
+/// Requirements files as they were read once: what is asked of them later is asked of the same lines, and the installer gets
+/// these too. A pipe can be read only once, and a file can change.
+#[derive(Default)]
+pub(crate) struct Requirements {
+    /// What is to be installed, a line each.
+    wanted: String,
+    /// What versions are taken from.
+    constraints: String,
+    names: BTreeSet<String>,
+    /// The files and folders that lines name.
+    paths: Vec<PathBuf>,
+    /// The files that were read.
+    read: BTreeSet<PathBuf>,
 }
 
-/// The lines of a file and of those that it includes; whether any has `-e`.
-fn flatten(path: &Path, text: &mut String, around: &mut Vec<PathBuf>) -> Result<bool> {
-    let bytes = fs::read(path).fault_at(path)?;
-    around.push(path.to_owned());
-    let mut has_any = false;
-    for line in String::from_utf8_lossy(&bytes).lines() {
-        // Writing to a string cannot fail.
-        let _ = match Line::read(line) {
+impl Requirements {
+    /// Reads a file and those that it includes, each once.
+    pub(crate) fn add(&mut self, path: &Path) -> Result<()> {
+        self.add_file(path, false)
+    }
+
+    fn add_file(&mut self, path: &Path, is_constraint: bool) -> Result<()> {
+        let mut pending = vec![(path.to_owned(), is_constraint)];
+        while let Some((path, is_constraint)) = pending.pop() {
+            // One file has many spellings. A pipe has no other name.
+            let name = path.canonicalize().or_else(|_| absolute(&path)).fault_at(&path)?;
+            if !self.read.insert(name) {
+                continue;
+            }
+            if self.read.len() > MOST_FILES {
+                let what = format!("expected at most {MOST_FILES} requirements files, got more");
+                return Err(Fault::at(&path, what));
+            }
+            let bytes = files::read_any(&path)?;
+            let text = String::from_utf8_lossy(&bytes);
+            for line in text.trim_start_matches('\u{feff}').lines() {
+                pending.extend(self.add_line(&path, line, is_constraint));
+            }
+            if self.wanted.len() + self.constraints.len() > MOST_BYTES {
+                let what =
+                    format!("expected at most {} MiB of requirements, got more", MOST_BYTES >> 20);
+                return Err(Fault::at(&path, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a line in, or tells which file it includes.
+    fn add_line(
+        &mut self,
+        path: &Path,
+        line: &str,
+        is_constraint: bool,
+    ) -> Option<(PathBuf, bool)> {
+        let text = match Line::read(line) {
             Line::Other { option, name } => match resolved(path, name) {
-                Some(other) if option == "-r" && !around.contains(&other) => {
-                    has_any |= flatten(&other, text, around)?;
-                    Ok(())
-                }
-                Some(other) if option == "-c" => writeln!(text, "-c {}", other.display()),
-                Some(_) => Ok(()),
-                // An address, or what is not there, is for pip to say.
-                None => writeln!(text, "{line}"),
+                Some(other) => return Some((other, is_constraint || option == "-c")),
+                // An address, or what is not there, is for the installer to say.
+                None => line.to_owned(),
             },
-            Line::Editable(what) => {
-                has_any = true;
-                writeln!(text, "{}", copied(path, what))
+            Line::Links(name) => match resolved(path, name) {
+                Some(folder) => format!("--find-links {}", folder.display()),
+                None => line.to_owned(),
+            },
+            Line::Editable(what) => self.note(copied(path, what)),
+            Line::Plain(plain) if is_constraint || plain.is_empty() => line.to_owned(),
+            Line::Plain(plain) => {
+                self.note(plain.to_owned());
+                line.to_owned()
             }
-            Line::Plain(_) => writeln!(text, "{line}"),
         };
+        let to = if is_constraint { &mut self.constraints } else { &mut self.wanted };
+        to.push_str(&text);
+        to.push('\n');
+        None
     }
-    Ok(has_any)
-}
 
-/// Shows all lines of a requirements file and of those that it includes, each with the file that it stands in.
-fn visit(
-    path: &Path,
-    around: &mut Vec<PathBuf>,
-    see: &mut dyn FnMut(&Path, &Line) -> Result<()>,
-) -> Result<()> {
-    let bytes = fs::read(path).fault_at(path)?;
-    around.push(path.to_owned());
-    for line in String::from_utf8_lossy(&bytes).lines() {
-        let line = Line::read(line);
-        see(path, &line)?;
-        if let Line::Other { name, .. } = line
-            && let Some(other) = resolved(path, name).filter(|other| !around.contains(other))
-        {
-            visit(&other, around, see)?;
+    /// Notes what a line names.
+    fn note(&mut self, requirement: String) -> String {
+        self.paths.extend(path_in(&requirement));
+        if !requirement.starts_with(['#', '-']) {
+            self.names.insert(project_name(&requirement));
         }
+        requirement
     }
-    Ok(())
-}
 
-/// All that decides what a requirements file installs, apart from what the index offers.
-pub(crate) fn key(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let mut last = PathBuf::new();
-    visit(path, &mut Vec::new(), &mut |file, line| {
-        if file != last {
-            file.clone_into(&mut last);
+    /// Whether anything is to be installed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.paths.is_empty()
+    }
+
+    /// The names of the projects, as far as lines have them.
+    pub(crate) fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
+    /// Whether a line names a folder.
+    pub(crate) fn has_folder(&self) -> bool {
+        self.paths.iter().any(|path| path.is_dir())
+    }
+
+    /// All that decides what is installed, apart from what the index offers.
+    pub(crate) fn key(&self) -> Result<String> {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let mut key =
+            format!("requirements {} {}\n", digest(&self.wanted), digest(&self.constraints));
+        for path in &self.paths {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "requirements {}", Digest::of(&fs::read(file).fault_at(file)?));
+            let _ = writeln!(key, "{} {}", path.display(), stamp(path)?);
         }
-        let named = match line {
-            Line::Other { .. } => return Ok(()),
-            Line::Editable(what) => copied(file, what),
-            Line::Plain(line) => (*line).to_owned(),
-        };
-        let stamp = stamp_of_path_in(&named)?;
-        if !stamp.is_empty() {
-            let _ = writeln!(text, "{named} {stamp}");
-        }
-        Ok(())
-    })?;
-    Ok(text)
-}
+        Ok(key)
+    }
 
-/// The names of the projects that a requirements file names, and whether it names folders.
-pub(crate) fn names(path: &Path) -> Result<(BTreeSet<String>, bool)> {
-    let (mut names, mut has_folder) = (BTreeSet::new(), false);
-    visit(path, &mut Vec::new(), &mut |_, line| {
-        match line {
-            Line::Plain(line) => {
-                names.insert(project_name(line));
-                has_folder |= path_in(line).is_some_and(|path| path.is_dir());
+    /// Writes them for an installer beside `path`, and gives the options that name them.
+    pub(crate) fn options(&self, path: &Path) -> Result<Vec<OsString>> {
+        let mut options = Vec::new();
+        for (option, suffix, text) in
+            [("-r", "requirements.txt", &self.wanted), ("-c", "constraints.txt", &self.constraints)]
+        {
+            if !text.is_empty() {
+                let own = path.with_extension(suffix);
+                files::write(&own, text.as_bytes())?;
+                options.extend([option.into(), own.into()]);
             }
-            Line::Editable(_) => has_folder = true,
-            Line::Other { .. } => {}
         }
-        Ok(())
-    })?;
-    Ok((names, has_folder))
+        Ok(options)
+    }
 }
 
 /// The file or folder that a requirement names.
@@ -179,12 +221,11 @@ pub(crate) fn stamp_of_path_in(requirement: &str) -> Result<String> {
     path_in(requirement).map_or(Ok(String::new()), |path| stamp(&path))
 }
 
-/// Changes when a file changes, or any file below a folder.
+/// Changes when a file changes, or any file below a folder. Reads all of them.
 pub(crate) fn stamp(path: &Path) -> Result<String> {
     let metadata = fs::metadata(path).fault_at(path)?;
     if metadata.is_file() {
-        let file = fs::File::open(path).fault_at(path)?;
-        return Ok(Digest::of_reader(file).fault_at(path)?.0.to_string());
+        return Ok(files::digest(path)?.0.to_string());
     }
     let mut lines = Vec::new();
     // A version may come from the repository.
@@ -199,12 +240,15 @@ pub(crate) fn stamp(path: &Path) -> Result<String> {
     while let Some(folder) = pending.pop() {
         for entry in fs::read_dir(&folder).fault_at(&folder)? {
             let entry = entry.fault_at(&folder)?;
-            let (path, metadata) = (entry.path(), entry.metadata().fault_at(&entry.path())?);
-            if metadata.is_dir() && !is_made_by_tools(&path) {
-                pending.push(path);
-            } else if metadata.is_file() {
-                let changed = metadata.modified().ok();
-                lines.push(format!("{} {} {changed:?}", path.display(), metadata.len()));
+            let path = entry.path();
+            // Links to folders are not followed: they may lead round in a circle.
+            if entry.file_type().fault_at(&path)?.is_dir() {
+                if !is_made_by_tools(&path) {
+                    pending.push(path);
+                }
+            } else if path.is_file() {
+                // Times and lengths can be set back.
+                lines.push(format!("{} {}", path.display(), files::digest(&path)?.0));
             }
         }
     }
@@ -233,15 +277,56 @@ mod tests {
             "--editable=.. ; os_name == 'a'\n-e git+https://x@y#egg=z\n",
         )
         .unwrap();
-        let to = root.join("to.txt");
-        assert!(without_editable(&path, &to).unwrap());
+        let mut requirements = Requirements::default();
+        requirements.add(&path).unwrap();
         let (root, app) = (root.display(), root.join("app"));
         let expected = format!(
-            "rich\n{root}/lib[fast]\n{} ; os_name == 'a'\ngit+https://x@y#egg=z\n--extra-index-url x\n",
+            "rich\n{root}/lib[fast]\n--extra-index-url x\n{} ; os_name == 'a'\ngit+https://x@y#egg=z\n",
             app.display()
         );
-        assert_eq!(fs::read_to_string(&to).unwrap(), expected);
-        fs::write(&path, "rich\n").unwrap();
-        assert!(!without_editable(&path, &to).unwrap());
+        assert_eq!(requirements.wanted, expected);
+        assert!(requirements.has_folder() && !requirements.is_empty());
+    }
+
+    #[test]
+    fn a_file_is_read_once_whatever_its_spelling() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("sub")).unwrap();
+        let path = root.join("r.txt");
+        fs::write(&path, "-r sub/../r.txt\n-r sub/../r.txt\nclick\n-c sub/c.txt\n-f sub\n")
+            .unwrap();
+        fs::write(root.join("sub/c.txt"), "click < 9\n-r ../r.txt\n").unwrap();
+        let mut requirements = Requirements::default();
+        requirements.add(&path).unwrap();
+        assert_eq!(requirements.wanted, format!("click\n--find-links {}/sub\n", root.display()));
+        assert_eq!(requirements.constraints, "click < 9\n");
+        assert_eq!(requirements.names, ["click".to_owned()].into());
+    }
+
+    #[test]
+    fn there_is_a_limit_to_what_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for number in 0..=MOST_FILES {
+            let text = format!("-r {}.txt\n", number + 1);
+            fs::write(root.join(format!("{number}.txt")), text).unwrap();
+        }
+        let error = Requirements::default().add(&root.join("0.txt")).unwrap_err().to_string();
+        assert!(error.ends_with("expected at most 1000 requirements files, got more"), "{error}");
+        let error = Requirements::default().add(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(error, "/dev/zero: expected a file or a pipe, got a device");
+    }
+
+    #[test]
+    fn a_change_shows_whatever_the_times_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("module.py");
+        fs::write(&path, "old").unwrap();
+        let times = fs::metadata(&path).unwrap().modified().unwrap();
+        let before = stamp(folder.path()).unwrap();
+        fs::write(&path, "new").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(times).unwrap();
+        assert_ne!(stamp(folder.path()).unwrap(), before);
     }
 }

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 
 use pyox_schema::Value;
+use pyox_schema::name::is_identifier;
 use pyox_stage::{Fault, Result};
-
-use crate::candidate::is_identifier;
 
 /// Reads the values of one of the first three options, each `KEY=VALUE`; a value is `true`, `false`, an integer, a JSON list of texts
 /// or else text.

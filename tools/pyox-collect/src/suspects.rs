@@ -88,7 +88,9 @@ pub(crate) fn report<'a>(
     let is_script = |candidate: &Candidate| script.is_some_and(|main| main.path == candidate.path);
     let mut packages: BTreeMap<&str, String> = BTreeMap::new();
     for (candidate, facts) in candidates.iter().zip(reads) {
-        let Some(line) = facts.as_ref().and_then(|facts| facts.outside) else { continue };
+        let Some(line) = facts.as_ref().and_then(|facts| facts.source.as_ref()?.outside) else {
+            continue;
+        };
         let name = &candidate.resource.name;
         let is_test = |part: &str| matches!(part, "test" | "tests" | "testing" | "conftest");
         if !concerns(candidate)

@@ -32,7 +32,11 @@ pub(crate) fn leave_out(
     exclusions: &Exclusions,
     wanted: &Wanted,
 ) {
-    let is_imported = reads.iter().flatten().any(|facts| facts.tkinter == Some(true));
+    let names_it = |(candidate, facts): (&Candidate, &Option<Facts>)| {
+        let source = facts.as_ref().and_then(|facts| facts.source.as_ref());
+        candidate.layer != Layer::Stdlib && source.is_some_and(|source| source.tkinter)
+    };
+    let is_imported = found.candidates.iter().zip(reads.iter()).any(names_it);
     let runs_it = runs_it(found, wanted);
     // IDLE and the demonstrations stand on it as well.
     let is_included =

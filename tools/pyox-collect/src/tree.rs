@@ -8,15 +8,15 @@
 //! library are opened.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File as OsFile};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pyox_schema::ResourceKind;
-use pyox_stage::{FaultExt, Result};
+use pyox_schema::name::{is_identifier, is_module_word};
+use pyox_stage::{FaultExt, Result, files};
 
-use crate::candidate::{Candidate, Expected, Layer, Owner, is_identifier, is_module_word};
+use crate::candidate::{Candidate, Expected, Layer, Owner};
 
 /// A file of a tree.
 #[derive(Debug, Clone)]
@@ -200,7 +200,7 @@ pub(crate) fn parents(name: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a file holds the initialisation function of a module, by the name in its tables.
 fn initialises(file: &File, stem: &str) -> Result<bool> {
-    let bytes = fs::read(&file.path).fault_at(&file.path)?;
+    let bytes = files::read(&file.path)?;
     let symbol = format!("\0PyInit_{stem}\0");
     Ok(bytes.windows(symbol.len()).any(|window| window == symbol.as_bytes()))
 }
@@ -218,7 +218,7 @@ fn is_shared_library(file: &File) -> Result<bool> {
 
 fn first_bytes(path: &Path) -> Result<[u8; 4]> {
     let mut bytes = [0; 4];
-    let mut file = OsFile::open(path).fault_at(path)?;
+    let mut file = files::open(path)?;
     match file.read_exact(&mut bytes) {
         Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
             Err(error).fault_at(path)?

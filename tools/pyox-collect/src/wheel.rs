@@ -71,7 +71,7 @@ pub(crate) fn installed(folder: &Path) -> Result<Vec<Installed>> {
 fn read(dist_info: &Path, folder: String) -> Result<Installed> {
     let text = |name: &str| -> Result<String> {
         let path = dist_info.join(name);
-        let bytes = fs::read(&path).fault_at(&path)?;
+        let bytes = files::read(&path)?;
         String::from_utf8(bytes)
             .map_err(|error| Fault::at(&path, "expected UTF-8").caused_by(error))
     };
@@ -331,7 +331,7 @@ fn path_file(
 ) -> Result<bool> {
     let path = folder.join(name);
     let mut missed = false;
-    let bytes = fs::read(&path).fault_at(&path)?;
+    let bytes = files::read(&path)?;
     let mut reasons = Vec::new();
     for line in String::from_utf8_lossy(&bytes).lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {

@@ -7,19 +7,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use pyox_download::{Client, Want};
 use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{
     Digest, Distribution, Document, Extension, FileRef, Library, Link, Linkage, Paths, Python,
 };
-use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use walkdir::WalkDir;
 
 use crate::python_json::{self, PythonJson, Variant};
 use crate::toolchain::Toolchain;
-use crate::{files, host, stdlib, store, toolchain, unpack};
+use crate::{Options, files, host, stdlib, store, toolchain, unpack};
 
 /// The distribution in an archive, or in a folder that one was unpacked into.
 pub(crate) fn open(
@@ -36,49 +36,50 @@ pub(crate) fn open(
         return Err(Fault::at(path, what));
     }
     let path = path.canonicalize().fault_at(path)?;
-    let root = [path.clone(), path.join(unpack::TOP)]
-        .into_iter()
-        .find(|root| root.join(python_json::NAME).is_file());
-    let Some(root) = root else {
-        let what = "expected a PYTHON.json in it, or in its folder python/, but there is none";
-        return Err(Fault::at(&path, what).hint(FULL));
-    };
-    Tree::open(&root)?.describe(ui)
+    described(&[path.clone(), path.join(unpack::TOP)], path.display(), ui)
 }
 
 /// The distribution in an archive that an address has; it is downloaded if it was not before.
-pub(crate) fn download(
-    url: &str,
-    sha256: Option<&Digest>,
-    ui: &dyn Reporter,
-) -> Result<Distribution> {
-    let sha256 = sha256.ok_or_else(|| {
+pub(crate) fn download(url: &str, options: &Options, ui: &dyn Reporter) -> Result<Distribution> {
+    let sha256 = options.sha256.ok_or_else(|| {
         Fault::new(url, "expected the digest of the archive, got none").hint("name it by --sha256")
     })?;
-    if let Some(entry) = store::known(sha256)? {
-        return unpacked(&entry, url, ui);
-    }
-    let folder = Partial::new(&cache::folder("distributions")?)?;
-    let path = folder.path().join(url.rsplit('/').next().unwrap_or(url));
-    let task = ui.begin(None, &format!("downloading {url}"));
-    pyox_distribution::sources::download(url, sha256, &path).fault("download")?;
-    drop(task);
-    let entry = store::obtain(&path, Some(sha256), ui)?;
+    let want = Want { url: url.to_owned(), sha256, size: None };
+    let (entry, _) = store::download(&want, &Client::new(options.offline)?, ui)?;
     unpacked(&entry, url, ui)
 }
 
 /// The distribution in an archive's entry of the store.
-fn unpacked(entry: &Path, place: impl Display, ui: &dyn Reporter) -> Result<Distribution> {
-    let root = unpack::top(entry);
-    if !root.join(python_json::NAME).is_file() {
-        let what = "expected python/PYTHON.json in it, but there is none";
-        return Err(Fault::new(place, what).hint(FULL));
-    }
-    Tree::open(&root)?.describe(ui)
+pub(crate) fn unpacked(
+    entry: &Path,
+    place: impl Display,
+    ui: &dyn Reporter,
+) -> Result<Distribution> {
+    described(&[unpack::top(entry)], place, ui)
 }
 
-const FULL: &str = "only python-build-standalone's full archives can be embedded, not its \
-     `install_only` ones";
+/// The distribution in one of some folders: described by its document, or else by its Python.
+fn described(roots: &[PathBuf], place: impl Display, ui: &dyn Reporter) -> Result<Distribution> {
+    if let Some(root) = roots.iter().find(|root| root.join(python_json::NAME).is_file()) {
+        return Tree::open(root)?.describe(ui);
+    }
+    let programs = roots.iter().map(|root| root.join(PYTHON));
+    let Some(program) = { programs }.find(|program| program.is_file()) else {
+        let what = format!(
+            "expected {top}/{} or {top}/{PYTHON} in it, but there is neither",
+            python_json::NAME,
+            top = unpack::TOP
+        );
+        let hint = "expected is an archive of python-build-standalone, of whatever flavor";
+        return Err(Fault::new(place, what).hint(hint));
+    };
+    let mut distribution = host::describe(&program).fault(place)?;
+    "archive".clone_into(&mut distribution.source);
+    Ok(distribution)
+}
+
+/// Where an `install_only` archive has its Python.
+const PYTHON: &str = "bin/python3";
 
 /// An unpacked distribution.
 struct Tree {
@@ -99,7 +100,7 @@ impl Tree {
         let minor = json.python_major_minor_version.strip_prefix("3.").and_then(|m| m.parse().ok());
         let Some(minor) = minor.filter(|minor| host::MINORS.contains(minor)) else {
             let got = &json.python_major_minor_version;
-            return Err(unfit("python_major_minor_version", "3.11 to 3.14", got));
+            return Err(unfit("python_major_minor_version", "3.11 to 3.15", got));
         };
         if json.python_implementation_name != "cpython" {
             let got = &json.python_implementation_name;
@@ -284,7 +285,7 @@ impl Tree {
                 let key = format!("build_info.extensions.{name}.shared_lib");
                 let file = self.file(&key, path)?;
                 let full = self.root.join(&file.path);
-                let elf = Elf::parse(&fs::read(&full).fault_at(&full)?).fault_at(&full)?;
+                let elf = Elf::parse(&pyox_stage::files::read(&full)?).fault_at(&full)?;
                 Ok(Extension {
                     name: name.clone(),
                     linkage: Linkage::File,

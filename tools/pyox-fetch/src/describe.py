@@ -27,23 +27,34 @@ def describe():
     var = sysconfig.get_config_var
     # In a virtual environment `prefix` and `executable` are the environment's.
     base = os.path.realpath(sys.base_prefix)
+    roots = [base, os.path.realpath(sys.base_exec_prefix)]
+    version = "python%d.%d" % sys.version_info[:2]
+
+    def installed(*folders):
+        """The folders that are there; those of the Makefile are where it was built, and a tree may have been moved since."""
+        found = []
+        for folder in filter(None, folders):
+            real = os.path.realpath(folder)
+            inside = any(os.path.commonpath([root, real]) == root for root in roots)
+            if inside and os.path.isdir(real) and real not in found:
+                found.append(real)
+        return found
+
     stdlib = os.path.realpath(sysconfig.get_path("stdlib"))
-    dynload = var("DESTSHARED") or ""
-    if not os.path.isdir(dynload):
-        # The Makefile's paths are those of the build; a tree may have been moved since.
-        dynload = os.path.join(stdlib, "lib-dynload")
-    include = var("INCLUDEPY") or ""
+    dynload = installed(os.path.join(stdlib, "lib-dynload"), var("DESTSHARED"))
+    includes = installed(os.path.join(base, "include", version), var("INCLUDEPY"))
+    includes = [folder for folder in includes if os.path.isfile(os.path.join(folder, "Python.h"))]
 
+    configs = [name for name in sorted(os.listdir(stdlib)) if name.startswith("config-")]
+    configs = [os.path.join(stdlib, name) for name in configs]
+    lib = os.path.join(base, "lib")
+    folders = installed(var("LIBPL"), *configs) + installed(var("LIBDIR"), lib)
     library = var("LIBRARY") or ""
-    folders = [var("LIBPL"), var("LIBDIR"), os.path.join(base, "lib")]
-    folders += [
-        os.path.join(stdlib, name) for name in sorted(os.listdir(stdlib)) if name.startswith("config-")
-    ]
-    libraries = [os.path.join(folder, library) for folder in folders if folder]
+    libraries = [os.path.join(folder, library) for folder in folders]
 
-    shared = "libpython%d.%d.so.1.0" % sys.version_info[:2]
-    folders = [os.path.join(base, "lib"), var("LIBDIR"), os.path.join(base, "lib", var("MULTIARCH") or "")]
-    shared_libraries = [os.path.join(folder, shared) for folder in folders if folder]
+    folders = installed(lib, var("LIBDIR"), os.path.join(lib, var("MULTIARCH") or ""))
+    shared = "lib%s.so.1.0" % version
+    shared_libraries = [os.path.join(folder, shared) for folder in folders]
 
     return {
         "prefix": base,
@@ -56,10 +67,8 @@ def describe():
         "debug": bool(var("Py_DEBUG")),
         "free_threaded": bool(var("Py_GIL_DISABLED")),
         "stdlib": stdlib,
-        "dynload": os.path.realpath(dynload) if os.path.isdir(dynload) else None,
-        "include": (
-            os.path.realpath(include) if os.path.isfile(os.path.join(include, "Python.h")) else None
-        ),
+        "dynload": dynload[0] if dynload else None,
+        "include": includes[0] if includes else None,
         "library": library,
         "libraries": [os.path.realpath(path) for path in libraries if os.path.isfile(path)],
         "shared_library": shared,

@@ -1,10 +1,9 @@
 //! References to a distribution's files: paths relative to its root, size and digest.
 
-use std::fs::File;
 use std::path::Path;
 
-use pyox_schema::{Digest, FileRef};
-use pyox_stage::{Fault, FaultExt, Result};
+use pyox_schema::FileRef;
+use pyox_stage::{Fault, Result};
 
 /// A path below `root`, as documents write it.
 pub(crate) fn relative(root: &Path, path: &Path) -> Result<String> {
@@ -20,7 +19,6 @@ pub(crate) fn relative(root: &Path, path: &Path) -> Result<String> {
 /// A reference to the file `path` of the distribution at `root`; reads all of it.
 pub(crate) fn reference(root: &Path, path: &str) -> Result<FileRef> {
     let full = root.join(path);
-    let file = File::open(&full).fault_at(&full)?;
-    let (sha256, size) = Digest::of_reader(file).fault_at(&full)?;
+    let (sha256, size) = pyox_stage::files::digest(&full)?;
     Ok(FileRef { path: path.to_owned(), size, sha256 })
 }

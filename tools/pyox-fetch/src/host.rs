@@ -1,11 +1,10 @@
-//! `host`: an installed CPython as a distribution.
+//! `host:PYTHON`: an installed CPython as a distribution.
 //!
 //! The interpreter itself is asked where its parts are (`describe.py`), because only it knows how its
 //! builder laid it out; what it says is then checked against the files. Nothing is copied: the document
 //! points into the installation, and the digests in it tell later stages when that has changed. Costs
 //! an interpreter start (20 ms; a version manager's shim adds its own) and reading the libraries.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::Write;
@@ -14,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{Distribution, Document, Extension, Library, Link, Linkage, Paths, Python};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
+use pyox_stage::{Fault, FaultExt, Kind, Result};
 use serde::Deserialize;
 
 use crate::toolchain::Toolchain;
@@ -23,7 +22,7 @@ use crate::{files, memo, stdlib, toolchain};
 const DESCRIBE: &str = include_str!("describe.py");
 
 /// The minor versions of CPython 3 that pyox embeds.
-pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
+pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 11..=15;
 
 /// What `describe.py` prints.
 #[derive(Debug, Deserialize)]
@@ -58,98 +57,95 @@ struct Details {
     module_link: std::collections::BTreeMap<String, Vec<String>>,
 }
 
-/// The first Python on `PATH` that can be embedded: `python3`, then the newest versioned name.
-///
-/// All of one name come before the next name: a version manager's shim often stands before the
-/// system's Python and knows nothing of that version.
-pub(crate) fn find(requires_python: Option<&str>, ui: &dyn Reporter) -> Result<Distribution> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let names = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"];
-    let mut seen = BTreeSet::new();
-    let mut passed: Vec<Fault> = Vec::new();
-    let on_path = names.iter().flat_map(|name| {
-        env::split_paths(&path).map(move |folder| (folder.join(name), *name)).collect::<Vec<_>>()
-    });
-    // Whoever wants a certain version may have it beside the one that is in use.
-    let others = if requires_python.is_some() { of_pyenv() } else { Vec::new() };
-    for (candidate, name) in on_path.chain(others.into_iter().map(|path| (path, ""))) {
-        let Ok(real) = candidate.canonicalize() else { continue };
-        // Shims are one program under many names, so the name counts too.
-        if !seen.insert((real, name)) {
-            continue;
-        }
-        let described = describe(&candidate).and_then(|distribution| {
-            crate::check_version(&distribution, requires_python, candidate.display())?;
-            Ok(distribution)
-        });
-        let distribution = match described {
-            Ok(distribution) => distribution,
-            Err(error) => {
-                passed.push(error);
-                continue;
-            }
-        };
-        let version = &distribution.python.version;
-        let said = format!("host: CPython {version}, {}", candidate.display());
-        // Another version than the one in use was asked for: that it is not taken is no news.
-        let is_news = !passed.is_empty() && requires_python.is_none();
-        for said in passed.iter().map(|error| format!("passed over {error}")).chain([said]) {
-            if is_news {
-                ui.note(said);
-            } else {
-                ui.detail(said);
-            }
-        }
-        return Ok(distribution);
-    }
-    let mut passed = passed.into_iter();
-    let Some(first) = passed.next() else {
-        return Err(Fault::new("host", "expected a python3 on PATH, found none")
-            .hint("install one with its static library, or use source@3.13")
-            .of_kind(Kind::Missing));
-    };
-    for error in passed {
-        ui.note(format_args!("neither {error}"));
-    }
-    Err(first)
-}
-
-/// pyenv's Pythons, the newest first.
-fn of_pyenv() -> Vec<PathBuf> {
-    let root = env::var_os("PYENV_ROOT").map(PathBuf::from);
-    let usual = || env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv"));
-    let Some(versions) = root.or_else(usual).map(|root| root.join("versions")) else {
-        return Vec::new();
-    };
-    let number = |path: &PathBuf| -> Vec<u32> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.split('.').map_while(|part| part.parse().ok()).collect()
-    };
-    let entries = fs::read_dir(versions).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    folders.sort_by_key(|path| std::cmp::Reverse(number(path)));
-    folders.into_iter().map(|folder| folder.join("bin/python3")).collect()
-}
-
 /// The document of one installed Python.
 pub(crate) fn describe(program: &Path) -> Result<Distribution> {
-    if let Some(distribution) = memo::recall(program) {
-        return Ok(distribution);
-    }
-    let distribution = look_at(program)?;
-    memo::keep(program, &distribution);
-    Ok(distribution)
+    Found::new(program)?.describe()
 }
 
-fn look_at(program: &Path) -> Result<Distribution> {
-    let facts = ask(program)?;
+/// A Python that has told its version.
+pub(crate) struct Found<'a> {
+    program: &'a Path,
+    answer: Answer,
+}
+
+enum Answer {
+    /// It was described before.
+    Known(Box<Distribution>),
+    Asked(Box<Facts>),
+}
+
+impl<'a> Found<'a> {
+    /// Asks a Python what it is.
+    pub(crate) fn new(program: &'a Path) -> Result<Self> {
+        if let Some(distribution) = memo::recall(program) {
+            return Ok(Self { program, answer: Answer::Known(Box::new(distribution)) });
+        }
+        check_machine(program)?;
+        Ok(Self { program, answer: Answer::Asked(Box::new(ask(program)?)) })
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        match &self.answer {
+            Answer::Known(distribution) => &distribution.python.version,
+            Answer::Asked(facts) => &facts.version,
+        }
+    }
+
+    /// Its document.
+    pub(crate) fn describe(self) -> Result<Distribution> {
+        match self.answer {
+            Answer::Known(distribution) => Ok(*distribution),
+            Answer::Asked(facts) => {
+                let distribution = look_at(self.program, *facts)?;
+                memo::keep(self.program, &distribution);
+                Ok(distribution)
+            }
+        }
+    }
+}
+
+/// The virtual environment that a Python belongs to.
+pub(crate) fn environment(program: &Path) -> Option<&Path> {
+    program.parent()?.parent().filter(|folder| folder.join("pyvenv.cfg").is_file())
+}
+
+/// Refuses a Python that could not run here, or not be embedded here, by its own file: the kernel's words for it are that
+/// there is no such file.
+fn check_machine(program: &Path) -> Result<()> {
+    let bytes = fs::read(program).fault_at(program)?;
+    if !pyox_elf::is_elf(&bytes) {
+        return Ok(());
+    }
+    let elf = Elf::parse(&bytes).fault_at(program)?;
+    let unfit = |expected: &str, got: &str| {
+        Fault::at(program, format_args!("expected a Python for {expected}, got one for {got}"))
+            .of_kind(Kind::Unsupported)
+    };
+    let machine = elf.architecture().unwrap_or("another machine");
+    if !elf.is_64 {
+        return Err(unfit("64 bits", &format!("32 bits ({machine})")));
+    }
+    if machine != env::consts::ARCH {
+        return Err(unfit(env::consts::ARCH, machine));
+    }
+    if cfg!(target_env = "gnu") && is_musl(&elf) {
+        return Err(unfit("glibc", "musl"));
+    }
+    Ok(())
+}
+
+fn is_musl(elf: &Elf) -> bool {
+    elf.interpreter.as_ref().is_some_and(|loader| loader.contains("ld-musl"))
+}
+
+fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
     let (major, minor) = facts.version_info;
     if facts.implementation != "cpython" {
         let what = format!("expected CPython, got {} {}", facts.implementation, facts.version);
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let Some(details) = facts.details.filter(|_| major == 3 && MINORS.contains(&minor)) else {
-        let what = format!("expected CPython 3.11 to 3.14, got {}", facts.version);
+        let what = format!("expected CPython 3.11 to 3.15, got {}", facts.version);
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     };
     if details.free_threaded || details.debug {
@@ -158,7 +154,8 @@ fn look_at(program: &Path) -> Result<Distribution> {
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let (archive, shared) = libpython(program, (major, minor), &details)?;
-
+    let incomplete = archive.as_deref().map(toolchain::incomplete).transpose()?.flatten();
+    let archive = archive.filter(|_| incomplete.is_none());
     let parts: Vec<&PathBuf> = archive.iter().chain(&shared).collect();
     let root = common_root(&details, &parts);
     let relative = |path: &Path| files::relative(&root, path);
@@ -169,7 +166,9 @@ fn look_at(program: &Path) -> Result<Distribution> {
     let toolchain = Toolchain { driver: "cc".to_owned() };
     let why_not_static = match &archive {
         Some(_) => toolchain.missing_static(&libraries),
-        None => Some(format!("there is no static library {}", details.library)),
+        None => Some(
+            incomplete.unwrap_or_else(|| format!("there is no static library {}", details.library)),
+        ),
     };
     let mut extensions = builtins(&details);
     extensions.extend(files_of(&root, &details, &extensions)?);
@@ -222,7 +221,8 @@ fn look_at(program: &Path) -> Result<Distribution> {
 /// Runs `describe.py` in an interpreter that is isolated from the user's environment.
 fn ask(program: &Path) -> Result<Facts> {
     let mut child = Command::new(program)
-        .args(["-I", "-S", "-"])
+        // `-B`: it may be one of the store's, which stays as it is.
+        .args(["-I", "-S", "-B", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -284,7 +284,13 @@ fn libpython(
 /// Whether a shared library offers Python to whoever loads it.
 fn check_shared(path: &Path) -> Result<()> {
     const FUNCTION: &str = "Py_InitializeFromConfig";
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
+    let elf = Elf::parse(&bytes).fault_at(path)?;
+    if elf.architecture() != Some(env::consts::ARCH) {
+        let (expected, got) = (env::consts::ARCH, elf.architecture().unwrap_or("another machine"));
+        let what = format!("expected Python's library for {expected}, got one for {got}");
+        return Err(Fault::at(path, what).of_kind(Kind::Unsupported));
+    }
     if pyox_elf::exports(&bytes, FUNCTION).fault_at(path)? {
         return Ok(());
     }
@@ -373,7 +379,7 @@ fn files_of(root: &Path, details: &Details, builtins: &[Extension]) -> Result<Ve
 }
 
 fn read_elf(path: &Path) -> Result<Elf> {
-    let bytes = fs::read(path).fault_at(path)?;
+    let bytes = pyox_stage::files::read(path)?;
     Elf::parse(&bytes).fault_at(path)
 }
 
@@ -390,8 +396,7 @@ fn target(path: &Path, elf: &Elf) -> Result<String> {
         let what = format!("expected a known machine, got ELF's number {}", elf.machine);
         return Err(Fault::at(path, what).of_kind(Kind::Unsupported));
     };
-    let musl = elf.interpreter.as_ref().is_some_and(|loader| loader.contains("ld-musl"));
-    Ok(format!("{architecture}-unknown-linux-{}", if musl { "musl" } else { "gnu" }))
+    Ok(format!("{architecture}-unknown-linux-{}", if is_musl(elf) { "musl" } else { "gnu" }))
 }
 
 /// Where installations keep the licence: CPython beside its modules, Debian with its packages.

@@ -5,25 +5,31 @@
 #![deny(missing_docs)]
 
 mod archive;
+mod discover;
 mod files;
 mod host;
 mod memo;
 mod python_json;
+mod release;
 mod source;
 mod spec;
 mod stdlib;
 mod store;
 mod toolchain;
 mod unpack;
+mod wish;
 
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use pyox_distribution::Source;
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
 pub use spec::Spec;
+
+use wish::Wish;
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -36,6 +42,34 @@ pub struct Options {
     pub jobs: NonZero<usize>,
     /// The versions that will do, as `>=3.12`.
     pub requires_python: Option<String>,
+    /// The folder of a project, whose `.python-version` and `requires-python` `host` and `uv` obey, like those of the folders
+    /// above it. `requires_python` goes before the latter.
+    pub project: Option<PathBuf>,
+    /// Download nothing.
+    pub offline: bool,
+    /// The target of an archive of python-build-standalone; this machine's if there is none.
+    pub target: Option<String>,
+    /// The flavor of an archive of python-build-standalone: `install_only_stripped` if there is none, `full` for the best of the
+    /// full ones, or one by its name.
+    pub flavor: Option<String>,
+    /// Where python-build-standalone's releases are, in place of GitHub and of what the environment names.
+    pub mirror: Option<String>,
+    /// Where the choice of a release is noted, and obeyed.
+    pub lock: LockFile,
+    /// Choose anew, whatever the lock file says.
+    pub upgrade: bool,
+}
+
+/// Which lock file is used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LockFile {
+    /// `pyox.lock` in the project's folder; none if there is no project.
+    #[default]
+    OfProject,
+    /// The one with that path.
+    At(PathBuf),
+    /// None: nothing is noted.
+    Unused,
 }
 
 impl Default for Options {
@@ -45,6 +79,13 @@ impl Default for Options {
             pgo: false,
             jobs: available_parallelism().unwrap_or(NonZero::<usize>::MIN),
             requires_python: None,
+            project: None,
+            offline: false,
+            target: None,
+            flavor: None,
+            mirror: None,
+            lock: LockFile::OfProject,
+            upgrade: false,
         }
     }
 }
@@ -78,14 +119,37 @@ pub fn fetch(specs: &[Spec], options: &Options, reporter: &dyn Reporter) -> Resu
     Ok(distribution)
 }
 
+/// The archives of python-build-standalone that a SPEC may mean, one a line, as they are named.
+///
+/// Costs two requests.
+///
+/// # Errors
+///
+/// If the SPEC is none of `cpython@…`, or the release cannot be had.
+pub fn list(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Vec<String>> {
+    let Spec::Release(version, release) = spec else {
+        return Err(Fault::new(spec, "expected cpython@3.X to list, got another SPEC"));
+    };
+    release::list(&spec.to_string(), version, release.as_deref(), options, reporter)
+}
+
 /// Refuses options that would have no effect: whoever gives a digest relies on its check.
 fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
     let none = |fits: fn(&Spec) -> bool| !specs.iter().any(fits);
-    let has_file =
-        |s: &Spec| matches!(s, Spec::Address(_) | Spec::Path(_) | Spec::SourceTarball(_));
+    let has_file = |spec: &Spec| !matches!(spec, Spec::Host(_) | Spec::HostPath(_) | Spec::Uv(_));
     if options.sha256.is_some() && none(has_file) {
-        let what = "expected an archive or source:TARBALL to check, got neither";
+        let what = "expected an archive or a tarball to check, got neither";
         return Err(Fault::new("--sha256", what));
+    }
+    let of_release = [
+        ("--target", options.target.is_some()),
+        ("--flavor", options.flavor.is_some()),
+        ("--mirror", options.mirror.is_some()),
+    ];
+    for (option, is_given) in of_release {
+        if is_given && none(|spec| matches!(spec, Spec::Release(..))) {
+            return Err(Fault::new(option, "expected cpython@3.X, got none"));
+        }
     }
     if options.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
         return Err(Fault::new("--pgo", "expected source@3.X or source:TARBALL, got neither"));
@@ -161,30 +225,27 @@ fn check_version(
 
 fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
     match spec {
-        Spec::Host(None) => host::find(options.requires_python.as_deref(), reporter),
-        Spec::Host(Some(path)) => host::describe(path),
-        Spec::Address(url) => archive::download(url, options.sha256.as_ref(), reporter),
+        Spec::Host(version) | Spec::Uv(version) => {
+            let (name, requires) = (spec.to_string(), options.requires_python.as_deref());
+            let folder = options.project.as_deref();
+            let wish = Wish::new(&name, version.as_deref(), requires, folder, reporter)?;
+            match spec {
+                Spec::Uv(_) => discover::uv(&name, &wish, reporter),
+                _ => discover::host(&name, &wish, reporter),
+            }
+        }
+        Spec::HostPath(path) => host::describe(path),
+        Spec::Address(url) => archive::download(url, options, reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
         Spec::SourceVersion(version) => {
-            let source = Source::Version(version.clone());
-            source::build(&spec.to_string(), source, options.pgo, options.jobs.get(), reporter)
+            source::build(&spec.to_string(), Source::Version(version.clone()), options, reporter)
         }
         Spec::SourceTarball(path) => {
             source::check(path, options.sha256.as_ref())?;
-            source::build(
-                "source",
-                Source::Tarball(path.clone()),
-                options.pgo,
-                options.jobs.get(),
-                reporter,
-            )
+            source::build("source", Source::Tarball(path.clone()), options, reporter)
         }
-        Spec::Release(version) => {
-            Err(Fault::new(spec, "python-build-standalone's releases cannot be downloaded yet")
-                .hint(format_args!(
-                    "download a full archive and name its path, or use source@{version} or host"
-                ))
-                .of_kind(Kind::Unsupported))
+        Spec::Release(version, release) => {
+            release::obtain(&spec.to_string(), version, release.as_deref(), options, reporter)
         }
     }
 }

@@ -17,7 +17,7 @@ const LIBRARIES: [&str; 4] =
     ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib"];
 
 /// Counts up when a document says more of the same Python.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
@@ -27,13 +27,16 @@ struct Memo {
     compiler: Option<PathBuf>,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     document: String,
+    /// The digest of the whole document: what was damaged is described again.
+    sha256: Digest,
 }
 
 /// The document that was made before, if it would be the same now.
 pub(crate) fn recall(program: &Path) -> Option<Distribution> {
     let memo: Memo = serde_json::from_slice(&fs::read(store(program)?).ok()?).ok()?;
     let mut stamps = memo.stamps.iter();
-    let is_same = stamps.all(|(path, before)| Stamp::of(path).ok() == *before);
+    let is_same = stamps.all(|(path, before)| Stamp::of(path).ok() == *before)
+        && Digest::of(memo.document.as_bytes()) == memo.sha256;
     if !is_same || compiler() != memo.compiler || memo.recipe != RECIPE {
         return None;
     }
@@ -54,12 +57,16 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     let own = own.into_iter().flatten().map(|path| distribution.path(path));
     let named = distribution.files().into_keys().map(|path| distribution.root.join(path));
     let compiler = compiler();
-    let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(own).chain(named);
+    // A virtual environment may be made anew with another Python.
+    let environment = program.parent().and_then(Path::parent).map(|it| it.join("pyvenv.cfg"));
+    let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(environment);
+    let about = about.chain(own).chain(named);
     let stamps = about.chain(LIBRARIES.iter().map(PathBuf::from));
     let memo = Memo {
         recipe: RECIPE,
         compiler,
         stamps: stamps.map(|path| (path.clone(), Stamp::of(&path).ok())).collect(),
+        sha256: Digest::of(document.as_bytes()),
         document,
     };
     if let Ok(json) = serde_json::to_vec(&memo) {

@@ -4,10 +4,9 @@
 //! about (`object_file_format`, `license_paths`) is accepted in both ways.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use pyox_stage::{Fault, FaultExt, Result};
+use pyox_stage::{Fault, FaultExt, Result, files};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -120,7 +119,7 @@ impl PythonJson {
         struct Head {
             version: Option<Value>,
         }
-        let bytes = fs::read(path).fault_at(path)?;
+        let bytes = files::read(path)?;
         let head: Head = serde_json::from_slice(&bytes).fault_at(path)?;
         let version = head.version.unwrap_or_default();
         if !matches!(version.as_str(), Some("7" | "8")) {

@@ -2,29 +2,40 @@
 //! other archive. Costs some minutes the first time; afterwards the archive is found by the digest of
 //! all that went into it.
 
-use std::fs::File;
 use std::path::Path;
 
 use pyox_distribution::{Event, Request, Source};
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
+use pyox_stage::{Fault, Kind, Reporter, Result, cache};
 
-use crate::archive;
+use crate::{Options, archive};
 
 /// Builds a distribution; `name` is what the document calls its source.
 pub(crate) fn build(
     name: &str,
     source: Source,
-    pgo: bool,
-    jobs: usize,
+    options: &Options,
     ui: &dyn Reporter,
 ) -> Result<Distribution> {
-    let request = Request { source, pgo, jobs, cache: cache::folder("source")? };
+    // A tarball's digest is checked by now.
+    let sha256 = options.sha256.filter(|_| matches!(source, Source::Version(_)));
+    let request = Request {
+        source,
+        pgo: options.pgo,
+        jobs: options.jobs.get(),
+        cache: cache::folder("source")?,
+        sha256,
+        offline: options.offline,
+    };
     let task = ui.begin(None, name);
     let mut said = None;
     let result = pyox_distribution::build(&request, &mut |event| {
         let step = match event {
             Event::Downloading(from) => format!("downloading {from}"),
+            Event::Absent { version, reason } => {
+                ui.note(format_args!("{name}: {version} is passed over: {reason}"));
+                return;
+            }
             Event::Unpacking => "unpacking the source".to_owned(),
             Event::Configuring => "configuring".to_owned(),
             Event::Compiling { done, total } => {
@@ -39,7 +50,7 @@ pub(crate) fn build(
         if said.as_ref() == Some(&step) {
             return;
         }
-        if said.is_none() {
+        if step == "unpacking the source" {
             ui.note(format_args!("{name}: building CPython, which takes some minutes and is kept"));
         }
         if step != "compiling" {
@@ -65,7 +76,7 @@ pub(crate) fn build(
 /// Refuses a tarball with another digest.
 pub(crate) fn check(tarball: &Path, expected: Option<&Digest>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
-    let (found, _) = Digest::of_reader(File::open(tarball).fault_at(tarball)?).fault_at(tarball)?;
+    let (found, _) = pyox_stage::files::digest(tarball)?;
     if found == *expected {
         return Ok(());
     }

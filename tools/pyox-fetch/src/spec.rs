@@ -5,21 +5,27 @@ use std::path::PathBuf;
 
 use pyox_stage::Fault;
 
+use crate::release::is_release;
+
 /// The grammar in one line, for messages.
-pub(crate) const GRAMMAR: &str = "host, host:PYTHON, source@3.X, source:TARBALL, cpython@3.X, or the \
+pub(crate) const GRAMMAR: &str = "host, host@3.X, host:PYTHON, uv, uv@3.X, source@3.X, source:TARBALL, cpython@3.X, or the \
      address or path of an archive, or its unpacked folder";
 
 /// Where a distribution comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spec {
-    /// An installed Python: the one named, or the first on `PATH` that can be embedded.
-    Host(Option<PathBuf>),
+    /// The first installed Python that can be embedded, of that version where one is named.
+    Host(Option<String>),
+    /// The installed Python with that path.
+    HostPath(PathBuf),
+    /// The first of those that uv has installed, of that version where one is named.
+    Uv(Option<String>),
     /// Built from CPython's release tarball of that version.
     SourceVersion(String),
     /// Built from a release tarball on this machine.
     SourceTarball(PathBuf),
-    /// A release of python-build-standalone, over the network.
-    Release(String),
+    /// A version of python-build-standalone, over the network, and the date of its release where one is named.
+    Release(String, Option<String>),
     /// The address of an archive in python-build-standalone's full format.
     Address(String),
     /// Such an archive, or its unpacked folder.
@@ -43,7 +49,7 @@ impl Spec {
         if let Some(path) = text.strip_prefix("host:") {
             return match path {
                 "" => Err(missing("the path of a Python after `host:`")),
-                path => Ok(Self::Host(Some(path.into()))),
+                path => Ok(Self::HostPath(path.into())),
             };
         }
         if let Some(path) = text.strip_prefix("source:") {
@@ -52,14 +58,31 @@ impl Spec {
                 path => Ok(Self::SourceTarball(path.into())),
             };
         }
+        if let Some(version) = text.strip_prefix("host@") {
+            return Ok(Self::Host(Some(self::version(text, version)?)));
+        }
+        if let Some(version) = text.strip_prefix("uv@") {
+            return Ok(Self::Uv(Some(self::version(text, version)?)));
+        }
         if let Some(version) = text.strip_prefix("source@") {
             return Ok(Self::SourceVersion(self::version(text, version)?));
         }
-        if let Some(version) = text.strip_prefix("cpython@") {
-            return Ok(Self::Release(self::version(text, version)?));
+        if let Some(rest) = text.strip_prefix("cpython@") {
+            let (version, release) = match rest.split_once('+') {
+                Some((version, release)) => (version, Some(release.to_owned())),
+                None => (rest, None),
+            };
+            if let Some(release) = release.as_ref().filter(|release| !is_release(release)) {
+                let what = format_args!(
+                    "expected the date of a release such as 20260814, got `{release}`"
+                );
+                return Err(Fault::new(text, what));
+            }
+            return Ok(Self::Release(self::version(text, version)?, release));
         }
         match text {
             "host" => Ok(Self::Host(None)),
+            "uv" => Ok(Self::Uv(None)),
             "source" | "cpython" => Err(Fault::new(text, "expected a version, got none")
                 .hint(format_args!("for example {text}@3.13"))),
             "" => Err(unknown()),
@@ -96,10 +119,14 @@ impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(None) => f.write_str("host"),
-            Self::Host(Some(path)) => write!(f, "host:{}", path.display()),
+            Self::Host(Some(version)) => write!(f, "host@{version}"),
+            Self::HostPath(path) => write!(f, "host:{}", path.display()),
+            Self::Uv(None) => f.write_str("uv"),
+            Self::Uv(Some(version)) => write!(f, "uv@{version}"),
             Self::SourceVersion(version) => write!(f, "source@{version}"),
             Self::SourceTarball(path) => write!(f, "source:{}", path.display()),
-            Self::Release(version) => write!(f, "cpython@{version}"),
+            Self::Release(version, None) => write!(f, "cpython@{version}"),
+            Self::Release(version, Some(release)) => write!(f, "cpython@{version}+{release}"),
             Self::Address(url) => f.write_str(url),
             Self::Path(path) => write!(f, "{}", path.display()),
         }
@@ -114,11 +141,15 @@ mod tests {
     fn every_form_is_read_and_shown_as_it_was_written() {
         for (text, spec) in [
             ("host", Spec::Host(None)),
-            ("host:/usr/bin/python3", Spec::Host(Some("/usr/bin/python3".into()))),
+            ("host@3.13", Spec::Host(Some("3.13".into()))),
+            ("host:/usr/bin/python3", Spec::HostPath("/usr/bin/python3".into())),
+            ("uv", Spec::Uv(None)),
+            ("uv@3.13.5", Spec::Uv(Some("3.13.5".into()))),
             ("source@3.13", Spec::SourceVersion("3.13".into())),
             ("source@3.13.5", Spec::SourceVersion("3.13.5".into())),
             ("source:Python.tgz", Spec::SourceTarball("Python.tgz".into())),
-            ("cpython@3.13", Spec::Release("3.13".into())),
+            ("cpython@3.13", Spec::Release("3.13".into(), None)),
+            ("cpython@3.13.5+20260814", Spec::Release("3.13.5".into(), Some("20260814".into()))),
             ("https://a/b.tar.zst", Spec::Address("https://a/b.tar.zst".into())),
             ("./python.tar.zst", Spec::Path("./python.tar.zst".into())),
         ] {
@@ -133,10 +164,20 @@ mod tests {
             let fault = Spec::parse(text).unwrap_err();
             assert!(fault.way_out().unwrap().contains("source@3.X"), "{text}");
         }
-        for text in ["source@", "source@3", "source@2.7", "source@3.x", "cpython@3.13.1.1"] {
+        for text in [
+            "host@",
+            "uv@three",
+            "source@",
+            "source@3",
+            "source@2.7",
+            "source@3.x",
+            "cpython@3.13.1.1",
+        ] {
             let fault = Spec::parse(text).unwrap_err();
             assert!(fault.to_string().contains("expected a version such as"), "{text}: {fault}");
         }
+        let fault = Spec::parse("cpython@3.13+latest").unwrap_err();
+        assert!(fault.to_string().contains("expected the date of a release"), "{fault}");
         assert_eq!(Spec::parse("source").unwrap_err().way_out(), Some("for example source@3.13"));
         assert!(Spec::parse("host:").is_err());
         assert!(Spec::parse("source:").is_err());

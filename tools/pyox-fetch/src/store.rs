@@ -8,11 +8,16 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use pyox_download::{Client, Want};
 use pyox_schema::Digest;
 use pyox_schema::digest::Hasher;
-use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache, files};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::unpack::{self, Limits};
+
+/// The file beside the archive's one folder that has the archive's size.
+const SIZE: &str = "size";
 
 /// The folder with an archive's content, unpacked now or before.
 pub(crate) fn obtain(
@@ -20,7 +25,7 @@ pub(crate) fn obtain(
     expected: Option<&Digest>,
     ui: &dyn Reporter,
 ) -> Result<PathBuf> {
-    let file = File::open(archive).fault_at(archive)?;
+    let file = files::open(archive)?;
     let (digest, size) = Digest::of_reader(&file).fault_at(archive)?;
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
         let what = format!("digest mismatch: expected sha256 {expected}, got {digest}");
@@ -45,6 +50,8 @@ pub(crate) fn obtain(
         return Err(Fault::at(archive, "changed while it was unpacked").of_kind(kind));
     }
 
+    let note = partial.path().join(SIZE);
+    fs::write(&note, size.to_string()).fault_at(&note)?;
     partial.sync().fault_at(&entry)?;
     match fs::rename(partial.path(), &entry) {
         Ok(()) => {}
@@ -55,10 +62,42 @@ pub(crate) fn obtain(
     Ok(entry)
 }
 
-/// The folder with the content of an archive that was unpacked before.
-pub(crate) fn known(sha256: &Digest) -> Result<Option<PathBuf>> {
-    let entry = cache::folder("distributions")?.join(sha256.to_string());
-    Ok(entry.is_dir().then_some(entry))
+/// The folder with the content of an archive of the network, and the archive's size where it is known now; it is
+/// downloaded if it was not before.
+///
+/// The archive lies in `downloads/` until it is unpacked, so that the next run goes on with what a killed one has got.
+pub(crate) fn download(
+    want: &Want,
+    client: &Client,
+    ui: &dyn Reporter,
+) -> Result<(PathBuf, Option<u64>)> {
+    let entry = cache::folder("distributions")?.join(want.sha256.to_string());
+    if entry.is_dir() {
+        let size = size_of(&entry);
+        return Ok((entry, size));
+    }
+    let folder = cache::folder("downloads")?.join(want.sha256.to_string());
+    fs::create_dir_all(&folder).fault_at(&folder)?;
+    // Where there are no locks, two runs do the same work.
+    let turn = File::open(&folder).fault_at(&folder)?;
+    let _ = flock(&turn, FlockOperation::LockExclusive);
+    if entry.is_dir() {
+        let size = size_of(&entry);
+        return Ok((entry, size));
+    }
+    fs::create_dir_all(&folder).fault_at(&folder)?;
+    let name = want.url.rsplit('/').next().unwrap_or_default().replace("%2B", "+");
+    let path = folder.join(if name.is_empty() { "archive" } else { &name });
+    client.file(want, &path, ui)?;
+    let size = fs::metadata(&path).fault_at(&path)?.len();
+    let entry = obtain(&path, Some(&want.sha256), ui);
+    let _ = fs::remove_dir_all(&folder);
+    Ok((entry?, Some(size)))
+}
+
+/// The size of the archive that an entry is from; those that older versions have made do not tell.
+fn size_of(entry: &Path) -> Option<u64> {
+    fs::read_to_string(entry.join(SIZE)).ok()?.parse().ok()
 }
 
 fn rewound<'a>(mut file: &'a File, archive: &Path) -> Result<BufReader<&'a File>> {

@@ -3,9 +3,10 @@
 //! Every member is judged before anything of it is written. Regular files and folders are written first
 //! and links last, so that nothing is ever written through a link; where links lead is worked out over
 //! the archive's own list of members, through chains of links too. Sizes are taken from the headers and
-//! refused before they are unpacked. What is refused is an error for the archive as a whole.
+//! refused before they are unpacked. Names have a limit, and members that hold the name of the next one are read here and
+//! not by the `tar` crate, which would take any length into memory. What is refused is an error for the archive as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use pyox_stage::{Fault, FaultExt, Result};
-use tar::EntryType;
+use tar::{EntryType, PaxExtensions};
 
 /// The one folder that an archive holds.
 pub(crate) const TOP: &str = "python";
@@ -36,6 +37,18 @@ impl Limits {
         Self { bytes: size.saturating_mul(100).clamp(SMALL, LARGE), members: 200_000 }
     }
 }
+
+/// How long a name may be: the longest path that Linux takes.
+const LONGEST_NAME: usize = 4096;
+
+/// How many bytes of a pax header are read. One with a name of the longest kind has some 4,200.
+const LONGEST_HEADER: u64 = 64 << 10;
+
+/// How many folders a member may be in.
+const MOST_FOLDERS: usize = 256;
+
+/// How many parts of paths are gone through to see where links lead, for all links of an archive together.
+const MOST_STEPS: usize = 10_000_000;
 
 /// What a member is, as far as links are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,15 +90,23 @@ pub(crate) fn unpack<R: Read>(
 fn unpack_tar(archive: &Path, stream: impl Read, folder: &Path, limits: &Limits) -> Result<()> {
     // Member names are read into memory, so the stream itself is limited too.
     let mut stream = tar::Archive::new(stream.take(limits.bytes));
-    let mut job = Job { archive, folder, members: Members::new(), hard_links: Vec::new() };
-    let mut total = 0_u64;
-    for entry in stream.entries().map_err(|error| job.damaged(&error))? {
+    let mut job = Job {
+        archive,
+        folder,
+        members: Members::new(),
+        around: BTreeSet::new(),
+        hard_links: Vec::new(),
+    };
+    let (mut total, mut said) = (0_u64, Said::default());
+    for entry in stream.entries().map_err(|error| job.damaged(&error))?.raw(true) {
         let mut entry = entry.map_err(|error| job.damaged(&error))?;
         total = total.saturating_add(entry.size());
-        if total > limits.bytes || job.members.len() >= limits.members {
+        if total > limits.bytes || job.members.len() + job.around.len() >= limits.members {
             return Err(too_large(archive, limits));
         }
-        job.member(&mut entry)?;
+        if !job.announcement(&mut entry, &mut said)? {
+            job.member(&mut entry, std::mem::take(&mut said))?;
+        }
     }
     // The end of a tar is not the end of what was compressed: there are checksums behind it.
     let mut rest = stream.into_inner();
@@ -105,11 +126,75 @@ struct Job<'a> {
     archive: &'a Path,
     folder: &'a Path,
     members: Members,
+    /// Folders that are no members, but have some inside.
+    around: BTreeSet<String>,
     /// Link and target.
     hard_links: Vec<(String, String)>,
 }
 
+/// What members in front say of the next one, in place of its header.
+#[derive(Default)]
+struct Said {
+    name: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+}
+
 impl Job<'_> {
+    /// Reads a member that only tells about the next one: a long name or a long target as GNU tar writes them, or a pax
+    /// header. Whether it is such a member.
+    fn announcement<R: Read>(
+        &self,
+        entry: &mut tar::Entry<'_, R>,
+        said: &mut Said,
+    ) -> Result<bool> {
+        let kind = entry.header().entry_type();
+        let is_known = matches!(
+            kind,
+            EntryType::GNULongName
+                | EntryType::GNULongLink
+                | EntryType::XHeader
+                | EntryType::XGlobalHeader
+        );
+        if !is_known {
+            return Ok(false);
+        }
+        let size = entry.size();
+        if size > LONGEST_HEADER {
+            let most = LONGEST_HEADER >> 10;
+            let what =
+                format!("expected names and attributes of at most {most} KiB, got {size} bytes");
+            return Err(Fault::at(self.archive, what));
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(|error| self.damaged(&error))?;
+        match kind {
+            EntryType::GNULongName => said.name = Some(until_nul(bytes)),
+            EntryType::GNULongLink => said.target = Some(until_nul(bytes)),
+            EntryType::XHeader => {
+                for extension in PaxExtensions::new(&bytes) {
+                    let extension = extension.map_err(|error| self.damaged(&error))?;
+                    let value = extension.value_bytes();
+                    match extension.key_bytes() {
+                        b"path" => said.name = Some(value.to_vec()),
+                        b"linkpath" => said.target = Some(value.to_vec()),
+                        // The length of a member that the header has no room for, or with holes.
+                        b"size" => {
+                            let what = "expected members of at most 8 GiB, got a larger one";
+                            return Err(Fault::at(self.archive, what));
+                        }
+                        key if key.starts_with(b"GNU.sparse.") => {
+                            let what = "expected files without holes, got a sparse one";
+                            return Err(Fault::at(self.archive, what));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
     fn damaged(&self, error: &io::Error) -> Fault {
         Fault::at(
             self.archive,
@@ -123,14 +208,18 @@ impl Job<'_> {
     }
 
     /// Judges a member, and writes it unless it is a link.
-    fn member<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<()> {
-        let bytes = entry.path_bytes().into_owned();
+    fn member<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, said: Said) -> Result<()> {
+        let bytes = said.name.unwrap_or_else(|| entry.path_bytes().into_owned());
         let name = String::from_utf8_lossy(&bytes).into_owned();
+        if bytes.len() > LONGEST_NAME || name.matches('/').count() > MOST_FOLDERS {
+            let what = format!(
+                "expected a name of at most {LONGEST_NAME} bytes and {MOST_FOLDERS} folders, got more"
+            );
+            return Err(self.refuse(&name, what));
+        }
+        let target = said.target.or_else(|| Some(entry.link_name_bytes()?.into_owned()));
         let path = std::str::from_utf8(&bytes).ok().and_then(clean);
         let kind = entry.header().entry_type();
-        if kind == EntryType::XGlobalHeader {
-            return Ok(());
-        }
         let Some(path) = path.filter(|path| path.split('/').next() == Some(TOP)) else {
             let what = format!("expected a member inside {TOP}/, got one outside");
             return Err(self.refuse(&name, what));
@@ -138,9 +227,9 @@ impl Job<'_> {
         let node = match kind {
             EntryType::Regular | EntryType::Continuous => Node::File,
             EntryType::Directory => Node::Folder,
-            EntryType::Symlink => Node::Link(self.target(entry, &name)?),
+            EntryType::Symlink => Node::Link(self.target(target, &name)?),
             EntryType::Link => {
-                let target = self.target(entry, &name)?;
+                let target = self.target(target, &name)?;
                 self.hard_links.push((path.clone(), target));
                 Node::File
             }
@@ -150,6 +239,11 @@ impl Job<'_> {
                 return Err(self.refuse(&name, what));
             }
         };
+        for above in ancestors(&path) {
+            if self.members.contains_key(above) || !self.around.insert(above.to_owned()) {
+                break;
+            }
+        }
         let is_folder = node == Node::Folder;
         match self.members.insert(path.clone(), node) {
             Some(Node::Folder) if is_folder => return Ok(()),
@@ -215,12 +309,18 @@ impl Job<'_> {
         Err(self.refuse(name, what))
     }
 
-    fn target<R: Read>(&self, entry: &tar::Entry<'_, R>, name: &str) -> Result<String> {
-        let target = entry.link_name_bytes().and_then(|t| String::from_utf8(t.into_owned()).ok());
-        match target.filter(|target| !target.is_empty() && !target.contains('\0')) {
-            Some(target) => Ok(target),
-            None => Err(self.refuse(name, "expected a link with a target in UTF-8")),
+    fn target(&self, target: Option<Vec<u8>>, name: &str) -> Result<String> {
+        let target = target.and_then(|target| String::from_utf8(target).ok());
+        let Some(target) = target.filter(|it| !it.is_empty() && !it.contains('\0')) else {
+            return Err(self.refuse(name, "expected a link with a target in UTF-8"));
+        };
+        if target.len() <= LONGEST_NAME {
+            return Ok(target);
         }
+        let got = target.len();
+        let what =
+            format!("expected a link with a target of at most {LONGEST_NAME} bytes, got {got}");
+        Err(self.refuse(name, what))
     }
 
     /// Judges where the links lead, and makes them.
@@ -232,10 +332,15 @@ impl Job<'_> {
             );
             self.refuse(name, what)
         };
-        let mut links = Vec::new();
+        let (mut links, mut steps) = (Vec::new(), 0);
         for (name, node) in &self.members {
             let Node::Link(target) = node else { continue };
-            if !stays_inside(&self.members, name) {
+            if !stays_inside(&self.members, name, &mut steps) {
+                if steps > MOST_STEPS {
+                    let what =
+                        "expected links that lead somewhere, got ones through too many others";
+                    return Err(self.refuse(name, what));
+                }
                 return Err(outside(name, target));
             }
             links.push((name, target));
@@ -287,35 +392,54 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a link leads to something below [`TOP`], followed as the kernel would follow it, through
 /// whatever links are on the way. A link to a name that is no member stays inside if its path does.
-fn stays_inside(members: &Members, link: &str) -> bool {
+///
+/// Counts the parts of paths that it goes through.
+fn stays_inside(members: &Members, link: &str, steps: &mut usize) -> bool {
     // The kernel gives up after 40 links.
     let mut left = 40;
-    let mut at: Vec<&str> = link.split('/').collect();
+    let mut at = link.to_owned();
     let mut pending: Vec<&str> = Vec::new();
     loop {
-        if let Some(Node::Link(target)) = members.get(&at.join("/")) {
-            if left == 0 || target.starts_with('/') {
+        *steps += 1;
+        // Nor does it follow longer paths.
+        if *steps > MOST_STEPS || at.len() > LONGEST_NAME {
+            return false;
+        }
+        if let Some(Node::Link(target)) = members.get(&at) {
+            if left == 0 || target.starts_with('/') || !leave(&mut at) {
                 return false;
             }
             left -= 1;
-            at.pop();
-            if at.is_empty() {
-                return false;
-            }
             pending.extend(target.split('/').rev());
         }
         match pending.pop() {
             None => return true,
             Some("" | ".") => {}
             Some("..") => {
-                at.pop();
-                if at.is_empty() {
+                if !leave(&mut at) {
                     return false;
                 }
             }
-            Some(part) => at.push(part),
+            Some(part) => {
+                at.push('/');
+                at.push_str(part);
+            }
         }
     }
+}
+
+/// Goes to the folder above; whether that is still one below the top.
+fn leave(path: &mut String) -> bool {
+    let above = path.rfind('/');
+    path.truncate(above.unwrap_or_default());
+    above.is_some()
+}
+
+/// A name as GNU tar writes it ends with a zero byte.
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    bytes.truncate(end.unwrap_or(bytes.len()));
+    bytes
 }
 
 /// The folder in a store's entry that holds the distribution.
@@ -349,9 +473,9 @@ mod tests {
             (&[("python/a/b/y", "../.."), ("python/x", "a/b/y/../a")], false),
             (&[("python/a/b/y", ".."), ("python/x", "a/b/y/../a")], true),
         ] {
-            assert_eq!(stays_inside(&members(links), "python/x"), inside, "{links:?}");
+            assert_eq!(stays_inside(&members(links), "python/x", &mut 0), inside, "{links:?}");
         }
-        assert!(!stays_inside(&members(&[("python", "elsewhere")]), "python"));
+        assert!(!stays_inside(&members(&[("python", "elsewhere")]), "python", &mut 0));
     }
 
     #[test]

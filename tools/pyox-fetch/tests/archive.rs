@@ -134,12 +134,22 @@ fn what_cannot_be_embedded_is_refused_by_name() {
 }
 
 #[test]
-fn an_archive_without_the_document_is_no_full_archive() {
+fn an_archive_without_a_document_needs_a_python_that_runs_here() {
     let place = Place::new();
-    place.write("a.tar.gz", &Tar::new().file("python/bin/python3", b"").gz());
+    place.write("a.tar.gz", &Tar::new().file("python/bin/perl", b"").gz());
     let said = place.refuse(&["./a.tar.gz"]);
-    assert!(said.contains("a.tar.gz: expected python/PYTHON.json in it"), "{said}");
-    assert!(said.contains("hint: only python-build-standalone's full archives"), "{said}");
+    let expected =
+        "a.tar.gz: expected python/PYTHON.json or python/bin/python3 in it, but there is neither";
+    assert!(said.contains(expected), "{said}");
+
+    let mut elf = fs::read(env!("CARGO_BIN_EXE_pyox-fetch")).unwrap();
+    // `e_machine`, by the ELF specification.
+    elf[18..20].copy_from_slice(&183_u16.to_le_bytes());
+    let archive = Tar::new().file("python/bin/python3.13", &elf);
+    place.write("b.tar.gz", &archive.link("python/bin/python3", "python3.13").gz());
+    let said = place.refuse(&["./b.tar.gz"]);
+    assert!(said.contains("error: ./b.tar.gz: "), "{said}");
+    assert!(said.contains("expected a Python for x86_64, got one for aarch64"), "{said}");
 }
 
 #[test]

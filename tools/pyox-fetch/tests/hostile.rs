@@ -216,3 +216,56 @@ fn runs_at_the_same_time_do_not_disturb_each_other() {
     }
     assert_eq!(place.store(), [digest.to_string()]);
 }
+
+/// A member that only says the name of the next one can be of any length, and compresses to nothing.
+#[test]
+fn names_without_end() {
+    let long = |kind, len| {
+        let tar = Tar::distribution().member("././@LongLink", kind, "", &vec![b'a'; len]);
+        refused(&tar.file("python/x", b"x").zst())
+    };
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+        let said = long(kind, 70_000_000);
+        let limit = "expected names and attributes of at most 64 KiB, got 70000000 bytes";
+        assert!(said.contains(limit), "{said}");
+    }
+    let said = long(EntryType::GNULongName, 5000);
+    assert!(said.contains("expected a name of at most 4096 bytes and 256 folders"), "{said}");
+    assert!(said.len() < 1200, "{said}");
+    let deep = format!("python/{}", "a/".repeat(300));
+    let said = refused(&Tar::distribution().long(&deep, b"x").zst());
+    assert!(said.contains("expected a name of at most 4096 bytes and 256 folders"), "{said}");
+}
+
+#[test]
+fn names_of_every_form_are_read() {
+    let name = format!("python/{}/x", "long".repeat(50));
+    let pax = {
+        let record = format!(" path={name}-pax\n");
+        let len = record.len() + 3;
+        format!("{len}{record}")
+    };
+    let tar = Tar::distribution()
+        .long(&name, b"gnu")
+        .member("PaxHeaders/x", EntryType::XHeader, "", pax.as_bytes())
+        .file("python/short", b"pax");
+    let place = Place::new();
+    place.write("a.tar.zst", &tar.zst());
+    let root = place.fetch(&["./a.tar.zst"]).root;
+    let inside = |name: &str| fs::read(root.join(name.trim_start_matches("python/"))).unwrap();
+    assert_eq!(inside(&name), b"gnu");
+    assert_eq!(inside(&format!("{name}-pax")), b"pax");
+}
+
+#[test]
+fn links_without_end() {
+    let target = format!("{}b", "a/".repeat(300_000));
+    let said = refused(&Tar::distribution().link("python/x", &target).zst());
+    assert!(said.contains("expected names and attributes of at most 64 KiB"), "{said}");
+    let target = format!("{}b", "a/".repeat(3000));
+    let said = refused(&Tar::distribution().link("python/x", &target).zst());
+    assert!(
+        said.contains("expected a link with a target of at most 4096 bytes, got 6001"),
+        "{said}"
+    );
+}

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use pyox_fetch::{Options, Spec, fetch};
+use pyox_fetch::{LockFile, Options, Spec, fetch};
 use pyox_schema::Digest;
 use pyox_stage::{Fault, Kind, Silent};
 
@@ -39,22 +39,25 @@ fn a_program_that_fails_is_named_with_its_status() {
     let python = folder.path().join("python3");
     fs::write(&python, "#!/bin/sh\nexit 3\n").unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
-    let fault = refused(Spec::Host(Some(python.clone())), None);
+    let fault = refused(Spec::HostPath(python.clone()), None);
     let Kind::Command { program, status } = fault.kind() else { panic!("{fault:?}") };
     assert_eq!((Path::new(program), status.code()), (&*python, Some(3)));
 }
 
 #[test]
-fn what_pyox_does_not_do_is_no_fault_of_the_input() {
-    assert_eq!(*refused(Spec::Release("3.13".into()), None).kind(), Kind::Unsupported);
+fn what_is_written_wrong_is_a_fault_of_the_input() {
     assert_eq!(*Spec::parse("nonsense").unwrap_err().kind(), Kind::Input);
 }
 
 #[test]
 fn of_several_specs_the_last_one_says_why() {
     let missing = || Spec::Path("/nonexistent/a.tar.zst".into());
-    let specs = [missing(), Spec::Release("3.13".into())];
-    let fault = fetch(&specs, &Options::default(), &Silent).unwrap_err();
-    assert_eq!(*fault.kind(), Kind::Unsupported);
+    let mirror = Some("file:///nonexistent".to_owned());
+    let options = Options { mirror, lock: LockFile::Unused, ..Options::default() };
+    let tarball = Spec::SourceTarball("/nonexistent/Python.tgz".into());
+    let specs = [missing(), tarball, Spec::Release("3.13".into(), None)];
+    let fault = fetch(&specs, &options, &Silent).unwrap_err();
+    assert_eq!(*fault.kind(), Kind::Missing);
+    assert!(fault.to_string().contains("/nonexistent/latest-release.json"), "{fault}");
     assert!(fault.source().is_some_and(<dyn Error>::is::<Fault>));
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use pyox_blob::layout::{Codec, FileKind, ModuleKind};
 use pyox_blob::{Blob, File, Module};
 use pyox_schema::{Digest, Distribution, FileRef, LinkPlan, Manifest, ResourceKind};
-use pyox_stage::{Fault, FaultExt, Kind as FaultKind, Result};
+use pyox_stage::{Fault, FaultExt, Kind as FaultKind, Result, files};
 use serde::Serialize;
 
 use crate::input::{Input, Subject};
@@ -174,6 +174,14 @@ impl Resource {
         }
     }
 
+    /// Whether its file may hold native code. The sources of modules do not.
+    pub(crate) fn may_be_native(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::ExtensionModule | Kind::PackageData | Kind::SharedLibrary | Kind::Archive
+        )
+    }
+
     /// What it takes, where it lies: in a blob what is stored, else its file.
     #[must_use]
     pub fn room(&self) -> u64 {
@@ -268,7 +276,7 @@ impl<'a> Contents<'a> {
         let place = || format!("{}: {}", self.name, resource.name);
         match (&resource.bytes, &self.blob) {
             (Bytes::OnDisk(path, expected), _) => {
-                let bytes = std::fs::read(path).fault_at(path)?;
+                let bytes = files::read(path)?;
                 match expected {
                     Some((_, digest)) if *digest != Digest::of(&bytes) => {
                         let found = Digest::of(&bytes);

@@ -4,6 +4,8 @@
 //! segment, where it is found by its magic number at a multiple of its alignment, and by opening
 //! it: the run-time code holds the same eight bytes, but no header around them.
 
+use std::ops::Range;
+
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::{Endianness, FileKind, elf};
 use pyox_blob::{Blob, layout};
@@ -57,6 +59,9 @@ impl<'a> Executable<'a> {
     }
 }
 
+/// How many places that begin like a blob are tried.
+const MOST_CANDIDATES: usize = 16;
+
 #[derive(Clone, Copy)]
 enum Place {
     /// The section is there; it begins at this offset.
@@ -76,22 +81,30 @@ fn find<F: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::read::Resul
     if let Some((_, section)) = by_name {
         return Ok(Place::Section(section.sh_offset(endian).into()));
     }
-    for segment in header.program_headers(endian, bytes)? {
-        if segment.p_type(endian) != elf::PT_LOAD {
-            continue;
-        }
-        let (start, len) = segment.file_range(endian);
-        let range = usize::try_from(start).ok().zip(usize::try_from(len).ok());
-        let range = range.and_then(|(start, len)| Some(start..start.checked_add(len)?));
-        let Some(data) = range.and_then(|range| bytes.get(range)) else { continue };
-        let blob = (0..data.len())
-            .step_by(layout::ALIGNMENT)
-            .find(|at| data[*at..].starts_with(&layout::MAGIC) && Blob::open(&data[*at..]).is_ok());
-        if let Some(at) = blob {
-            return Ok(Place::Segment(start + at as u64));
-        }
-    }
-    Ok(Place::Nowhere)
+    let segments = header.program_headers(endian, bytes)?.iter();
+    let loaded = segments.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+    let mut ranges: Vec<Range<usize>> = loaded
+        .filter_map(|segment| {
+            let (start, len) = segment.file_range(endian);
+            let start = usize::try_from(start).ok()?;
+            let end = start.checked_add(usize::try_from(len).ok()?)?;
+            bytes.get(start..end).map(|_| start..end)
+        })
+        .collect();
+    ranges.sort_by_key(|range| range.start);
+    // Segments may overlap: each place is looked at once.
+    let mut looked = 0;
+    let mut places = ranges.into_iter().flat_map(|range| {
+        let behind = looked.max(range.start) - range.start;
+        let start = range.start + behind.next_multiple_of(layout::ALIGNMENT);
+        looked = looked.max(range.end);
+        (start..range.end).step_by(layout::ALIGNMENT).map(move |at| (at, range.end))
+    });
+    let begins = |(at, end): &(usize, usize)| bytes[*at..*end].starts_with(&layout::MAGIC);
+    // Opening one reads a part of it. The run-time code holds the magic number too, but not often.
+    let mut candidates = places.by_ref().filter(begins).take(MOST_CANDIDATES);
+    let blob = candidates.find(|(at, end)| Blob::open(&bytes[*at..*end]).is_ok());
+    Ok(blob.map_or(Place::Nowhere, |(at, _)| Place::Segment(at as u64)))
 }
 
 /// What foreign bytes seem to be, for a message.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, layout};
 use pyox_schema::{Distribution, Document, LinkPlan, Manifest};
-use pyox_stage::{Fault, FaultExt, Result};
+use pyox_stage::{Fault, FaultExt, Result, files};
 
 use crate::contents::Contents;
 use crate::executable::{self, Executable};
@@ -43,7 +43,7 @@ impl<'b> Input<'b> {
     ///
     /// If it cannot be read. Whether it is something to look into shows with the first question.
     pub fn open(path: &Path) -> Result<Input<'static>> {
-        let bytes = std::fs::read(path).fault_at(path)?;
+        let bytes = files::read_any(path)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Input { name: path.display().to_string(), folder, bytes: Cow::Owned(bytes) })
     }

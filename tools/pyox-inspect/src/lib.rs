@@ -6,6 +6,7 @@
 //! - [`Contents`]: its resources one by one, [as a tree](Contents::tree), [added up](Contents::sums), their
 //!   [bytes](Contents::file), and [as files](Contents::extract).
 //! - [`facts`]: how the interpreter is configured.
+//! - [`portability`]: the oldest system that its native code runs on, and what is the cause.
 //! - [`check`]: whether all checksums hold.
 //! - [`diff`]: what is different between two of them.
 //!
@@ -33,6 +34,7 @@ mod diff;
 mod executable;
 mod extract;
 mod input;
+mod portability;
 mod summary;
 mod sums;
 mod tree;
@@ -42,6 +44,7 @@ pub use config::{Facts, facts};
 pub use contents::{Contents, Kind, Project, Resource};
 pub use diff::{Change, Difference, ResourceChange, diff};
 pub use input::Input;
+pub use portability::{Member, Portability, portability};
 pub use summary::{BlobFacts, SectionFacts, Shape, SnapshotFacts, Summary, summary};
 pub use sums::{By, Sum};
 pub use tree::Node;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_inspect::{Contents, Input, check, diff, facts, summary};
+use pyox_inspect::{Contents, Input, check, diff, facts, portability, summary};
 use pyox_stage::{Fault, FaultExt, Reporter};
 use serde::Serialize;
 use serde_json::Map;
@@ -32,6 +32,7 @@ Examples:
   pyox-inspect cat --code app json.decoder    its bytecode, as marshal writes it
   pyox-inspect extract app -C out rich        the package rich, as files below out/
   pyox-inspect --check app                    do all checksums hold?
+  pyox-inspect --portability app              what is the oldest system that it runs on?
   pyox-inspect --diff old.blob app            what changed between two
   pyox-collect hello.py | pyox-inspect size   in a pipe, before it is packed
 
@@ -46,8 +47,11 @@ struct Args {
     /// Check every checksum, and name what is damaged
     #[arg(long)]
     check: bool,
+    /// Tell the oldest glibc, kernel and processor that its native code needs, and who needs them
+    #[arg(long, conflicts_with = "check")]
+    portability: bool,
     /// Tell two inputs apart: `-` is only in A, `+` only in B, `~` is in both but changed
-    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["file", "check"])]
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["file", "check", "portability"])]
     diff: Option<Vec<PathBuf>>,
     /// Answer in JSON
     #[arg(long, global = true)]
@@ -151,12 +155,17 @@ fn body(args: &Args, ui: &dyn Reporter) -> Result<Answer> {
             print(args, &verdict, |verdict| show::verdict(verdict, input.name()))?;
             return Ok(if verdict.ok { Answer::Done } else { Answer::No });
         }
+        if args.portability {
+            let found = portability(&input)?;
+            print(args, &found, |found| show::portability(found, input.name()))?;
+            return Ok(Answer::Done);
+        }
         let summary = summary(&input)?;
         print(args, &summary, |summary| show::summary(summary, input.name()))?;
         return Ok(Answer::Done);
     };
-    if args.file.is_some() || args.check {
-        let what = "expected the command before the file, and no --check with it";
+    if args.file.is_some() || args.check || args.portability {
+        let what = "expected the command before the file, and no --check or --portability with it";
         return Err(Fault::new("command line", what).hint("see `pyox-inspect --help`"));
     }
     match command {

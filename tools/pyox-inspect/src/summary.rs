@@ -1,9 +1,8 @@
 //! What an input is, what runs, and what is in it, on one screen.
 
 use std::borrow::Cow;
-use std::io;
 
-use pyox_elf::Elf;
+use pyox_elf::{Elf, Needs};
 use pyox_stage::{FaultExt, Result};
 use serde::{Serialize, Serializer};
 
@@ -143,7 +142,7 @@ impl Shape {
             architecture: elf.architecture(),
             interpreter: elf.interpreter.clone(),
             needed: elf.needed.clone(),
-            glibc: pyox_elf::glibc(io::Cursor::new(bytes)),
+            glibc: Needs::of(bytes).ok().and_then(|needs| needs.glibc()).map(|v| v.to_string()),
         }
     }
 }

@@ -525,6 +525,7 @@ fn manifest(place: &Place) -> Manifest {
         location: path.map(str::to_owned),
         payload: path.map(payload),
         package: name == "app.fast",
+        cold: false,
         needs: vec![],
         project: draft.projects[project as usize].0.to_owned(),
         origin: pyox_schema::Origin::default(),

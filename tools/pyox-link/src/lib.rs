@@ -12,6 +12,7 @@
 
 mod beside;
 mod emit;
+mod floor;
 mod join;
 mod plan;
 mod portable;
@@ -22,6 +23,7 @@ mod snapshot;
 
 pub use emit::Emit;
 pub use portable::link_portable_runner;
+pub use pyox_elf::Version;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ pub struct Options {
     pub distribution: Option<PathBuf>,
     /// The folder of the run-time libraries, where it is not one of the usual ones.
     pub runtime: Option<PathBuf>,
+    /// The newest glibc that anything in the executable may need.
+    pub max_glibc: Option<Version>,
 }
 
 /// Where the run-time library for an interpreter's tag is, such as `cp313`.
@@ -78,6 +82,7 @@ pub struct Link<'a> {
     blob: Blob<'a>,
     config: Config,
     plan: LinkPlan,
+    max_glibc: Option<Version>,
 }
 
 impl<'a> Link<'a> {
@@ -117,7 +122,7 @@ impl<'a> Link<'a> {
         if options.mode.is_none() {
             reporter.note(format_args!("{}: {}", plan.mode.name(), plan.reason));
         }
-        Ok(Self { bytes, blob, config, plan })
+        Ok(Self { bytes, blob, config, plan, max_glibc: options.max_glibc })
     }
 
     /// How it is linked.
@@ -126,15 +131,39 @@ impl<'a> Link<'a> {
         &self.plan
     }
 
+    /// The oldest glibc that all in the executable is loaded with, or none if nothing needs one.
+    ///
+    /// Links the runner where that is not done yet, and reads the headers of all native code.
+    ///
+    /// # Errors
+    ///
+    /// If the linker fails, or a file does not decompress.
+    pub fn glibc(&self, reporter: &dyn Reporter) -> Result<Option<Version>> {
+        let runner = runner::cached(&self.plan, reporter)?;
+        let members = floor::members(Some(&runner), &self.blob)?;
+        Ok(members.first().map(|member| member.version))
+    }
+
+    fn runner(&self, reporter: &dyn Reporter) -> Result<Vec<u8>> {
+        let runner = runner::cached(&self.plan, reporter)?;
+        self.check_glibc(Some(&runner))?;
+        Ok(runner)
+    }
+
+    fn check_glibc(&self, runner: Option<&[u8]>) -> Result<()> {
+        let Some(most) = self.max_glibc else { return Ok(()) };
+        floor::check(&floor::members(runner, &self.blob)?, most)
+    }
+
     /// Makes the executable, and the folder `PATH.files` beside it where packages want one.
     ///
     /// Costs some ten milliseconds, and some seconds more for the first blob of a distribution.
     ///
     /// # Errors
     ///
-    /// If the linker fails, or the file cannot be written.
+    /// If the linker fails, something needs a newer glibc than is allowed, or the file cannot be written.
     pub fn executable(&self, path: &Path, reporter: &dyn Reporter) -> Result<()> {
-        let runner = runner::cached(&self.plan, reporter)?;
+        let runner = self.runner(reporter)?;
         // First, so that an executable that is there has its files.
         beside::write(Some(path), &self.blob, &self.config)?;
         join::Joined::new(&runner, self.bytes)?.write_to(path)
@@ -146,7 +175,7 @@ impl<'a> Link<'a> {
     ///
     /// As above, and if packages want a folder beside it; the inner result is that of writing.
     pub fn send(&self, to: &mut dyn Write, reporter: &dyn Reporter) -> Result<std::io::Result<()>> {
-        let runner = runner::cached(&self.plan, reporter)?;
+        let runner = self.runner(reporter)?;
         beside::write(None, &self.blob, &self.config)?;
         Ok(join::Joined::new(&runner, self.bytes)?.send(to))
     }
@@ -164,6 +193,8 @@ impl<'a> Link<'a> {
         name: &str,
         reporter: &dyn Reporter,
     ) -> Result<()> {
+        // What is linked from it is somebody else's.
+        self.check_glibc(None)?;
         if kind == Emit::Artifacts {
             emit::artifacts::write(folder, &self.plan, &self.config, self.bytes, reporter)?;
             return beside::write(Some(&folder.join("app")), &self.blob, &self.config);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_link::{Emit, Link, Options};
+use pyox_link::{Emit, Link, Options, Version};
 use pyox_schema::LinkMode;
 use pyox_stage::Reporter;
 
@@ -46,6 +46,9 @@ struct Cli {
     /// What the library of `--emit` is called
     #[arg(long, default_value = "app")]
     name: String,
+    /// Fail if anything in the executable needs a newer glibc than this, such as 2.28
+    #[arg(long, value_name = "VERSION")]
+    max_glibc: Option<Version>,
     /// The folder of the run-time libraries
     #[arg(long, value_name = "DIR")]
     runtime: Option<PathBuf>,
@@ -90,6 +93,7 @@ fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
         },
         distribution: cli.distribution.clone(),
         runtime: cli.runtime.clone(),
+        max_glibc: cli.max_glibc,
     };
     let bytes = input::read(cli.blob.as_deref(), "a blob")?;
     let link = Link::new(&bytes, &input::name(cli.blob.as_deref()), &options, reporter)?;

@@ -363,7 +363,11 @@ pub(crate) fn portable_arguments() -> Vec<String> {
     arguments.extend(of_dynamic_ones());
     // A daemon thread of CPython before 3.14 ends by this function, and may have frames of ours.
     arguments.push("-Wl,--defsym=pthread_exit=pyembed_pthread_exit".to_owned());
+    // Newer compilers' unwinders ask for what glibc 2.35 brought.
+    arguments.push("-Wl,--defsym=_dl_find_object=pyembed__dl_find_object".to_owned());
     arguments.push("-Wl,--unresolved-symbols=ignore-all".to_owned());
+    // A loader must be as new as glibc 2.36 for these.
+    arguments.push("-Wl,-z,nopack-relative-relocs".to_owned());
     arguments
 }
 

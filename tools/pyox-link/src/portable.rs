@@ -3,46 +3,69 @@
 //! It is made once for each minor version, when pyox itself is built. What pyembed needs of Python stays open, and is
 //! made weak, so that the loader starts the runner without it; pyembed resolves these references when libpython is there.
 
+mod glibc;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use object::elf::{FileHeader64, SHN_UNDEF, STB_GLOBAL, STB_WEAK};
+use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, Sym};
 use object::{LittleEndian, pod};
 use pyox_stage::{Fault, FaultExt, Kind, Result, files};
 
-use crate::{plan, runner};
+use crate::plan;
+use glibc::Glibc;
 
 type Elf = FileHeader64<LittleEndian>;
 
-/// Links the portable runner out of a run-time library, by a linker driver with its first arguments.
+/// Links the portable runner out of a run-time library, by a linker driver with its first arguments. It starts with glibc
+/// 2.28 and every newer one, whatever glibc the driver links against.
 ///
 /// # Errors
 ///
-/// Where the library is none, or the linker fails.
+/// Where the library is none, or the linker fails, or the library asks for more than that glibc has.
 pub fn link_portable_runner(library: &Path, output: &Path, driver: &[String]) -> Result<()> {
     let library = std::path::absolute(library).fault_at(library)?;
+    let architecture = architecture(&library)?;
     let folder = output.parent().unwrap_or(Path::new("."));
     let work = tempfile::tempdir_in(folder).fault_at(folder)?;
-    let Some((program, first)) = driver.split_first() else {
-        return Err(Fault::new("driver", "expected a linker driver, got none"));
-    };
-    let mut command = Command::new(program);
-    command.current_dir(work.path()).args(first).args(["-o", "runner"]);
-    command.args(plan::portable_arguments()).arg(&library);
-    command.args(["-ldl", "-lm", "-lpthread"]);
-    let result = runner::run(command.env("LC_ALL", "C"), program)?;
-    if !result.status.success() {
-        return Err(runner::linker_failed(program, &result));
-    }
+    let glibc = Glibc::of(architecture).ok_or_else(|| {
+        Fault::at(&library, format!("no portable runner for {architecture}"))
+            .of_kind(Kind::Unsupported)
+    })?;
+    let mut arguments = plan::portable_arguments();
+    arguments.extend(["-nostdlib", "-o", "runner"].map(str::to_owned));
+    let mut libraries = glibc.write(work.path(), driver)?;
+    // The start code comes first, the libraries last.
+    arguments.push(libraries.remove(0));
+    arguments.push(library.to_string_lossy().into_owned());
+    arguments.extend(["-lgcc", "-lgcc_eh", "-Wl,--as-needed"].map(str::to_owned));
+    arguments.extend(libraries);
+    glibc::call(driver, work.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
     let made = work.path().join("runner");
     let runner = weakened(fs::read(&made).fault_at(&made)?).fault_at(&made)?;
     if !crate::join::is_runner(&runner) {
-        let what = format!("{program} gave the blob's section no segment of its own");
+        let what = format!("{} gave the blob's section no segment of its own", driver.join(" "));
         return Err(Fault::new("runner", what).of_kind(Kind::Unsupported));
     }
+    glibc::check(&runner)?;
     files::atomically(output, files::EXECUTABLE, |file| std::io::Write::write_all(file, &runner))
+}
+
+/// What the objects of an archive are for.
+fn architecture(library: &Path) -> Result<&'static str> {
+    let bytes = fs::read(library).fault_at(library)?;
+    let archive = ArchiveFile::parse(&*bytes).fault_at(library)?;
+    let objects = archive.members().filter_map(|member| member.ok()?.data(&*bytes).ok());
+    let mut machines =
+        objects.filter_map(|object| pyox_elf::Elf::parse(object).ok()?.architecture());
+    machines.next().ok_or_else(|| Fault::at(library, "expected objects of a machine, found none"))
+}
+
+/// Whether a symbol is one of Python's.
+fn is_python(name: &[u8]) -> bool {
+    name.starts_with(b"Py") || name.starts_with(b"_Py")
 }
 
 /// The runner with weak references to Python. Objects with weak ones would not do: the linker takes null for the addresses
@@ -55,9 +78,8 @@ fn weakened(mut runner: Vec<u8>) -> Result<Vec<u8>, object::read::Error> {
     let mut places = Vec::new();
     for symbol in symbols.iter() {
         let name = symbol.name(endian, symbols.strings())?;
-        let is_python = name.starts_with(b"Py") || name.starts_with(b"_Py");
         let is_strong = symbol.st_bind() == STB_GLOBAL;
-        if is_python && is_strong && symbol.st_shndx(endian) == SHN_UNDEF {
+        if is_python(name) && is_strong && symbol.st_shndx(endian) == SHN_UNDEF {
             // `st_info` is the byte behind the four of the name.
             places.push(pod::bytes_of(symbol).as_ptr().addr() - start + 4);
         }

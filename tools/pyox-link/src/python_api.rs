@@ -5,21 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use object::LittleEndian;
 use object::elf::{FileHeader64, SHN_UNDEF, STB_GLOBAL, STB_WEAK, STV_DEFAULT};
 use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, Sym};
-use pyox_stage::{FaultExt, Result};
+use pyox_stage::{FaultExt, Result, files};
 
 /// The file's name.
 pub(crate) const FILE: &str = "python_api.s";
 
 /// The table of what a libpython exports.
 pub(crate) fn table(libpython: &Path) -> Result<String> {
-    let bytes = fs::read(libpython).fault_at(libpython)?;
+    let bytes = files::read(libpython)?;
     let names = exported(&bytes).fault_at(libpython)?;
     let mut text = String::from(
         ".section .data.rel.ro.pyembed_python_api, \"aw\", @progbits\n.balign 8\n.globl pyembed_python_api\n\

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
-use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, cache, files};
+use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
 
 use crate::plan::{is_libc, wrap};
 use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 8;
 
 /// How much of the linker's output an error shows.
 const SHOWN_LINES: usize = 4;
@@ -22,19 +22,20 @@ pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     if plan.mode == LinkMode::Portable {
         // It was linked when pyox was built.
         let path = Path::new(&plan.runtime.path);
-        return fs::read(path).fault_at(path);
+        return files::read(path);
     }
-    let path = cache::folder("runners")?.join(key(plan).to_string());
-    if let Ok(runner) = fs::read(&path)
-        && crate::join::is_runner(&runner)
-    {
-        ui.detail(format_args!("runner {} is cached", path.display()));
+    let (store, key) = (Store::open("runners")?, key(plan));
+    if let Some(runner) = store.get(&key) {
+        ui.detail(format_args!("runner {key} is cached"));
         return Ok(runner);
     }
     let task = ui.begin(None, "linking the runner");
     let runner = link(plan, ui)?;
     drop(task);
-    files::atomically(&path, files::EXECUTABLE, |file| std::io::Write::write_all(file, &runner))?;
+    store.put(&key, &runner);
+    if let Some(trouble) = store.trouble() {
+        ui.warn(format_args!("{trouble}: the runner is not kept for the next run"));
+    }
     Ok(runner)
 }
 
@@ -54,7 +55,7 @@ fn key(plan: &LinkPlan) -> Digest {
 pub(crate) fn check_digests(plan: &LinkPlan) -> Result<()> {
     for archive in plan.files() {
         let path = Path::new(&archive.path);
-        let (found, _) = fs::File::open(path).and_then(Digest::of_reader).fault_at(path)?;
+        let (found, _) = files::digest(path)?;
         if found != archive.sha256 {
             let what = format!(
                 "digest mismatch: expected {}, got {}",
@@ -90,7 +91,7 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     ui.detail(format_args!("{command:?}"));
     let result = run(&mut command, &plan.driver)?;
     if !result.status.success() {
-        return Err(linker_failed(&plan.driver, &result));
+        return Err(linker_failed(&plan.driver, &result, folder.path()));
     }
     let path = folder.path().join("runner");
     let runner = fs::read(&path).fault_at(&path)?;
@@ -141,6 +142,13 @@ pub(crate) fn system_archive(plan: &LinkPlan, library: &str, ui: &dyn Reporter) 
     None
 }
 
+/// Whether a disk has no room for what a linker writes: a runner has 10 MB.
+fn is_full(folder: &Path) -> bool {
+    const LEAST: u64 = 1 << 20;
+    rustix::fs::statvfs(folder)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST)
+}
+
 pub(crate) fn run(command: &mut Command, driver: &str) -> Result<Output> {
     command.output().map_err(|error| {
         let fault = Fault::new(driver, format_args!("cannot be run: {error}"));
@@ -155,7 +163,14 @@ pub(crate) fn run(command: &mut Command, driver: &str) -> Result<Output> {
     })
 }
 
-pub(crate) fn linker_failed(driver: &str, result: &Output) -> Fault {
+/// What went wrong in a folder.
+pub(crate) fn linker_failed(driver: &str, result: &Output, folder: &Path) -> Fault {
+    // Some linkers say nothing of it, because they write through a mapping.
+    if let Some(full) = [folder, &std::env::temp_dir()].into_iter().find(|path| is_full(path)) {
+        return Fault::at(full, format_args!("the disk is full, so {driver} failed"))
+            .hint("make room on it; PYOX_CACHE_DIR and TMPDIR name folders elsewhere")
+            .of_kind(Kind::Io(std::io::ErrorKind::StorageFull));
+    }
     let text = String::from_utf8_lossy(&result.stderr);
     // The driver repeats that its linker has failed.
     let said = text.lines().map(str::trim).filter(|line| !line.starts_with("collect2:"));

@@ -3,11 +3,13 @@
 //! They lie in `lib/pyox/runtime/TAG/` beside the folder of an installed `pyox-link`, or in the `runtime/TAG/`
 //! of the build folder that it was built in.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use pyox_schema::{Digest, FileRef};
-use pyox_stage::{Fault, FaultExt, Kind, Result};
+use pyox_schema::FileRef;
+use pyox_stage::{Fault, FaultExt, Kind, Result, files};
 
 /// The library's file name.
 const LIBRARY: &str = "libpyembed_runner.a";
@@ -49,15 +51,21 @@ impl Runtime {
         };
         // The compiler works in another folder.
         let path = std::path::absolute(&path).fault_at(&path)?;
-        let (sha256, size) = File::open(&path).and_then(Digest::of_reader).fault_at(&path)?;
+        let (sha256, size) = files::digest(&path)?;
         let path = path.into_os_string().into_string();
         let path = path.map_err(|path| Fault::at(Path::new(&path), "expected a path in UTF-8"))?;
         Ok(FileRef { path, size, sha256 })
     }
 }
 
+/// Where this program is. Without `/proc`, the kernel still tells how it was started.
+fn own_path() -> PathBuf {
+    let started = || fs::canonicalize(OsStr::from_bytes(rustix::param::linux_execfn().to_bytes()));
+    std::env::current_exe().or_else(|_| started()).unwrap_or_default()
+}
+
 fn usual_folders() -> Vec<PathBuf> {
-    let tool = std::env::current_exe().unwrap_or_default();
+    let tool = own_path();
     let beside = tool.parent().unwrap_or(Path::new("."));
     let variable = std::env::var_os("PYOX_RUNTIME_DIR").filter(|value| !value.is_empty());
     variable

@@ -11,10 +11,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, FaultExt, Kind};
+use pyox_stage::{Fault, FaultExt, Kind, Store};
 
 use crate::marshal::{self, Code};
-use crate::store::Store;
 
 const WORKER: &str = include_str!("worker.py");
 
@@ -48,7 +47,7 @@ enum Answer {
     /// The marshalled code object, as it is.
     Code(Vec<u8>),
     /// See [`Compiled::Rejected`].
-    Rejected { line: u32, reason: String },
+    Rejected { line: u32, reason: String, is_final: bool },
 }
 
 /// A running interpreter.
@@ -125,7 +124,13 @@ impl Compiler {
             Ok(Answer::Code(stream)) => {
                 Compiled::Code(marshal::canonical(&stream).fault(location)?)
             }
-            Ok(Answer::Rejected { line, reason }) => Compiled::Rejected { line, reason },
+            Ok(Answer::Rejected { line, reason, is_final: true }) => {
+                Compiled::Rejected { line, reason }
+            }
+            // With more memory it may compile, so it is not kept.
+            Ok(Answer::Rejected { line, reason, is_final: false }) => {
+                return Ok(Compiled::Rejected { line, reason });
+            }
             Err(error) => return Err(worker.died(location, error)),
         };
         self.store.put(&key, &compiled.encode());
@@ -187,7 +192,8 @@ impl Worker {
         input.write_all(&request)?;
         match read_u32(&mut self.output)? {
             0 => Ok(Answer::Code(self.read_bytes()?)),
-            1 => Ok(Answer::Rejected {
+            kind @ (1 | 2) => Ok(Answer::Rejected {
+                is_final: kind == 1,
                 line: read_u32(&mut self.output)?,
                 reason: String::from_utf8_lossy(&self.read_bytes()?).into_owned(),
             }),

@@ -4,16 +4,14 @@
 //! only what is large and shrinks well is compressed; metadata in between. Native code is copied into
 //! memory at the first import that needs it, whatever its form, but unpacking it costs: numpy's import
 //! takes 1.4 times as long as from a disk, and as long as from a disk when it is stored. It is compressed
-//! only where that is asked for. Programs are always stored as they are, because each start copies them. Nothing is
+//! where the manifest calls it cold, and where that is asked for. Programs are always stored as they are, because each start copies them. Nothing is
 //! compressed that would not become a tenth smaller. Frames carry their content's length and no checksum, for the
 //! record has one. Results are kept: compressing the standard library's sources takes about a second.
 
 use pyox_blob::layout::{Codec, FileKind, is_program};
 use pyox_schema::Digest;
-use pyox_stage::{Fault, FaultExt};
+use pyox_stage::{Fault, FaultExt, Store};
 use zstd::bulk::Compressor;
-
-use crate::store::Store;
 
 /// How a file of some kind is compressed.
 struct Policy {
@@ -22,11 +20,15 @@ struct Policy {
     level: i32,
 }
 
-fn policy(kind: FileKind, native: bool) -> Option<Policy> {
+fn policy(kind: FileKind, is_cold: bool, native: bool) -> Option<Policy> {
     match kind {
         FileKind::Source => Some(Policy { from: 128, level: 9 }),
         FileKind::Metadata => Some(Policy { from: 4 << 10, level: 9 }),
         FileKind::Data => Some(Policy { from: 64 << 10, level: 9 }),
+        // The standard library's, which is packed again and again and compressed once.
+        FileKind::Extension | FileKind::Library if is_cold => {
+            Some(Policy { from: 4 << 10, level: 9 })
+        }
         // Large: quick to pack matters more than the last percent.
         FileKind::Extension | FileKind::Library => {
             native.then_some(Policy { from: 4 << 10, level: 3 })
@@ -54,15 +56,16 @@ impl Shrinker {
         self.store.as_ref()?.trouble()
     }
 
-    /// The form in which a file goes into the blob. `sha256` is that of `bytes`.
+    /// The form in which a file goes into the blob. `sha256` is that of `bytes`; `is_cold` is the manifest's word for native code.
     pub(crate) fn stored(
         &self,
         kind: FileKind,
+        is_cold: bool,
         bytes: Vec<u8>,
         sha256: &Digest,
     ) -> Result<(Codec, Vec<u8>), Fault> {
-        let policy =
-            policy(kind, self.native).filter(|_| kind != FileKind::Data || !is_program(&bytes));
+        let policy = policy(kind, is_cold, self.native)
+            .filter(|_| kind != FileKind::Data || !is_program(&bytes));
         let Some(Policy { from, level }) = policy else {
             return Ok((Codec::Stored, bytes));
         };

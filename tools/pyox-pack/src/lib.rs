@@ -12,7 +12,6 @@ mod compress;
 pub mod marshal;
 mod pack;
 mod parallel;
-mod store;
 mod validate;
 
 pub use pack::{Options, pack};

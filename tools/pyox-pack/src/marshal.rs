@@ -16,7 +16,7 @@
 //! The name of the file that code objects have (`co_filename`) is one object, and no constant is the same object. It
 //! stands in the stream once, so that a reader can put another name in its place.
 //!
-//! It knows what the compilers of CPython 3.11 to 3.14 write into a code object, and nothing else: an
+//! It knows what the compilers of CPython 3.11 to 3.15 write into a code object, and nothing else: an
 //! unknown type is an error, never a guess. The cost is linear in the stream's length.
 
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ pub enum Error {
     Truncated,
     /// Bytes behind the object.
     Trailing(usize),
-    /// A type code that no code object of CPython 3.11 to 3.14 holds.
+    /// A type code that no code object of CPython 3.11 to 3.15 holds.
     UnknownType {
         /// The type code.
         code: u8,
@@ -70,7 +70,7 @@ pub struct Code {
 ///
 /// # Errors
 ///
-/// If it is none, or holds what no code object of CPython 3.11 to 3.14 does.
+/// If it is none, or holds what no code object of CPython 3.11 to 3.15 does.
 pub fn canonical(stream: &[u8]) -> Result<Code, Error> {
     let graph =
         Graph { objects: Vec::new(), constants: HashMap::new(), file_names: HashMap::new() };
@@ -440,7 +440,7 @@ impl fmt::Display for Error {
             Self::UnknownType { code, at } => {
                 write!(
                     f,
-                    "expected a type that CPython 3.11 to 3.14 marshals, got {code:#04x} at {at}"
+                    "expected a type that CPython 3.11 to 3.15 marshals, got {code:#04x} at {at}"
                 )
             }
             Self::FileName => f.write_str("expected a text for the name of a code object's file"),

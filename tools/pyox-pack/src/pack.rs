@@ -1,7 +1,6 @@
 //! The work on each resource, and what becomes of it in the blob.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::num::NonZero;
 use std::path::Path;
@@ -11,13 +10,12 @@ use pyox_blob::layout::{FileKind, ModuleKind};
 use pyox_schema::{
     Digest, Distribution, Manifest, Origin, Payload, Placement, Resource, ResourceKind, Run, Value,
 };
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, Store, cache, files};
 
 use crate::blob::{self, Contents};
 use crate::compile::{Compiled, Compiler, Worker};
 use crate::compress::Shrinker;
 use crate::marshal::Code;
-use crate::store::Store;
 use crate::{parallel, validate};
 
 /// The project of the standard library, and of the system's libraries for it.
@@ -160,7 +158,7 @@ fn pack_one(
     }
     let file = |kind, bytes: Vec<u8>| -> Result<_, Fault> {
         let len = bytes.len() as u64;
-        let (codec, stored) = shrinker.stored(kind, bytes, &content)?;
+        let (codec, stored) = shrinker.stored(kind, resource.cold, bytes, &content)?;
         Ok(Some(blob::File {
             path: location.clone(),
             kind,
@@ -217,15 +215,18 @@ fn verified(location: &str, payload: &Payload) -> Result<Vec<u8>, Fault> {
     let path = payload.path.display();
     let place = || format!("{location}: {path}");
     let changed = |what: String| {
+        // What was remembered of its digest may be wrong, and then collecting again would not help.
+        let _ = cache::forget("digests");
         Fault::new(location, what).hint(format_args!("{path} has changed: collect again"))
     };
-    let mut file = File::open(&payload.path).fault(place())?;
+    let mut file = files::open(&payload.path).fault(location)?;
     let size = file.metadata().fault(place())?.len();
     if size != payload.size {
         return Err(changed(format!("size mismatch: manifest {}, file {size}", payload.size)));
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).fault(place())?;
+    // It may grow meanwhile.
+    (&mut file).take(size + 1).read_to_end(&mut bytes).fault(place())?;
     let found = Digest::of(&bytes);
     if found == payload.sha256 {
         return Ok(bytes);

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pyox_blob::layout::path_problem;
+use pyox_schema::name::is_module_name;
 use pyox_schema::{Distribution, Manifest, Resource, ResourceKind, Run};
 use pyox_stage::Fault;
-use unicode_ident::is_xid_continue;
 
 /// The minor versions of CPython 3 whose bytecode [`crate::marshal`] knows.
-const MINORS: std::ops::RangeInclusive<u8> = 11..=14;
+const MINORS: std::ops::RangeInclusive<u8> = 11..=15;
 
 /// Checks a manifest by itself.
 pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Fault> {
@@ -84,7 +84,7 @@ pub(crate) fn distribution(
         }
     }
     if python.version_info.0 != 3 || !MINORS.contains(&python.version_info.1) {
-        let what = format!("version: expected CPython 3.11 to 3.14, got {}", python.version);
+        let what = format!("version: expected CPython 3.11 to 3.15, got {}", python.version);
         return Err(Fault::new("distribution", what));
     }
     magic(&python.bytecode_magic).ok_or_else(|| {
@@ -103,7 +103,7 @@ fn magic(digits: &str) -> Option<[u8; 4]> {
 fn shape(resource: &Resource) -> Result<(), Fault> {
     let kind = resource.kind;
     let wrong = |what: String| Err(Fault::new(&resource.name, what));
-    if is_importable(kind) && !is_dotted_name(&resource.name) {
+    if is_importable(kind) && !is_module_name(&resource.name) {
         return wrong("expected a dotted name of identifiers".to_owned());
     }
     if let Some(location) = &resource.location
@@ -127,13 +127,6 @@ fn shape(resource: &Resource) -> Result<(), Fault> {
 fn is_importable(kind: ResourceKind) -> bool {
     use ResourceKind::{ExtensionModule, Module, NamespacePackage, Package};
     matches!(kind, Module | Package | NamespacePackage | ExtensionModule)
-}
-
-/// Every part made of an identifier's characters and hyphens. No statement can import `0001_initial` or
-/// `unicode17-0-0`, but calls do.
-fn is_dotted_name(name: &str) -> bool {
-    let fits = |letter: char| letter == '-' || is_xid_continue(letter);
-    name.split('.').all(|part| !part.is_empty() && part.chars().all(fits))
 }
 
 fn twice(place: &str, what: &str, one: &Resource, other: &Resource) -> Fault {
@@ -214,7 +207,7 @@ fn placements(manifest: &Manifest, names: &HashMap<&str, &Resource>) -> Result<(
 
 /// Names that `sys` and the environment can have.
 fn environment(manifest: &Manifest) -> Result<(), Fault> {
-    if let Some(name) = manifest.sys.keys().find(|name| name.contains('.') || !is_dotted_name(name))
+    if let Some(name) = manifest.sys.keys().find(|name| name.contains('.') || !is_module_name(name))
     {
         return Err(Fault::new("sys", format_args!("expected an identifier, got `{name}`")));
     }
@@ -246,7 +239,7 @@ fn run(run: &Run, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
             Err(Fault::new("run", what).hint("name a module of it, or an entry point"))
         }
         Run::EntryPoint { module, function } => {
-            if !is_dotted_name(function) {
+            if !is_module_name(function) {
                 let what = format!("function: expected a dotted name, got `{function}`");
                 return Err(Fault::new("run", what));
             }

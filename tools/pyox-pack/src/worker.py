@@ -5,7 +5,8 @@ It runs as `python -c THIS OPTIMIZE` and talks over stdin and stdout, all intege
     once, to the packer     the bytecode magic number (4 bytes)
     each request            length of the location, length of the source, location (UTF-8), source
     each answer             0, length, the marshalled code object; or
-                            1, line, length, why the source does not compile (UTF-8)
+                            1, line, length, why the source does not compile (UTF-8); or
+                            2, line, length, the same, but it may compile another time
 
 It ends when stdin does. Warnings are for whoever wrote the source, not for whoever packs it.
 """
@@ -21,16 +22,19 @@ def u32(number):
 
 
 def answer(location, source, optimize):
+    kind = 1
     try:
         code = compile(source, location, "exec", dont_inherit=True, optimize=optimize)
         data = marshal.dumps(code)
         return u32(0) + u32(len(data)) + data
     except SyntaxError as error:
         line, message = error.lineno or 0, error.msg or "invalid syntax"
+    except MemoryError:  # the machine's, or the parser's own limit
+        kind, line, message = 2, 0, "MemoryError: there was too little memory, or it is nested too deeply"
     except Exception as error:  # RecursionError, ValueError, ...: what the source provokes
         line, message = 0, f"{type(error).__name__}: {error}"
     data = message.encode("utf-8", "replace")
-    return u32(1) + u32(max(line, 0)) + u32(len(data)) + data
+    return u32(kind) + u32(max(line, 0)) + u32(len(data)) + data
 
 
 def main():

@@ -21,7 +21,7 @@ fn contents() -> Contents {
         project: "python".to_owned(),
         codec,
         stored: stored.to_vec(),
-        len: 100,
+        len: if codec == Codec::Stored { stored.len() as u64 } else { 100 },
         needs: needs.iter().map(|need| (*need).to_owned()).collect(),
     };
     Contents {

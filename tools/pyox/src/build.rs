@@ -1,7 +1,6 @@
 //! From a project to its executables.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +51,7 @@ pub struct Built {
     pub size: u64,
     /// Whether it needs the platform's loader and C library.
     pub mode: LinkMode,
-    /// The version of glibc that it needs at least, such as `2.35`, if it needs one.
+    /// The version of glibc that all in it needs at least, such as `2.35`, if anything needs one.
     pub glibc: Option<String>,
     /// The Python in it, such as `3.13.5`.
     pub python: String,
@@ -117,6 +116,8 @@ fn distribution(
         words.unwrap_or(&usual).iter().map(|word| Spec::parse(word)).collect::<Result<_>>()?;
     let fetch = fetch::Options {
         requires_python: project.requires_python.clone(),
+        project: Some(project.root.clone()),
+        upgrade: options.upgrade,
         // It is that of the project's own archive.
         sha256: project.settings.sha256.filter(|_| options.python.is_empty()),
         ..fetch::Options::default()
@@ -276,7 +277,9 @@ impl Collecting<'_> {
         let mode = self.mode();
         // Where files lie beside an executable, they are looked at each time.
         let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
-        let how = format!("{mode:?} {} {}", packing.compress, packing.compress_native);
+        let max_glibc = settings.max_glibc;
+        let how =
+            format!("{mode:?} {max_glibc:?} {} {}", packing.compress, packing.compress_native);
         let python = &self.distribution.python;
         let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;
         let is_wanted = is_alone && self.options.emit.is_none();
@@ -286,7 +289,7 @@ impl Collecting<'_> {
             return Ok(Some(Built { programs: target.programs.clone(), ..built }));
         }
         let blob = pack::pack(manifest, &packing, reporter)?;
-        let linking = link::Options { mode, ..Default::default() };
+        let linking = link::Options { mode, max_glibc, ..Default::default() };
         let link = Link::new(&blob, target.name, &linking, reporter)?;
         if let Some((kind, folder)) = &self.options.emit {
             link.emit(*kind, folder, target.name, reporter)?;
@@ -297,12 +300,11 @@ impl Collecting<'_> {
         }
         link.executable(path, reporter)?;
         links::make(path, &target.links)?;
-        let executable = File::open(path).fault_at(path)?;
         let built = Built {
             path: path.clone(),
             programs: target.programs.clone(),
-            size: executable.metadata().fault_at(path)?.len(),
-            glibc: pyox_elf::glibc(executable),
+            size: std::fs::metadata(path).fault_at(path)?.len(),
+            glibc: link.glibc(reporter)?.map(|found| found.to_string()),
             mode: link.plan().mode,
             python: python.version.clone(),
             projects: sizes(target.name, &blob)?,

@@ -68,11 +68,15 @@ impl Project {
         reporter: &dyn Reporter,
     ) -> Result<Self> {
         let metadata = fs::metadata(path).fault_at(path)?;
-        if !metadata.is_dir() {
-            if let Some(option) = extras.first().or(groups.first()) {
-                let what = format!("expected a pyproject.toml that has `{option}`, got a script");
-                return Err(Fault::at(path, what));
+        let has_none = |what: &str| match extras.first().or(groups.first()) {
+            Some(option) => {
+                let what = format!("expected a pyproject.toml that has `{option}`, got {what}");
+                Err(Fault::at(path, what))
             }
+            None => Ok(()),
+        };
+        if !metadata.is_dir() {
+            has_none("a script")?;
             return Self::of_script(path);
         }
         let root = absolute(path).fault_at(path)?;
@@ -82,10 +86,12 @@ impl Project {
         }
         let file = root.join("pyox.toml");
         if file.is_file() {
+            has_none("a pyox.toml")?;
             return Self::of_pyox_toml(root, &file);
         }
         let file = root.join("pyoxidizer.toml");
         if file.is_file() {
+            has_none("a pyoxidizer.toml")?;
             return pyoxidizer::open(root, &file, reporter);
         }
         let what = "expected a pyproject.toml, a pyox.toml or a pyoxidizer.toml in this folder, found none";

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use pyox_collect::{Extensions, Installer};
+use pyox_link::Version;
 use pyox_schema::{Digest, LinkMode, Placement, Value};
 use pyox_stage::{Fault, Result, position};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 /// The settings of a project. A key that is not known is an error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Settings {
     pub requires_python: Option<String>,
     /// `static` or `dynamic`; by default static where nothing needs a loader.
     pub mode: Option<LinkMode>,
+    /// The newest glibc that anything in the executables may need.
+    #[serde(deserialize_with = "version")]
+    pub max_glibc: Option<Version>,
     /// Folders of packages, scripts and wheels to take beside the project.
     pub apps: Vec<PathBuf>,
     /// Folders whose modules are taken, as if they were on `sys.path`.
@@ -72,12 +76,17 @@ pub struct Settings {
     pub programs: BTreeMap<String, String>,
 }
 
+fn version<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Version>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
+}
+
 /// The keys of [`Settings`].
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "python",
     "sha256",
     "requires-python",
     "mode",
+    "max-glibc",
     "apps",
     "paths",
     "with",

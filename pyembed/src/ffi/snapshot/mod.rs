@@ -399,7 +399,9 @@ unsafe fn number_in(thread: *mut c::PyThreadState) -> usize {
     const WORDS: usize = 64;
     // SAFETY: the state is longer than that.
     unsafe {
-        let numbers = [libc::pthread_self(), libc::gettid().cast_unsigned().into()];
+        // By its number: the function is younger than glibc 2.28, from which on executables run.
+        let number = libc::syscall(libc::SYS_gettid).cast_unsigned();
+        let numbers = [libc::pthread_self(), number];
         let words = std::slice::from_raw_parts(thread.cast::<u64>(), WORDS);
         words
             .windows(2)

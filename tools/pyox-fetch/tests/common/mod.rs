@@ -13,6 +13,13 @@ use pyox_schema::{Digest, Distribution, Document};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// A mirror that is not there.
+pub(crate) const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// What is said of it.
+pub(crate) const REFUSED: &str =
+    "cpython@3.13: http://127.0.0.1:9/latest-release.json: cannot be reached: Connection refused";
+
 /// A place to run pyox-fetch in: a working folder and a cache.
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
@@ -32,7 +39,9 @@ impl Place {
         command
             .args(arguments)
             .current_dir(self.folder.path())
-            .env("PYOX_CACHE_DIR", self.path("cache"));
+            .env("PYOX_CACHE_DIR", self.path("cache"))
+            // Nothing comes from the network here.
+            .env("PYOX_PYTHON_MIRROR", NOWHERE);
         command
     }
 
@@ -126,7 +135,19 @@ impl Tar {
     }
 
     pub(crate) fn link(self, name: &str, target: &str) -> Self {
-        self.member(name, tar::EntryType::Symlink, target, b"")
+        if target.len() <= 100 {
+            return self.member(name, tar::EntryType::Symlink, target, b"");
+        }
+        let text = [target.as_bytes(), b"\0"].concat();
+        let tar = self.member("././@LongLink", tar::EntryType::GNULongLink, "", &text);
+        tar.member(name, tar::EntryType::Symlink, "short", b"")
+    }
+
+    /// A file with a name as GNU tar writes the longer ones.
+    pub(crate) fn long(self, name: &str, data: &[u8]) -> Self {
+        let text = [name.as_bytes(), b"\0"].concat();
+        let tar = self.member("././@LongLink", tar::EntryType::GNULongName, "", &text);
+        tar.file("python/short", data)
     }
 
     /// Adds a member as it is told, however bad; names of up to 100 bytes.

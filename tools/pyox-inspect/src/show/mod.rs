@@ -1,6 +1,7 @@
 //! How the program shows answers: tables and trees for people. JSON is the values themselves.
 
 mod diff;
+mod portability;
 mod summary;
 mod text;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 use text::{Align, Table, shown};
 
 pub(crate) use diff::difference;
+pub(crate) use portability::portability;
 pub(crate) use summary::summary;
 
 /// All resources, one for each line.

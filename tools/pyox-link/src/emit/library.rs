@@ -175,5 +175,6 @@ fn run(command: &mut Command, reporter: &dyn Reporter) -> Result<()> {
             .hint("`--emit staticlib` needs no such code; most of `host` have it")
             .of_kind(Kind::Unsupported));
     }
-    Err(runner::linker_failed(&program, &result))
+    let folder = command.get_current_dir().unwrap_or(Path::new("."));
+    Err(runner::linker_failed(&program, &result, folder))
 }

@@ -46,50 +46,74 @@ impl Markers {
 /// What always holds, and what never does, wherever pip runs.
 const HOLDS: [&str; 2] = ["python_version < '3'", "python_version >= '3'"];
 
-/// A marker in which each comparison with `extra` has become what it is for these extras: pip knows none of them.
-pub(super) fn with_extras(marker: &str, extras: &BTreeSet<String>) -> String {
-    let mut text = String::new();
-    let mut rest = marker;
-    while let Some(at) = start_of_extra(rest) {
-        let (before, found) = rest.split_at(at);
-        let Some((is_equal, name, behind)) = comparison(found) else { break };
-        text.push_str(before);
-        text.push_str(HOLDS[usize::from(extras.contains(name) == is_equal)]);
-        rest = behind;
-    }
-    text + rest
+/// The extras and dependency groups that are wanted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Selected {
+    pub(super) extras: BTreeSet<String>,
+    pub(super) groups: BTreeSet<String>,
 }
 
-/// Where the variable `extra` stands, outside of strings.
-fn start_of_extra(text: &str) -> Option<usize> {
-    let mut quote = None;
-    let mut before = ' ';
-    for (at, letter) in text.char_indices() {
-        match quote {
-            Some(open) if open == letter => quote = None,
-            Some(_) => {}
-            None if letter == '"' || letter == '\'' => quote = Some(letter),
-            None => {
-                let is_word = before.is_alphanumeric() || before == '_';
-                if !is_word && text[at..].starts_with("extra") && comparison(&text[at..]).is_some()
-                {
-                    return Some(at);
+impl Selected {
+    /// A marker in which each question for an extra or a group has become its answer: pip knows none of them. They are
+    /// `extra == "name"` and PEP 751's `"name" in extras` and `"name" in dependency_groups`.
+    pub(super) fn decide(&self, marker: &str) -> String {
+        let (places, tokens): (Vec<usize>, Vec<&str>) = tokens(marker).into_iter().unzip();
+        let (mut text, mut copied, mut number) = (String::new(), 0, 0);
+        while number < tokens.len() {
+            let (answer, length) = match &tokens[number..] {
+                ["extra", operator @ ("==" | "!="), name, ..]
+                | [name, operator @ ("==" | "!="), "extra", ..] => {
+                    (self.extras.contains(unquoted(name)) == (*operator == "=="), 3)
                 }
-            }
+                [name, "in", "extras", ..] => (self.extras.contains(unquoted(name)), 3),
+                [name, "not", "in", "extras", ..] => (!self.extras.contains(unquoted(name)), 4),
+                [name, "in", "dependency_groups", ..] => (self.groups.contains(unquoted(name)), 3),
+                [name, "not", "in", "dependency_groups", ..] => {
+                    (!self.groups.contains(unquoted(name)), 4)
+                }
+                _ => {
+                    number += 1;
+                    continue;
+                }
+            };
+            text.push_str(&marker[copied..places[number]]);
+            text.push_str(HOLDS[usize::from(answer)]);
+            number += length;
+            copied = places[number - 1] + tokens[number - 1].len();
         }
-        before = letter;
+        text + &marker[copied..]
     }
-    None
 }
 
-/// `extra == "name"` at the start of a text: whether it is `==`, the name, and what stands behind it.
-fn comparison(text: &str) -> Option<(bool, &str, &str)> {
-    let rest = text.strip_prefix("extra")?.trim_start();
-    let is_equal = rest.starts_with("==");
-    let rest = rest.strip_prefix("==").or(rest.strip_prefix("!="))?.trim_start();
-    let quote = rest.chars().next().filter(|letter| matches!(letter, '"' | '\''))?;
-    let (name, behind) = rest[1..].split_once(quote)?;
-    Some((is_equal, name, behind))
+/// The words, strings with their quotes, operators and brackets of a marker, each with its place.
+fn tokens(marker: &str) -> Vec<(usize, &str)> {
+    let is_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '.');
+    let mut tokens = Vec::new();
+    let mut rest = marker.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            // An open string is the rest.
+            '"' | '\'' => rest[1..].find(first).map_or(rest.len(), |end| end + 2),
+            '(' | ')' => 1,
+            _ if is_word(first) => rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
+            _ => {
+                let ends = |letter: char| {
+                    is_word(letter)
+                        || letter.is_whitespace()
+                        || matches!(letter, '"' | '\'' | '(' | ')')
+                };
+                rest.find(ends).unwrap_or(rest.len())
+            }
+        };
+        let (token, behind) = rest.split_at(length);
+        tokens.push((marker.len() - rest.len(), token));
+        rest = behind.trim_start();
+    }
+    tokens
+}
+
+fn unquoted(token: &str) -> &str {
+    token.trim_matches(['"', '\''])
 }
 
 #[cfg(test)]
@@ -108,14 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn extras_are_decided() {
-        let extras = ["a".to_owned()].into();
+    fn extras_and_groups_are_decided() {
+        let selected =
+            Selected { extras: ["a".to_owned()].into(), groups: ["dev".to_owned()].into() };
+        let (yes, no) = (HOLDS[1], HOLDS[0]);
         for (marker, expected) in [
-            ("extra == \"a\" and x == 'extra'", "python_version >= '3' and x == 'extra'"),
-            ("(extra == 'b') or extra != 'b'", "(python_version < '3') or python_version >= '3'"),
-            ("os_name == \"extra == 'a'\"", "os_name == \"extra == 'a'\""),
+            ("extra == \"a\" and x == 'extra'", format!("{yes} and x == 'extra'")),
+            ("(extra=='b') or 'b' != extra", format!("({no}) or {yes}")),
+            ("os_name == \"extra == 'a'\"", "os_name == \"extra == 'a'\"".to_owned()),
+            ("'a' in extras and 'b' not in extras", format!("{yes} and {yes}")),
+            ("'dev' in dependency_groups or 'a' in dependency_groups", format!("{yes} or {no}")),
+            ("python_full_version>='3.11'", "python_full_version>='3.11'".to_owned()),
+            ("sys_platform == 'open", "sys_platform == 'open".to_owned()),
+            ("", String::new()),
         ] {
-            assert_eq!(with_extras(marker, &extras), expected);
+            assert_eq!(selected.decide(marker), expected);
         }
     }
 }

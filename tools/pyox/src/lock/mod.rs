@@ -60,15 +60,8 @@ pub(crate) fn of_project(
     let read = |path: &Path| fs::read_to_string(path).fault_at(path);
     let pylock = root.join("pylock.toml");
     if pylock.is_file() {
-        if let Some(name) = extras.first().or(groups.first()) {
-            let what =
-                format!("expected a project without extras and groups, but `{name}` is wanted");
-            return Err(
-                Fault::at(&pylock, what).hint("uv.lock holds them; pylock.toml is for one set")
-            );
-        }
         let lock: pylock::Lock = read_toml(&pylock, &read(&pylock)?)?;
-        return Ok(Some(lock.locked(&pylock)?));
+        return Ok(Some(lock.locked(&pylock, extras, groups)?));
     }
     if let Some(path) = uv::file_of(root)? {
         let lock: uv::Lock = read_toml(&path, &read(&path)?)?;

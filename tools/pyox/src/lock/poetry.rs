@@ -13,7 +13,7 @@ use pyox_stage::{Fault, Result};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::markers::{Markers, with_extras};
+use super::markers::{Markers, Selected};
 use super::{Locked, Source, address, repository, within};
 use crate::pyproject::{PyProject, poetry_specifiers};
 
@@ -151,7 +151,8 @@ impl Lock {
 
     /// The packages of the groups, which say themselves under which markers they are wanted.
     fn marked(&self, extras: &[String], groups: &[String]) -> BTreeMap<usize, Markers> {
-        let extras: BTreeSet<String> = extras.iter().map(|extra| project_name(extra)).collect();
+        let extras = extras.iter().map(|extra| project_name(extra)).collect();
+        let selected = Selected { extras, ..Selected::default() };
         let is_wanted =
             |group: &&String| *group == MAIN || groups.iter().any(|wanted| wanted == *group);
         let mut found = BTreeMap::new();
@@ -164,9 +165,9 @@ impl Lock {
                     None => None,
                 };
                 let always = Markers::always();
-                match marker.map(|marker| with_extras(marker, &extras)) {
+                match marker {
                     Some(marker) if marker == NEVER => false,
-                    Some(marker) => markers.add(&always.and(&marker)),
+                    Some(marker) => markers.add(&always.and(&selected.decide(marker))),
                     None => markers.add(&always),
                 };
             }
@@ -219,14 +220,14 @@ impl Lock {
                 }
                 let with = extras.iter().filter_map(|extra| package.extras.get(*extra)).flatten();
                 let optional: BTreeSet<String> = with.map(|name| project_name(name)).collect();
-                let chosen: BTreeSet<String> =
-                    extras.iter().map(|&extra| extra.to_owned()).collect();
+                let extras = extras.iter().map(|&extra| extra.to_owned()).collect();
+                let chosen = Selected { extras, ..Selected::default() };
                 for (name, wanted) in &package.dependencies {
                     for mut below in wanted.alternatives() {
                         if below.optional && !optional.contains(&project_name(name)) {
                             continue;
                         }
-                        below.markers = below.markers.map(|marker| with_extras(&marker, &chosen));
+                        below.markers = below.markers.map(|marker| chosen.decide(&marker));
                         pending.push((name.clone(), below, markers.clone()));
                     }
                 }

@@ -3,15 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pyox_collect::project_name;
 use pyox_stage::{Fault, Result};
 use serde::Deserialize;
 
+use super::markers::Selected;
 use super::{Locked, Source, address, repository, within};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Lock {
-    lock_version: String,
+    #[serde(rename = "lock-version")]
+    version: String,
+    #[serde(default)]
+    extras: BTreeSet<String>,
+    #[serde(default)]
+    dependency_groups: BTreeSet<String>,
+    /// The groups that count where none is asked for.
+    #[serde(default)]
+    default_groups: BTreeSet<String>,
     #[serde(default)]
     packages: Vec<Package>,
 }
@@ -56,11 +66,36 @@ struct Directory {
 }
 
 impl Lock {
-    pub(super) fn locked(&self, path: &Path) -> Result<Locked> {
-        if !self.lock_version.starts_with("1.") {
-            let what = format!("lock-version: expected 1.0, got {}", self.lock_version);
+    /// What it says for some extras and groups, beside the groups that it takes itself.
+    pub(super) fn locked(
+        &self,
+        path: &Path,
+        extras: &[String],
+        groups: &[String],
+    ) -> Result<Locked> {
+        if !self.version.starts_with("1.") {
+            let what = format!("lock-version: expected 1.0, got {}", self.version);
             return Err(Fault::at(path, what));
         }
+        let known = |wanted: &[String], kind: &str, there: &BTreeSet<String>| {
+            let there: BTreeMap<_, _> =
+                there.iter().map(|name| (project_name(name), name)).collect();
+            let find = |name: &String| {
+                if let Some(&name) = there.get(&project_name(name)) {
+                    Ok(name.clone())
+                } else {
+                    let what = format!("{kind}: expected one with `{name}`, found none");
+                    Err(Fault::at(path, what)
+                        .hint("lock it with that one, or leave the option out"))
+                }
+            };
+            wanted.iter().map(find).collect::<Result<BTreeSet<String>>>()
+        };
+        let mut selected = Selected {
+            extras: known(extras, "extras", &self.extras)?,
+            groups: known(groups, "dependency-groups", &self.dependency_groups)?,
+        };
+        selected.groups.extend(self.default_groups.iter().cloned());
         let own = within(path, ".");
         let mut locked = Locked::default();
         for package in &self.packages {
@@ -75,7 +110,8 @@ impl Lock {
             if let Some(index) = &package.index {
                 locked.index(index);
             }
-            let marker = package.marker.as_ref().map(|marker| format!(" ; {marker}"));
+            let marker = package.marker.as_ref();
+            let marker = marker.map(|marker| format!(" ; {}", selected.decide(marker)));
             locked.add(path, &package.name, &marker.unwrap_or_default(), source, &digests)?;
         }
         Ok(locked)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pyox_stage::{Fault, FaultExt, Result};
 use serde::Deserialize;
 
-use super::markers::{Markers, with_extras};
+use super::markers::{Markers, Selected};
 use super::{Locked, Source, address, repository, within};
 use crate::pyproject::{Metadata, PyProject};
 use crate::settings::read_toml;
@@ -138,7 +138,7 @@ impl Lock {
         let kinds = kinds.chain(groups.iter().map(|group| ("group", group)));
         let chosen =
             kinds.map(|(kind, name)| format!("{kind}-{}-{}-{name}", own.name.len(), own.name));
-        let chosen: BTreeSet<String> = chosen.collect();
+        let chosen = Selected { extras: chosen.collect(), ..Selected::default() };
         for (number, markers) in self.reached(path, own, extras, groups)? {
             let package = &self.package[number];
             // A project may depend on extras of its own.
@@ -147,7 +147,7 @@ impl Lock {
             }
             let files = package.wheels.iter().chain(&package.sdist);
             let digests: BTreeSet<String> = files.filter_map(|file| file.hash.clone()).collect();
-            let markers = with_extras(&markers.text(), &chosen);
+            let markers = chosen.decide(&markers.text());
             if let Some(registry) = &package.source.registry {
                 if registry.contains("://") {
                     locked.index(registry);

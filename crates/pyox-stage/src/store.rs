@@ -1,4 +1,4 @@
-//! What is kept between runs: results by the digest of all that they depend on.
+//! Results that are kept between runs, by the digest of all that they depend on.
 //!
 //! One file for each result, under a folder of the cache, spread over 256 folders. Reading 1,000 of
 //! them takes about 10 ms with a warm page cache, so there is no index that two runs could fight
@@ -10,14 +10,15 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::{Result, cache};
 use pyox_schema::Digest;
-use pyox_stage::{Result, cache};
 
 /// Length, then CRC-32, of what follows.
 const HEAD: usize = 12;
 
 /// A folder of results.
-pub(crate) struct Store {
+#[derive(Debug)]
+pub struct Store {
     folder: PathBuf,
     /// The first thing that went wrong with writing.
     trouble: Mutex<Option<String>>,
@@ -25,13 +26,17 @@ pub(crate) struct Store {
 
 impl Store {
     /// The store of that name under the cache folder.
-    pub(crate) fn open(name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// As [`cache::folder`].
+    pub fn open(name: &str) -> Result<Self> {
         Ok(Self { folder: cache::folder(name)?, trouble: Mutex::new(None) })
     }
 
     /// The key of a result: the digest of what it depends on, each part with its length.
     #[must_use]
-    pub(crate) fn key(parts: &[&[u8]]) -> Digest {
+    pub fn key(parts: &[&[u8]]) -> Digest {
         let mut all = Vec::new();
         for part in parts {
             all.extend_from_slice(&(part.len() as u64).to_le_bytes());
@@ -42,7 +47,7 @@ impl Store {
 
     /// The result of that key, where there is one and it is undamaged.
     #[must_use]
-    pub(crate) fn get(&self, key: &Digest) -> Option<Vec<u8>> {
+    pub fn get(&self, key: &Digest) -> Option<Vec<u8>> {
         let mut bytes = fs::read(self.path(key)).ok()?;
         let (head, body) = bytes.split_first_chunk::<HEAD>()?;
         if *head != Self::head(body) {
@@ -53,7 +58,7 @@ impl Store {
     }
 
     /// Keeps a result.
-    pub(crate) fn put(&self, key: &Digest, bytes: &[u8]) {
+    pub fn put(&self, key: &Digest, bytes: &[u8]) {
         let path = self.path(key);
         let write = || -> std::io::Result<()> {
             let folder = path.parent().unwrap_or(&self.folder);
@@ -71,7 +76,7 @@ impl Store {
     }
 
     /// What went wrong with writing first, if anything did.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().ok()?.clone()
     }
 
@@ -85,5 +90,31 @@ impl Store {
     fn path(&self, key: &Digest) -> PathBuf {
         let name = key.to_string();
         self.folder.join(&name[..2]).join(&name[2..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_damaged_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store { folder: folder.path().to_owned(), trouble: Mutex::new(None) };
+        let key = Store::key(&[b"a", b"b"]);
+        assert_ne!(key, Store::key(&[b"ab", b""]));
+        assert_eq!(store.get(&key), None);
+        store.put(&key, b"result");
+        assert_eq!(store.get(&key).unwrap(), b"result");
+        let path = store.path(&key);
+        let bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert_eq!(store.get(&key), None, "{at}");
+            fs::write(&path, &bytes[..at]).unwrap();
+            assert_eq!(store.get(&key), None, "{at}");
+        }
     }
 }
