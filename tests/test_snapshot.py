@@ -521,7 +521,7 @@ def test_what_is_inspected(pyox, static_probe, tmp_path):
     done = pyox("inspect", "--check", fast, check=False)
     assert done.returncode == 1 and "snapshot: expected SHA-256 " in done.stdout
     fast.write_bytes(content[:-100000])
-    assert pyox("inspect", "--check", fast, check=False).returncode == 1
+    assert pyox("inspect", "--check", fast, check=False).returncode != 0
 
 
 def test_settings_that_decide_how_python_starts(pyox, source, tmp_path):

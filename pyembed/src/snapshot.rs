@@ -96,6 +96,8 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
 
 /// Imports what is to be in the image, takes it, and ends the process.
 pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Request) -> ! {
+    // Which `run::main` does otherwise.
+    attached.quietly(|| run::site_builtins(attached));
     let done = preload(attached, &request)
         .and_then(|()| forget(attached))
         .and_then(|()| modules(attached));
