@@ -52,6 +52,12 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         return None;
     }
     let of_process = ffi::Request::read();
+    if !cfg!(Py_3_13) || cfg!(Py_3_14) {
+        let (major, minor) = crate::PYTHON;
+        ffi::fail(&format!(
+            "expected CPython 3.13, got {major}.{minor}, which has no snapshots yet"
+        ));
+    }
     let mut request = Request {
         level: "interpreter".to_owned(),
         preload: Vec::new(),
