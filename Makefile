@@ -5,6 +5,7 @@
 #   make test-apps  applications from PyPI, see tests/apps/run.py; `make test-apps APPS='numpy black'` for some
 #   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; half an hour;
 #                   `make test-cpython MODULES='test_glob test_os'` for some
+#   make test-roots  in root folders of other Debian releases: an old glibc, CPython 3.14 and 3.15
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
 #   make install    the tools and their run-time libraries, below PREFIX
@@ -23,7 +24,7 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython bench bench-quick bench-peers lint install wheel system clean
+.PHONY: fuzz lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -100,6 +101,12 @@ $(VENV)/ready: tests/requirements.txt | system
 test-python: tools runtime $(EXAMPLES) $(VENV)/ready
 	$(VENV)/bin/python -m pytest tests
 
+# In root folders of other Debian releases: the portable runner on an old one, CPython 3.14 and 3.15 on the next.
+test-roots: tools runtime $(VENV)/ready
+	scripts/system mmdebstrap
+	$(VENV)/bin/python -m pytest tests/roots
+	scripts/roots forky -- tests/versions/run
+
 test-apps: tools runtime
 	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST))
 
@@ -126,6 +133,11 @@ check: | system
 DENY ?= all
 deny:
 	$(CARGO) deny --locked check $(DENY)
+
+# The fuzz targets, so many minutes each; with 0 their corpora alone. `make fuzz MINUTES=5 TARGETS='blob elf'` for some.
+MINUTES ?= 1
+fuzz:
+	scripts/fuzz $$((60 * $(MINUTES))) $(TARGETS)
 
 bench-quick: tools runtime
 	$(PYTHON) benches/run.py --quick

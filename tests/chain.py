@@ -177,6 +177,9 @@ def normal(text, folder):
     text = text.replace(f"{folder}/", "").replace(str(folder), "")
     # Addresses, thread numbers and the place of an installed standard library differ from run to run.
     text = re.sub(r"0x[0-9a-f]{6,}", "0x", text)
+    # faulthandler of 3.14 names the program and the functions of C.
+    text = re.sub(r"(?m)^((?:Current t|T)hread 0x) \[\S+\]", r"\1", text)
+    text = re.sub(r"(?s)\n?Current thread's C stack trace .*", "", text)
     return re.sub(r"""[^\s"'(]*lib/python3\.\d+/""", "", text)
 
 

@@ -2,7 +2,8 @@
 
 The tools come from `target/release`, or the folder in PYOX_BIN. Distributions are every CPython 3.11
 to 3.13 of pyenv, Debian's own, and two that pyox-fetch builds from source: some four minutes each
-on a cold cache. Fewer than three minor versions fail the session.
+on a cold cache. Fewer than three minor versions fail the session. PYOX_TEST_PYTHONS names other distributions
+in place of all of these, such as `host:/usr/bin/python3.15`; then the tests run that take each of them in turn.
 """
 
 import os
@@ -16,8 +17,11 @@ pytest.register_assert_rewrite("chain")
 
 from chain import REPOSITORY, Chain, Distribution, certify, clean_environment, run, write
 
-SOURCES = ("source@3.11", "source@3.13")
-# 3.14 is compiled, but no test runs it yet.
+GIVEN = tuple(os.environ.get("PYOX_TEST_PYTHONS", "").split())
+SOURCES = () if GIVEN else ("source@3.11", "source@3.13")
+# What does not hold where libpython is a shared library: CPython's own search for an installation looks around.
+OF_OTHER_SHAPES = ("test_hello_opens_what_libc_opens", "test_importing_the_standard_library_touches_no_module")
+# 3.14 and 3.15 are tested in a root folder of Debian's next release, see roots/.
 SUPPORTED = [(3, minor) for minor in range(11, 14)]
 
 
@@ -38,7 +42,7 @@ def _hosts():
                 yield f"host:{path}"
 
 
-HOSTS = tuple(_hosts())
+HOSTS = GIVEN or tuple(_hosts())
 ALL = HOSTS + SOURCES
 
 
@@ -50,12 +54,13 @@ def _minor(spec):
 def _one_of_each_minor():
     """One distribution for each minor version, hosts before sources but for the newest of the sources."""
     chosen = {}
-    for spec in (SOURCES[-1], *HOSTS, *SOURCES):
+    for spec in (*SOURCES[-1:], *HOSTS, *SOURCES):
         chosen.setdefault(_minor(spec), spec)
     return tuple(chosen[minor] for minor in sorted(chosen))
 
 
 MINORS = _one_of_each_minor()
+VERSIONS = tuple(map(_minor, MINORS))
 
 
 def pytest_configure():
@@ -64,13 +69,26 @@ def pytest_configure():
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if len(MINORS) < 3:
+    if len(MINORS) < 3 and not GIVEN:
         found = ", ".join(map(_minor, MINORS))
         pytest.exit(
             f"expected Pythons of three minor versions of 3.11 to 3.13 with their static libraries, found {found}: "
             "install more, such as with `pyenv install 3.12`",
             returncode=2,
         )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what does not run on each of the distributions that were named, or is about another shape."""
+
+    def runs(item):
+        each = {"distribution", "each_minor", "shared"} & set(item.fixturenames)
+        return each and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
+
+    left_out = [item for item in items if GIVEN and not runs(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_generate_tests(metafunc):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -104,6 +105,8 @@ def tools(tmp_path):
 
 def as_python(text, executable, python, source):
     """An answer of the executable as `python` would have said it."""
+    # Since 3.15 a traceback says what `sys.flags.no_site` is: pyembed imports `site` by itself.
+    text = re.sub(r"\. Site initialization is disabled, did you forget [^?]*\?", "", text)
     return text.replace(f"{executable}/main.py", str(source)).replace(str(executable), str(python))
 
 

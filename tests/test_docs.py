@@ -13,7 +13,7 @@ import pytest
 
 from chain import REPOSITORY, run
 
-PAGES = ("script", "project", "pyoxidizer", "rust", "c", "pipeline", "library")
+PAGES = ("python", "script", "project", "pyoxidizer", "rust", "c", "pipeline", "library")
 BLOCK = re.compile(r"^(?:`([\w./]+)`[^\n]*:\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -6,7 +6,9 @@ working folder, and things that have no end.
 
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import time
 import zipfile
@@ -273,6 +275,31 @@ def test_a_lack_of_memory_is_not_remembered(own, source, tmp_path):
         done = own("pack", "-v", manifest, "-d", source.document, "-o", tmp_path / "b")
         assert "kit/__init__.py: MemoryError" in done.stderr
     assert "compiled 1 sources" in done.stderr
+
+
+def test_kills_at_random_moments(offline, source, tmp_path):
+    """Whatever stage a run is killed in, the next one on the same cache gives the bytes of a clean one, and sweeps."""
+    kit = wheel(tmp_path / "wheels", "kit", "1.0")
+    script = write(tmp_path / "app.py", "import kit\nprint(kit.VERSION)\n")
+    clean = offline.with_environment(PYOX_CACHE_DIR=str(tmp_path / "other")).build(
+        tmp_path, source, script, "--with", kit, name="clean", link=["--static"]
+    )
+    chain = f"{offline.tool('collect')} -q -d {source.document} {script} --with {kit} | {offline.tool('pack')} -q -d {source.document} | {offline.tool('link')} -q -d {source.document} --static -o app"
+    seed = random.randrange(1 << 32)
+    moments = random.Random(seed)
+    for _ in range(25):
+        process = subprocess.Popen(["sh", "-c", chain], cwd=tmp_path, env=offline.environment, start_new_session=True, stderr=subprocess.DEVNULL)
+        time.sleep(moments.expovariate(1) * 0.8)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    built = offline.build(tmp_path, source, script, "--with", kit, name="built", link=["--static"])
+    assert built.read_bytes() == clean.read_bytes(), f"seed {seed}"
+    # An interpreter that compiles may still be ending.
+    offline.build(tmp_path, source, script, "--with", kit, "--config", "verbose=0", name="again", link=["--static"])
+    shutil.rmtree(tmp_path / "cache/runners")
+    offline.build(tmp_path, source, script, "--with", kit, "--upgrade", name="again", link=["--static"])
+    left = [path for path in (tmp_path / "cache").rglob(".*") if path.name.startswith((".partial-", ".tmp"))]
+    assert left == [], f"seed {seed}"
 
 
 # --- Without end ----------------------------------------------------------------

@@ -34,7 +34,7 @@ CASES = {
         import importlib.util, inspect, json, shelf.book
         for module in shelf, shelf.book, json, inspect:
             spec = importlib.util.find_spec(module.__name__)
-            print(module, module.__package__, module.__file__, module.__cached__ == importlib.util.cache_from_source(module.__file__))
+            print(module, module.__package__, module.__file__, getattr(module, '__cached__', spec.cached) == importlib.util.cache_from_source(module.__file__))
             print(spec.name, spec.parent, spec.has_location, spec.origin, spec.submodule_search_locations, spec.loader_state, spec == module.__spec__)
         print(importlib.util.find_spec("absent"), importlib.util.find_spec("shelf.absent"), importlib.util.find_spec(".inner", "shelf").name)
         for name in "absent.below", "shelf.book.below":

@@ -113,7 +113,8 @@ def test_time_zones_of_the_wheel(pyox, probes, each_minor, tmp_path):
 # --- Terminals --------------------------------------------------------------------
 
 
-TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo")
+# Debian's next release has no `/lib/terminfo`.
+TERMINFO = tuple(folder for folder in ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo") if os.path.isdir(folder))
 COLUMNS = """
 import curses, json, os
 try:
@@ -148,7 +149,7 @@ def test_descriptions_of_terminals(probes, each_minor, descriptions, tmp_path):
         assert found([folder]) == [77, "CLEAR"], folder
     assert found(TERMINFO=str(descriptions)) == [77, "CLEAR"]
     assert found(TERMINFO_DIRS=f"/absent:{descriptions}:") == [77, "CLEAR"]
-    assert found([TERMINFO[1]], TERMINFO_DIRS="/absent:") == [77, "CLEAR"]
+    assert found([TERMINFO[-1]], TERMINFO_DIRS="/absent:") == [77, "CLEAR"]
     (tmp_path / ".terminfo").symlink_to(descriptions)
     assert found() == [77, "CLEAR"]
 
@@ -190,7 +191,7 @@ print("<", input("? "), ">", readline.get_current_history_length(), readline.get
 
 def test_a_session_with_its_keys(probes, each_minor):
     """The interpreter within, in a terminal: prompt, editing, history, and `exit` without `site`."""
-    typed = [(b">>> ", b"1 + 4\x1b[D3\r"), (b">>> ", b"\x1b[A\x7f5\r"), (b">>> ", b"exit(7)\r")]
+    typed = [(b">>> ", b"1 + 4\x1bOD3\r"), (b">>> ", b"\x1bOA\x7f5\r"), (b">>> ", b"exit(7)\r")]
     status, shown = terminal([probes(each_minor)], typed, TERM="xterm", PYOX_INTERPRETER="1")
     assert status == 7 and ">>> " in shown, shown
     assert "35" in shown, shown
@@ -249,8 +250,9 @@ def test_text_and_names_of_files(probes, each_minor, probe_source, locales, tmp_
     environment = {variable: value for variable, value in clean_environment().items() if variable != "LC_ALL"}
     options = {"env": environment | {"LC_ALL": name, "LOCPATH": str(locales)}, "cwd": tmp_path, "input": "größer\n"}
     done = compare(probes(each_minor), each_minor.python, probe_source / "probe.py", code, **options)
-    # The line on stdin is no text in EUC-JP.
-    assert done.returncode == (1 if "absent" in name or "JP" in name else 0), done.stderr
+    # The line on stdin is no text in EUC-JP, which 3.15 does not ask for.
+    fails = "absent" in name or ("JP" in name and each_minor.minor < (3, 15))
+    assert done.returncode == (1 if fails else 0), done.stderr
 
 
 ANYWHERE = r"""
@@ -268,7 +270,7 @@ ANYWHERE = r"""
         text = open(__file__).read()
         assert text == inspect.getsource(sys.modules["__main__"]) and "def double" in text
         assert json.__path__ == [os.path.join(sys.path[1], "json")] and "decoder.py" in os.listdir(json.__path__[0])
-        assert json.__cached__.startswith(json.__path__[0]) and json.__spec__.origin == json.__file__
+        assert json.__spec__.cached.startswith(json.__path__[0]) and json.__spec__.origin == json.__file__
         assert list(space.__path__)[0] == os.path.join(sys.path[0], "space") and space.one.VALUE == 1
         assert {module.name for module in pkgutil.iter_modules(json.__path__)} >= {"decoder", "encoder"}
         assert importlib.resources.files("space").joinpath("data.txt").read_text() == "data"

@@ -6,15 +6,17 @@ import re
 import pytest
 
 from chain import REPOSITORY, run, write
+from conftest import VERSIONS
+
+# The releases that have wheels of a Python before 3.14, and since.
+NUMPY = ("numpy==2.2.6", "numpy==2.5.5")
+
 
 # Of an installed Python alone: those that are built from source have no shared library.
-VERSIONS = ((3, 11), (3, 12), (3, 13))
-
-
-@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: ".".join(map(str, version)))
+@pytest.fixture(scope="module", params=VERSIONS)
 def shared(request, distributions):
     """An installed Python of a minor version that has its shared library."""
-    found = (d for d in distributions if d.minor == request.param and d.json["link"].get("shared_libpython"))
+    found = (d for d in distributions if ".".join(map(str, d.minor)) == request.param and d.json["link"].get("shared_libpython"))
     return next(found)
 
 
@@ -45,7 +47,7 @@ def test_the_standard_library_is_there(portable, shared):
     assert run(asked).stdout == f"{asked}/lib/python{version}/json/__init__.py __init__.py\n"
 
 
-def test_wheels_children_and_daemon_threads(portable):
+def test_wheels_children_and_daemon_threads(portable, shared):
     executable = portable(
         """
         import multiprocessing, subprocess, sys, threading, time
@@ -63,9 +65,9 @@ def test_wheels_children_and_daemon_threads(portable):
             threading.Thread(target=lambda: [time.sleep(0.0001) for _ in iter(int, 1)], daemon=True).start()
         """,
         "--with",
-        "markupsafe==3.0.2",
+        "markupsafe==3.0.4",
         "--with",
-        "numpy==2.2.6",
+        NUMPY[shared.minor >= (3, 14)],
     )
     done = run(executable)
     lines = [f"{method} [0, 1, 4, 9]" for method in ("fork", "spawn", "forkserver")]
@@ -82,6 +84,12 @@ def test_the_runner_asks_for_an_old_glibc(tag):
     # The C library's memory functions come before those that its loader may have for itself alone.
     needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "--dynamic", runner).stdout)
     assert needed[0] == "libc.so.6" and set(needed) <= {"libc.so.6", "libdl.so.2", "libpthread.so.0", "ld-linux-x86-64.so.2"}
+
+
+def test_checked_memory(portable, shared):
+    """What is allocated before the interpreter starts is freed by the allocator that it has then."""
+    checked = portable("import sys\nprint(sys.flags.dev_mode)\n", "--config", "dev_mode=1", name="checked")
+    assert (run(checked).stdout, run(checked).stderr) == ("True\n", "")
 
 
 def test_further_interpreters_import(portable, shared):

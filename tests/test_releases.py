@@ -9,12 +9,13 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from chain import REPOSITORY, certify, clean_environment, require, run, write
+from chain import REPOSITORY, certify, clean_environment, require, run, terminal, write
 from github import HOSTS, PORTAL, Fault, GitHub
 
 OLD, NEW = "20260701", "20260814"
@@ -326,6 +327,26 @@ def test_what_was_left_of_another_file_is_no_good(client, github, small, tmp_pat
         shutil.rmtree(tmp_path / "cache")
 
 
+def test_what_broke_off_long_ago_goes_away(client, github, small, tmp_path):
+    github.add(NEW, small)
+    for name, days in (("old", 8), ("new", 6)):
+        part = tmp_path / f"cache/downloads/{name}/a.tar.gz.part"
+        write(part, "some")
+        for path in (part, part.parent):
+            os.utime(path, (time.time() - days * 86400,) * 2)
+    client.download("cpython@3.13")
+    assert [path.name for path in (tmp_path / "cache/downloads").iterdir()] == ["new"]
+
+
+def test_progress_on_a_terminal(client, github, small, tmp_path):
+    github.add(NEW, small)
+    github.fail(f"githubusercontent.com/{NEW}/cpython", Fault(stalls=500_000))
+    environment = client.environment | {"PYOX_HTTP_TIMEOUT": "1"}
+    command = ["/usr/bin/env", "-C", tmp_path, *(f"{name}={value}" for name, value in environment.items()), client.pyox.tool("fetch"), "cpython@3.13"]
+    status, screen = terminal(command, [])
+    assert status == 2 and f"downloading {small.name}" in screen and "%" in screen, screen
+
+
 def test_two_at_once(client, github, small, tmp_path):
     github.add(NEW, small)
     command = [client.pyox.tool("fetch"), "cpython@3.13"]
@@ -454,3 +475,43 @@ def test_archives_that_are_no_good(client, github, shared, tmp_path):
     broken.write_bytes(b"no archive")
     github.add(NEW, broken)
     assert "expected a .tar.zst or .tar.gz archive, got another file" in client.refuse("--no-lock", f"cpython@{version}")
+
+
+# --- LLVM bitcode ---------------------------------------------------------------------
+
+# A `_bisect` that can be imported, and has nothing: a `PyModuleDef` as words, and the function that makes the module.
+BITCODE = """
+#![no_std]
+#[repr(C)]
+pub struct Def { base: [usize; 5], name: *const u8, doc: usize, size: isize, rest: [usize; 5] }
+unsafe extern "C" { fn PyModule_Create2(def: *mut Def, version: i32) -> *mut u8; }
+static mut DEF: Def = Def { base: [1, 0, 0, 0, 0], name: c"_bisect".as_ptr().cast(), doc: 0, size: -1, rest: [0; 5] };
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInit__bisect() -> *mut u8 { unsafe { PyModule_Create2(&raw mut DEF, 1013) } }
+"""
+
+
+def test_bitcode_is_made_native_where_an_llvm_linker_is_at_hand(pyox, client, source, tmp_path):
+    """The compiler of this project makes bitcode, and brings a linker that reads it."""
+    require("rustc", "ar")
+    root = tmp_path / "python"
+    shutil.copytree(source.json["root"], root, symlinks=True)
+    library = root / source.json["link"]["libpython"]["path"]
+    write(tmp_path / "bisect.rs", BITCODE)
+    run("rustc", "--edition=2024", "--crate-type=rlib", "--emit=llvm-bc", "-O", "-Cpanic=abort", "bisect.rs", "-o", "_bisectmodule.o", cwd=tmp_path)
+    assert (tmp_path / "_bisectmodule.o").read_bytes()[:4] == b"BC\xc0\xde"
+    run("ar", "d", library, "_bisectmodule.o")
+    run("ar", "q", library, tmp_path / "_bisectmodule.o")
+    pack(root, tmp_path / "bitcode.tar.gz")
+    shutil.rmtree(root)
+    done = client("-v", "./bitcode.tar.gz", "-o", "dist.json")
+    assert done.returncode == 0, done.stderr
+    assert "libpython" in done.stderr and "holds LLVM bitcode: native code was made of it" in done.stderr
+    link = json.loads((tmp_path / "dist.json").read_text())["link"]
+    assert link["static"] and link["dynamic"] and link["object_format"] == "elf" and "/native-" in link["libpython"]["path"]
+    write(tmp_path / "app.py", "import _bisect, bisect, ssl\nprint(_bisect.__name__, hasattr(_bisect, 'insort'), bisect.bisect([1, 3], 2))\n")
+    here = pyox.with_environment(PYOX_CACHE_DIR=str(tmp_path / "cache"))
+    for shape in ("--static", "--dynamic"):
+        for stage in (("collect", "-d", "dist.json", "app.py", "-o", "app.json"), ("pack", "app.json", "-o", "app.blob"), ("link", "app.blob", shape, "-o", "app")):
+            run(here.tool(stage[0]), *stage[1:], cwd=tmp_path, env=here.environment)
+        assert run(tmp_path / "app").stdout == "_bisect False 1\n"

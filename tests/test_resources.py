@@ -307,7 +307,7 @@ def test_sources(probe):
             "trace": trace, "module": inspect.getmodule(shelf.book.read).__name__,
             "loader": shelf.__loader__.get_source("shelf.book").startswith('"'), "code": shelf.__loader__.get_code("shelf.book").co_filename,
             "is_package": [module.__loader__.is_package(module.__name__) for module in (shelf, shelf.book)],
-            "cached": shelf.book.__cached__ is not None, "origin": shelf.book.__spec__.origin == shelf.book.__file__,
+            "cached": shelf.book.__spec__.cached is not None, "origin": shelf.book.__spec__.origin == shelf.book.__file__,
         }))
         """,
     )

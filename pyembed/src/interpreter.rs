@@ -28,7 +28,6 @@ impl MainPythonInterpreter {
         if !ffi::has_python() {
             files::mount(config.blob, &config.executable);
             importer::load_python(&config.blob, &config.executable).map_err(Error::Start)?;
-            ffi::watch_interpreters();
         }
         let request = snapshot::request(&mut config);
         let place = ffi::Place::take().ok_or(Error::Occupied)?;
@@ -45,6 +44,10 @@ impl MainPythonInterpreter {
             }
         }
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
+        if ffi::is_bound_late() {
+            // Not before, because CPython frees its list of hooks by the allocator that is configured.
+            ffi::watch_interpreters();
+        }
         ffi::use_large_pages();
         if request.is_some() {
             ffi::take_python();

@@ -415,3 +415,28 @@ fn a_length_that_cannot_be_is_a_fault() {
         assert_eq!(Blob::open(&bytes).unwrap().file("z").is_ok(), fits, "{codec:?} {len}");
     }
 }
+
+/// A payload is read once for all records that share it, but each record says where in it the file's name stands.
+#[test]
+fn records_that_share_code_are_each_checked() {
+    let mut draft = example();
+    draft.modules.push(module("twin", ModuleKind::Module, b"code of app"));
+    let mut bytes = draft.write(|_| [7; 32]);
+    let blob = Blob::open(&bytes).unwrap();
+    let modules = blob.sections().nth(1).unwrap();
+    let record = usize::try_from(modules.offset + modules.len).unwrap() - layout::MODULE_SIZE;
+    let of_app = blob.modules().flatten().position(|module| module.name == "app").unwrap();
+    let app = usize::try_from(modules.offset).unwrap() + of_app * layout::MODULE_SIZE;
+    let offset = bytes[app + 8..app + 16].to_vec();
+    for (file_name, crc, is_sound) in [(0_u32, None, true), (3, None, false), (0, Some(1), false)] {
+        bytes[record + 8..record + 16].copy_from_slice(&offset);
+        let crc: u32 = crc.unwrap_or(crc32fast::hash(b"code of app"));
+        bytes[record + 20..record + 24].copy_from_slice(&crc.to_le_bytes());
+        bytes[record + 36..record + 40].copy_from_slice(&file_name.to_le_bytes());
+        let sum = crc32fast::hash(&[b"twin", &bytes[record + 8..record + 44]].concat());
+        bytes[record + 44..record + 48].copy_from_slice(&sum.to_le_bytes());
+        let faults = Blob::open(&bytes).unwrap().faults();
+        let of_twin = faults.iter().any(|fault| fault.to_string().contains("module twin"));
+        assert_eq!(of_twin, !is_sound, "{faults:?}");
+    }
+}

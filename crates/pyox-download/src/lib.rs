@@ -48,9 +48,11 @@ const DOCUMENT: u64 = 64 << 20;
 pub struct Client {
     is_offline: bool,
     timeout: Duration,
-    /// Made when it is first needed: it reads the system's certificates.
-    http: OnceLock<reqwest::blocking::Client>,
 }
+
+/// The process's connections, made when they are first needed: that reads the system's certificates. They are never taken down,
+/// because that would wait for the system's resolver, where it waits for a name server that does not answer.
+static HTTP: OnceLock<reqwest::blocking::Client> = OnceLock::new();
 
 impl Client {
     /// A client; one that is offline reads `file:` addresses alone.
@@ -65,7 +67,7 @@ impl Client {
                 Fault::new(TIMEOUT, format_args!("expected a number of seconds, got `{text}`"))
             })?,
         };
-        Ok(Self { is_offline, timeout: Duration::from_secs(seconds), http: OnceLock::new() })
+        Ok(Self { is_offline, timeout: Duration::from_secs(seconds) })
     }
 
     /// The document at an address.
@@ -107,8 +109,8 @@ impl Client {
         answer::judged(url, response)
     }
 
-    fn http(&self, url: &Url) -> Result<&reqwest::blocking::Client> {
-        if let Some(http) = self.http.get() {
+    fn http(&self, url: &Url) -> Result<&'static reqwest::blocking::Client> {
+        if let Some(http) = HTTP.get() {
             return Ok(http);
         }
         // An error says that a provider is set already, which is as good.
@@ -134,7 +136,7 @@ impl Client {
                 .hint("install the system's certificates (ca-certificates), or name a file of them in SSL_CERT_FILE")
                 .caused_by(error)
         })?;
-        Ok(self.http.get_or_init(|| made))
+        Ok(HTTP.get_or_init(|| made))
     }
 }
 

@@ -182,7 +182,7 @@ pub fn atomically(
 }
 
 /// Gives a nameless file its name, over whatever has it.
-fn publish(file: &File, path: &Path) -> io::Result<()> {
+pub(crate) fn publish(file: &File, path: &Path) -> io::Result<()> {
     let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
     let link = |to: &Path| linkat(CWD, &descriptor, CWD, to, AtFlags::SYMLINK_FOLLOW);
     match link(path) {

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use crate::{Result, cache};
+use crate::{Result, cache, files};
 use pyox_schema::Digest;
 
 /// Length, then CRC-32, of what follows.
@@ -63,10 +63,11 @@ impl Store {
         let write = || -> std::io::Result<()> {
             let folder = path.parent().unwrap_or(&self.folder);
             fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            // Without a name until it is whole, so that a run that is killed leaves nothing.
+            let mut file = tempfile::tempfile_in(folder)?;
             file.write_all(&Self::head(bytes))?;
             file.write_all(bytes)?;
-            file.persist(&path).map(|_| ()).map_err(|error| error.error)
+            files::publish(&file, &path)
         };
         if let Err(error) = write()
             && let Ok(mut trouble) = self.trouble.lock()

@@ -34,7 +34,12 @@ static IS_BOUND: AtomicBool = AtomicBool::new(false);
 pub(crate) fn has_python() -> bool {
     // SAFETY: the variable is there, and is as the linker or the loader has left it.
     let is_linked = unsafe { (&raw const pyembed_python).read_volatile() != 0 };
-    is_linked || IS_BOUND.load(Ordering::Acquire)
+    is_linked || is_bound_late()
+}
+
+/// Whether Python is a library that was loaded after this program had started.
+pub(crate) fn is_bound_late() -> bool {
+    IS_BOUND.load(Ordering::Acquire)
 }
 
 /// Resolves this program's references to Python, now that its library is loaded for all; false where it lacks one of

@@ -29,7 +29,7 @@ pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, VARIABLE, claim, is_secure};
 pub(crate) use collections::{before_end, collect, resume, start_without_collections};
 pub(crate) use function::{Arguments, Function};
-pub(crate) use late::{bind, has_python};
+pub(crate) use late::{bind, has_python, is_bound_late};
 pub(crate) use library::{LoadedLibrary, offer_python, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use own::Own;

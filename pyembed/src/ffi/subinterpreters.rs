@@ -24,6 +24,9 @@ pub(crate) fn prepare_by(prepare: Prepare) {
     PREPARE.get_or_init(|| prepare);
 }
 
+/// How many path hooks there are when the import system is complete: zipimport's and that for folders.
+const COMPLETE: i64 = 2;
+
 /// Whether an interpreter is the process's first.
 ///
 /// # Safety
@@ -33,13 +36,17 @@ pub(super) unsafe fn is_main(state: *mut c::PyThreadState) -> bool {
     unsafe { c::PyInterpreterState_GetID(c::PyThreadState_GetInterpreter(state)) == 0 }
 }
 
-/// Prepares an interpreter that nothing has prepared, before its first import. That is how it goes where libpython is a
-/// library of its own: there CPython's function keeps its place.
+/// Prepares an interpreter that nothing has prepared, before its first import from files. That is how it goes where libpython
+/// is a library of its own: there CPython's function keeps its place.
 pub(super) fn prepare_late(attached: Attached<'_>) -> Result<()> {
     static PREPARED: Own<()> = Own::new();
     // SAFETY: this thread is attached to an interpreter.
     let is_main = unsafe { is_main(super::own::thread_state()) };
     if is_main || collections::is_linked() || PREPARED.get().is_some() {
+        return Ok(());
+    }
+    // CPython completes the import system with imports of its own: those of importlib's second half, and of zipimport.
+    if attached.sys(c"path_hooks")?.call_method(c"__len__", [])?.as_integer()? < COMPLETE {
         return Ok(());
     }
     // Before, because it imports something itself.

@@ -8,7 +8,7 @@ use pyox_blob::layout::ModuleKind;
 
 use super::search::{self, Finds};
 use super::state::State;
-use super::{collector, namespaces, patches};
+use super::{collector, namespaces, patches, startup};
 use crate::ffi::{self, Arguments, Attached, Exception, Function, Object, Result};
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
@@ -276,12 +276,12 @@ pub(crate) fn prepare_main<'py>(
     };
     main.set_attribute(c"__loader__", &spec.attribute(c"loader")?)?;
     main.set_attribute(c"__file__", &spec.attribute(c"origin")?)?;
-    main.set_attribute(c"__cached__", &attached.none())?;
     if keep_spec {
-        main.set_attribute(c"__cached__", &spec.attribute(c"cached")?)?;
+        startup::set_cached(main, &spec.attribute(c"cached")?)?;
         main.set_attribute(c"__package__", &attached.string(package)?)?;
         main.set_attribute(c"__spec__", &spec)?;
     } else {
+        startup::set_cached(main, &attached.none())?;
         main.set_attribute(c"__spec__", &attached.none())?;
     }
     code_of(attached, &module)

@@ -182,12 +182,17 @@ pub(super) fn hide_frozen(attached: Attached<'_>) -> Result<()> {
     imp.call_method(c"_override_frozen_modules_for_tests", [&never]).map(|_| ())
 }
 
+/// Sets `__cached__`, which modules have before 3.15.
+pub(super) fn set_cached(module: &Object<'_>, cached: &Object<'_>) -> Result<()> {
+    if cfg!(Py_3_15) { Ok(()) } else { module.set_attribute(c"__cached__", cached) }
+}
+
 /// What importlib sets on a module from its spec.
 fn set_attributes(module: &Object<'_>, spec: &Object<'_>) -> Result<()> {
     module.set_attribute(c"__spec__", spec)?;
     module.set_attribute(c"__loader__", &spec.attribute(c"loader")?)?;
     module.set_attribute(c"__file__", &spec.attribute(c"origin")?)?;
-    module.set_attribute(c"__cached__", &spec.attribute(c"cached")?)?;
+    set_cached(module, &spec.attribute(c"cached")?)?;
     let path = spec.attribute(c"submodule_search_locations")?;
     if path.is_none() { Ok(()) } else { module.set_attribute(c"__path__", &path) }
 }

@@ -94,8 +94,12 @@ impl Metadata {
     ///
     /// If the script cannot be read, its block does not parse, or there are two.
     pub fn of_script(path: &Path) -> Result<Option<Self>> {
-        let bytes = files::read(path)?;
-        let Some((line, text)) = block(&String::from_utf8_lossy(&bytes), path)? else {
+        Self::parse(&files::read(path)?, path)
+    }
+
+    /// Reads it from a script's bytes.
+    pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Option<Self>> {
+        let Some((line, text)) = block(&String::from_utf8_lossy(bytes), path)? else {
             return Ok(None);
         };
         let block: Block =

@@ -413,3 +413,34 @@ fn resources(found: &mut Found, reads: Vec<Option<Facts>>) -> Result<Vec<Resourc
     resources.sort_by(|one, two| (one.kind, &one.name).cmp(&(two.kind, &two.name)));
     Ok(resources)
 }
+
+/// For the targets in `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::path::Path;
+
+    use crate::{imports, inline, record, requirements, suspects, wheel};
+
+    /// Reads a wheel's `RECORD` and `entry_points.txt`.
+    pub fn wheel(text: &str) {
+        if let Ok(rows) = record::parse(text, "x.dist-info") {
+            for row in &rows {
+                let _ = (record::role(&row.path), row.to_string());
+            }
+        }
+        let _ = (wheel::console_scripts(text), wheel::project_name(text));
+    }
+
+    /// Reads a requirements file, without the files that it includes.
+    pub fn requirements(bytes: &[u8]) {
+        let mut requirements = requirements::Requirements::default();
+        let _ = requirements.add_lines(Path::new("/nonexistent/r.txt"), bytes, false);
+        let _ = (requirements.names(), requirements.is_empty());
+    }
+
+    /// Reads what is looked for in a module's source, and in a script's.
+    pub fn source(bytes: &[u8]) {
+        let _ = inline::Metadata::parse(bytes, Path::new("app.py"));
+        let _ = (imports::Imports::of(bytes), suspects::scan(bytes));
+    }
+}

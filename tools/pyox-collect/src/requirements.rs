@@ -109,10 +109,7 @@ impl Requirements {
                 return Err(Fault::at(&path, what));
             }
             let bytes = files::read_any(&path)?;
-            let text = String::from_utf8_lossy(&bytes);
-            for line in text.trim_start_matches('\u{feff}').lines() {
-                pending.extend(self.add_line(&path, line, is_constraint));
-            }
+            pending.extend(self.add_lines(&path, &bytes, is_constraint));
             if self.wanted.len() + self.constraints.len() > MOST_BYTES {
                 let what =
                     format!("expected at most {} MiB of requirements, got more", MOST_BYTES >> 20);
@@ -120,6 +117,18 @@ impl Requirements {
             }
         }
         Ok(())
+    }
+
+    /// Takes the lines of a file in, and tells which files they include.
+    pub(crate) fn add_lines(
+        &mut self,
+        path: &Path,
+        bytes: &[u8],
+        is_constraint: bool,
+    ) -> Vec<(PathBuf, bool)> {
+        let text = String::from_utf8_lossy(bytes);
+        let lines = text.trim_start_matches('\u{feff}').lines();
+        lines.filter_map(|line| self.add_line(path, line, is_constraint)).collect()
     }
 
     /// Takes a line in, or tells which file it includes.

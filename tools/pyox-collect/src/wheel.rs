@@ -362,7 +362,7 @@ fn path_file(
 }
 
 /// The console scripts that an `entry_points.txt` lists.
-fn console_scripts(text: &str) -> Vec<Script> {
+pub(crate) fn console_scripts(text: &str) -> Vec<Script> {
     let mut scripts = Vec::new();
     let mut inside = false;
     for line in text.lines().map(str::trim) {

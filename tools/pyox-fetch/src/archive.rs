@@ -17,8 +17,9 @@ use pyox_schema::{
 use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use walkdir::WalkDir;
 
+use crate::bitcode::Linker;
 use crate::python_json::{self, PythonJson, Variant};
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Objects, Toolchain};
 use crate::{Options, files, host, stdlib, store, toolchain, unpack};
 
 /// The distribution in an archive, or in a folder that one was unpacked into.
@@ -36,7 +37,7 @@ pub(crate) fn open(
         return Err(Fault::at(path, what));
     }
     let path = path.canonicalize().fault_at(path)?;
-    described(&[path.clone(), path.join(unpack::TOP)], path.display(), ui)
+    described(&[path.clone(), path.join(unpack::TOP)], false, path.display(), ui)
 }
 
 /// The distribution in an archive that an address has; it is downloaded if it was not before.
@@ -55,13 +56,18 @@ pub(crate) fn unpacked(
     place: impl Display,
     ui: &dyn Reporter,
 ) -> Result<Distribution> {
-    described(&[unpack::top(entry)], place, ui)
+    described(&[unpack::top(entry)], true, place, ui)
 }
 
 /// The distribution in one of some folders: described by its document, or else by its Python.
-fn described(roots: &[PathBuf], place: impl Display, ui: &dyn Reporter) -> Result<Distribution> {
+fn described(
+    roots: &[PathBuf],
+    is_ours: bool,
+    place: impl Display,
+    ui: &dyn Reporter,
+) -> Result<Distribution> {
     if let Some(root) = roots.iter().find(|root| root.join(python_json::NAME).is_file()) {
-        return Tree::open(root)?.describe(ui);
+        return Tree::open(root, is_ours)?.describe(ui);
     }
     let programs = roots.iter().map(|root| root.join(PYTHON));
     let Some(program) = { programs }.find(|program| program.is_file()) else {
@@ -84,13 +90,15 @@ const PYTHON: &str = "bin/python3";
 /// An unpacked distribution.
 struct Tree {
     root: PathBuf,
+    /// Whether it is in the store, where something may be put beside it.
+    is_ours: bool,
     document: PathBuf,
     json: PythonJson,
     minor: u8,
 }
 
 impl Tree {
-    fn open(root: &Path) -> Result<Self> {
+    fn open(root: &Path, is_ours: bool) -> Result<Self> {
         let document = root.join(python_json::NAME);
         let json = PythonJson::read(&document)?;
         let unfit = |key: &str, expected: &str, got: &str| {
@@ -114,7 +122,7 @@ impl Tree {
             let expected = "neither a debug nor a free-threaded build";
             return Err(unfit("build_options", expected, options));
         }
-        Ok(Self { root: root.to_owned(), document, json, minor })
+        Ok(Self { root: root.to_owned(), is_ours, document, json, minor })
     }
 
     fn describe(self, ui: &dyn Reporter) -> Result<Distribution> {
@@ -134,14 +142,23 @@ impl Tree {
         let extensions = self.extensions()?;
         let has_files = extensions.iter().any(|extension| extension.linkage == Linkage::File);
         let dynload = has_files.then(|| format!("{stdlib}/lib-dynload"));
-        let object_format = json.object_format();
-        let libraries = self.libraries()?;
-        let why_not_static = why_not_static(&object_format, &libraries, &toolchain);
-        let can_dynamic = json.python_extension_module_loading.is_empty()
-            || json.python_extension_module_loading.iter().any(|how| how == "shared-library");
-        let why_not_dynamic =
-            (!can_dynamic).then(|| "dynamic: it was built to load no shared objects".to_owned());
+        let mut libraries = self.libraries()?;
+        let shared = self.shared_libpython()?;
+        let mut archive = self.libpython()?;
+        let why_neither = self.bitcode(&mut archive, &mut libraries, ui)?;
+        let object_format = if why_neither.is_some() { json.object_format() } else { "elf".into() };
+        let loads = &json.python_extension_module_loading;
+        let is_alone = !loads.is_empty() && !loads.iter().any(|how| how == "shared-library");
+        let (why_not_static, why_not_dynamic) = match &why_neither {
+            Some(why) => (Some(why.clone()), None),
+            None => (
+                why_not_static(&libraries, &toolchain),
+                is_alone.then(|| "dynamic: it was built to load no shared objects".to_owned()),
+            ),
+        };
         let reasons: Vec<_> = why_not_static.iter().chain(&why_not_dynamic).cloned().collect();
+        // A linker would only fail with it; the shared one needs none.
+        let is_useless = why_neither.is_some() && shared.is_some();
 
         Ok(Distribution {
             schema: Distribution::SCHEMA.to_owned(),
@@ -167,10 +184,10 @@ impl Tree {
             stdlib: survey.stdlib,
             link: Link {
                 can_static: why_not_static.is_none(),
-                can_dynamic,
+                can_dynamic: !is_alone && why_neither.is_none(),
                 reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-                libpython: Some(self.libpython(&object_format)?),
-                shared_libpython: None,
+                libpython: (!is_useless).then_some(archive),
+                shared_libpython: shared,
                 archives: Vec::new(),
                 libraries,
                 arguments: Vec::new(),
@@ -233,7 +250,7 @@ impl Tree {
     }
 
     /// libpython, where the document says or else where it is: for musl builds the two differ.
-    fn libpython(&self, object_format: &str) -> Result<FileRef> {
+    fn libpython(&self) -> Result<FileRef> {
         let key = "build_info.core.static_lib";
         let stated = self.json.build_info.core.static_lib.as_ref();
         let stated = stated.and_then(|path| unpack::clean(path));
@@ -256,10 +273,85 @@ impl Tree {
                     Fault::at(&self.document, what).of_kind(Kind::Missing)
                 })?,
         };
-        if object_format == "elf" {
-            toolchain::check_archive(&self.root.join(&path))?;
-        }
         self.file(key, &path)
+    }
+
+    /// The shared libpython, where there is one: where the document says, or where it usually is.
+    fn shared_libpython(&self) -> Result<Option<FileRef>> {
+        let usual = format!("install/lib/libpython3.{}.so.1.0", self.minor);
+        let stated = self.json.build_info.core.shared_lib.as_ref();
+        let stated = stated.and_then(|path| unpack::clean(path));
+        let mut paths = stated.into_iter().chain([usual]);
+        let Some(path) = paths.find(|path| self.root.join(path).is_file()) else {
+            return Ok(None);
+        };
+        let file = self.file("build_info.core.shared_lib", &path)?;
+        let machine = self.json.target_triple.split('-').next().unwrap_or_default();
+        let machine = if machine.starts_with("x86_64") { "x86_64" } else { machine };
+        host::check_shared(&self.root.join(&file.path), machine)?;
+        Ok(Some(file))
+    }
+
+    /// Has native archives in the place of those with LLVM bitcode, or says why it cannot: GNU ld reads none of it.
+    ///
+    /// Optimised builds have it, and the document says so; that is not all to be relied on.
+    fn bitcode(
+        &self,
+        libpython: &mut FileRef,
+        libraries: &mut [Library],
+        ui: &dyn Reporter,
+    ) -> Result<Option<String>> {
+        let mut affected = Vec::new();
+        let brought = libraries.iter_mut().filter_map(|library| library.archive.as_mut());
+        for file in [libpython].into_iter().chain(brought) {
+            if toolchain::objects(&self.root.join(&file.path))? == Objects::Bitcode {
+                affected.push(file);
+            }
+        }
+        let format = self.json.object_format();
+        let what = match affected.first() {
+            Some(file) if format == "elf" => {
+                format!("{} holds LLVM bitcode", file.path.rsplit('/').next().unwrap_or(&file.path))
+            }
+            Some(_) => format!("its objects are {format}"),
+            None => return Ok(None),
+        };
+        // A folder of the user's stays as it is.
+        let linkers: Vec<_> = if self.is_ours { Linker::all().collect() } else { Vec::new() };
+        for file in affected {
+            let Some(native) = self.native(file, &linkers, ui)? else {
+                let tried = linkers.iter().map(|linker| format!(" nor {}", linker.version));
+                let tried: String = tried.collect();
+                let readers = match linkers.len() {
+                    0 => "which the system's linker does not read".to_owned(),
+                    _ => format!("which neither the system's linker{tried} reads"),
+                };
+                return Ok(Some(format!("{what}, {readers}")));
+            };
+            *file = native;
+        }
+        ui.detail(format_args!("{what}: native code was made of it"));
+        Ok(None)
+    }
+
+    /// A native archive in place of one with bitcode, by the first linker that reads it.
+    fn native(
+        &self,
+        file: &FileRef,
+        linkers: &[Linker],
+        ui: &dyn Reporter,
+    ) -> Result<Option<FileRef>> {
+        for linker in linkers {
+            match linker.native(&self.root.join(&file.path), &self.root.join("build"), ui) {
+                Ok(native) => {
+                    let path = files::relative(&self.root, &native)?;
+                    return files::reference(&self.root, &path).map(Some);
+                }
+                Err(fault) if matches!(fault.kind(), Kind::Command { .. }) => ui.detail(fault),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(None)
     }
 
     fn extensions(&self) -> Result<Vec<Extension>> {
@@ -346,10 +438,7 @@ fn in_a_file(variant: &Variant) -> Option<&str> {
     variant.shared_lib.as_deref().filter(|_| !variant.in_core)
 }
 
-fn why_not_static(format: &str, libraries: &[Library], toolchain: &Toolchain) -> Option<String> {
-    if format != "elf" {
-        return Some(format!("static: its objects are {format}, which need an LLVM linker"));
-    }
+fn why_not_static(libraries: &[Library], toolchain: &Toolchain) -> Option<String> {
     let system: Vec<_> = libraries
         .iter()
         .filter(|library| library.archive.is_none())

@@ -154,8 +154,12 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let (archive, shared) = libpython(program, (major, minor), &details)?;
-    let incomplete = archive.as_deref().map(toolchain::incomplete).transpose()?.flatten();
-    let archive = archive.filter(|_| incomplete.is_none());
+    let unfit = archive.as_deref().map(toolchain::unfit).transpose()?.flatten();
+    if let (Some(unfit), None) = (&unfit, &shared) {
+        let what = format!("{unfit}, and there is no {}", details.shared_library);
+        return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
+    }
+    let archive = archive.filter(|_| unfit.is_none());
     let parts: Vec<&PathBuf> = archive.iter().chain(&shared).collect();
     let root = common_root(&details, &parts);
     let relative = |path: &Path| files::relative(&root, path);
@@ -166,9 +170,9 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
     let toolchain = Toolchain { driver: "cc".to_owned() };
     let why_not_static = match &archive {
         Some(_) => toolchain.missing_static(&libraries),
-        None => Some(
-            incomplete.unwrap_or_else(|| format!("there is no static library {}", details.library)),
-        ),
+        None => {
+            Some(unfit.unwrap_or_else(|| format!("there is no static library {}", details.library)))
+        }
     };
     let mut extensions = builtins(&details);
     extensions.extend(files_of(&root, &details, &extensions)?);
@@ -248,20 +252,16 @@ fn ask(program: &Path) -> Result<Facts> {
     })
 }
 
-/// Its libraries: the static one, with a check that it holds object files and not a compiler's intermediate code, and the
-/// shared one. One of them must be there.
+/// Its libraries, the static and the shared one. One of them must be there.
 fn libpython(
     program: &Path,
     (major, minor): (u8, u8),
     details: &Details,
 ) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
     let archive = details.libraries.first();
-    if let Some(path) = archive {
-        toolchain::check_archive(path)?;
-    }
     let shared = details.shared_libraries.first();
     if let Some(path) = shared {
-        check_shared(path)?;
+        check_shared(path, env::consts::ARCH)?;
     }
     if archive.or(shared).is_none() {
         let what = format!(
@@ -281,14 +281,14 @@ fn libpython(
     Ok((archive.cloned(), shared.cloned()))
 }
 
-/// Whether a shared library offers Python to whoever loads it.
-fn check_shared(path: &Path) -> Result<()> {
+/// Refuses a shared library that does not offer Python to whoever loads it on that machine.
+pub(crate) fn check_shared(path: &Path, machine: &str) -> Result<()> {
     const FUNCTION: &str = "Py_InitializeFromConfig";
     let bytes = pyox_stage::files::read(path)?;
     let elf = Elf::parse(&bytes).fault_at(path)?;
-    if elf.architecture() != Some(env::consts::ARCH) {
-        let (expected, got) = (env::consts::ARCH, elf.architecture().unwrap_or("another machine"));
-        let what = format!("expected Python's library for {expected}, got one for {got}");
+    if elf.architecture() != Some(machine) {
+        let got = elf.architecture().unwrap_or("another machine");
+        let what = format!("expected Python's library for {machine}, got one for {got}");
         return Err(Fault::at(path, what).of_kind(Kind::Unsupported));
     }
     if pyox_elf::exports(&bytes, FUNCTION).fault_at(path)? {

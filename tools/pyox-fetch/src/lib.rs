@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod archive;
+mod bitcode;
 mod discover;
 mod files;
 mod host;
@@ -247,5 +248,33 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
         Spec::Release(version, release) => {
             release::obtain(&spec.to_string(), version, release.as_deref(), options, reporter)
         }
+    }
+}
+
+/// For the targets in `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::path::Path;
+
+    use crate::unpack::{Limits, unpack};
+
+    /// Unpacks an archive into an empty folder.
+    ///
+    /// # Errors
+    ///
+    /// If it is not one that may be unpacked.
+    pub fn archive(bytes: &[u8], folder: &Path) -> pyox_stage::Result<()> {
+        unpack(Path::new("a.tar.zst"), bytes, folder, &Limits::of(0)).map(|_| ())
+    }
+
+    /// Reads a `PYTHON.json`.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub fn python_json(bytes: &[u8]) -> pyox_stage::Result<()> {
+        let json = crate::python_json::PythonJson::parse(bytes, Path::new("PYTHON.json"))?;
+        let _ = (json.object_format(), json.build_options());
+        Ok(())
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) links: Vec<Link>,
     #[serde(default)]
     pub(crate) static_lib: Option<String>,
+    #[serde(default)]
+    pub(crate) shared_lib: Option<String>,
 }
 
 /// One way in which an extension module was built.
@@ -114,19 +116,23 @@ impl Variant {
 impl PythonJson {
     /// Reads the document of an unpacked distribution.
     pub(crate) fn read(path: &Path) -> Result<Self> {
+        Self::parse(&files::read(path)?, path)
+    }
+
+    /// Reads it from its bytes.
+    pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         /// A format's version is a string in all that are known; be sure to see what it is.
         #[derive(Deserialize)]
         struct Head {
             version: Option<Value>,
         }
-        let bytes = files::read(path)?;
-        let head: Head = serde_json::from_slice(&bytes).fault_at(path)?;
+        let head: Head = serde_json::from_slice(bytes).fault_at(path)?;
         let version = head.version.unwrap_or_default();
         if !matches!(version.as_str(), Some("7" | "8")) {
             let what = format!("version: expected \"7\" or \"8\", got {version}");
             return Err(Fault::at(path, what));
         }
-        serde_json::from_slice(&bytes).fault_at(path)
+        serde_json::from_slice(bytes).fault_at(path)
     }
 
     /// The format of its object files: `elf`, or `llvm-bitcode:VERSION`.

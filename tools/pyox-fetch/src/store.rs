@@ -7,12 +7,14 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pyox_download::{Client, Want};
 use pyox_schema::Digest;
 use pyox_schema::digest::Hasher;
 use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache, files};
 use rustix::fs::{FlockOperation, flock};
+use walkdir::WalkDir;
 
 use crate::unpack::{self, Limits};
 
@@ -76,7 +78,9 @@ pub(crate) fn download(
         let size = size_of(&entry);
         return Ok((entry, size));
     }
-    let folder = cache::folder("downloads")?.join(want.sha256.to_string());
+    let downloads = cache::folder("downloads")?;
+    forget_old(&downloads);
+    let folder = downloads.join(want.sha256.to_string());
     fs::create_dir_all(&folder).fault_at(&folder)?;
     // Where there are no locks, two runs do the same work.
     let turn = File::open(&folder).fault_at(&folder)?;
@@ -93,6 +97,21 @@ pub(crate) fn download(
     let entry = obtain(&path, Some(&want.sha256), ui);
     let _ = fs::remove_dir_all(&folder);
     Ok((entry?, Some(size)))
+}
+
+/// Removes what broke off long ago, and that nobody has gone on with.
+fn forget_old(downloads: &Path) {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    let is_old = |path: &Path| {
+        let files = WalkDir::new(path).into_iter().flatten();
+        let mut ages = files.map(|file| file.metadata().ok()?.modified().ok()?.elapsed().ok());
+        ages.all(|age| age.is_some_and(|age| age > WEEK))
+    };
+    for entry in fs::read_dir(downloads).into_iter().flatten().flatten() {
+        if is_old(&entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The size of the archive that an entry is from; those that older versions have made do not tell.

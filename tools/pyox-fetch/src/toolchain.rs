@@ -4,8 +4,6 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use object::ReadRef;
-use object::read::ReadCache;
 use object::read::archive::ArchiveFile;
 use pyox_stage::{Fault, FaultExt, Result, files};
 
@@ -59,31 +57,67 @@ impl Toolchain {
     }
 }
 
-/// Why an archive of libpython does not do, where it does not: Debian's of 3.14 and 3.15 leaves out the objects of HACL*.
-pub(crate) fn incomplete(path: &Path) -> Result<Option<String>> {
+/// Why an archive of libpython does not do, where it does not: some builds leave LLVM bitcode in it, and Debian's of 3.14 and
+/// 3.15 leaves out the objects of HACL*.
+pub(crate) fn unfit(path: &Path) -> Result<Option<String>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if objects(path)? == Objects::Bitcode {
+        return Ok(Some(format!("{name} holds LLVM bitcode")));
+    }
     let bytes = files::read(path)?;
     let missing = pyox_elf::missing_in_archive(&bytes, &["Py", "_Py"]).fault_at(path)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(missing.map(|symbol| format!("{name} lacks {symbol}")))
 }
 
-/// Refuses an archive whose members are no ELF object files, by the first of them.
-pub(crate) fn check_archive(path: &Path) -> Result<()> {
+/// What the members of an archive are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Objects {
+    /// ELF object files.
+    Native,
+    /// LLVM's intermediate code, some of them at least.
+    Bitcode,
+}
+
+/// What the members of an archive are.
+///
+/// # Errors
+///
+/// If one of them is no object file.
+pub(crate) fn objects(path: &Path) -> Result<Objects> {
+    let file = files::read(path)?;
+    let members = members(path, &file)?;
+    let is_bitcode = members.iter().any(|(objects, _)| *objects == Objects::Bitcode);
+    Ok(if is_bitcode { Objects::Bitcode } else { Objects::Native })
+}
+
+/// The members of an archive of object files.
+///
+/// # Errors
+///
+/// If it is none.
+pub(crate) fn members<'a>(path: &Path, file: &'a [u8]) -> Result<Vec<(Objects, &'a [u8])>> {
     let bad = |what: &str| {
         let what = format!("expected an archive of ELF object files, got {what}");
         Fault::at(path, what)
     };
-    let file = ReadCache::new(files::open(path)?);
-    let archive = ArchiveFile::parse(&file).map_err(|_| bad("another file"))?;
+    let archive = ArchiveFile::parse(file).map_err(|_| bad("another file"))?;
     if archive.is_thin() {
         return Err(bad("a thin archive, which only names them"));
     }
-    let Some(member) = archive.members().next() else { return Err(bad("an empty archive")) };
-    let (start, len) = member.map_err(|_| bad("a damaged archive"))?.file_range();
-    match (&file).read_bytes_at(start, len.min(4)) {
-        Ok(b"BC\xc0\xde") => Err(bad("LLVM bitcode")),
-        Ok(start) if pyox_elf::is_elf(start) => Ok(()),
-        Ok(_) => Err(bad("an archive of something else")),
-        Err(()) => Err(bad("a damaged archive")),
+    let mut members = Vec::new();
+    for member in archive.members() {
+        let data = member.and_then(|member| member.data(file));
+        let data = data.map_err(|_| bad("a damaged archive"))?;
+        let objects = match data.first_chunk() {
+            // The second is a wrapper around the first.
+            Some(b"BC\xc0\xde" | b"\xde\xc0\x17\x0b") => Objects::Bitcode,
+            _ if pyox_elf::is_elf(data) => Objects::Native,
+            _ => return Err(bad("an archive of something else")),
+        };
+        members.push((objects, data));
     }
+    if members.is_empty() {
+        return Err(bad("an empty archive"));
+    }
+    Ok(members)
 }

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::process::Command;
 
-use common::{Place, Tar, library, python_json, stderr, target};
+use common::{Place, Tar, library, member, python_json, shared_libpython, stderr, target};
 use pyox_schema::{Digest, Linkage};
 use serde_json::{Value, json};
 
@@ -169,15 +169,35 @@ fn what_real_archives_get_wrong_is_put_right() {
 }
 
 #[test]
-fn bitcode_is_said_to_need_another_linker() {
-    let mut json = python_json();
-    json["build_info"]["object_file_format"] = "llvm-bitcode:%22.1.3".into();
+fn bitcode_is_not_linked_and_leads_to_the_shared_library() {
     let place = Place::new();
-    place.write("a.tar.zst", &Tar::distribution_with(&json).zst());
-    let link = place.fetch(&["./a.tar.zst"]).link;
-    assert_eq!(link.object_format, "llvm-bitcode:22.1.3");
-    assert!(!link.can_static);
-    assert!(link.reason.unwrap().contains("need an LLVM linker"));
+    // It is said, or only found out, by any member. This one is of a version that no linker knows.
+    let members = [member("a.o/", b"\x7fELF"), member("b.o/", b"BC\xc0\xde\x35\x14")];
+    let bitcode = [&b"!<arch>\n"[..], &members.concat()].concat();
+    let mut said = python_json();
+    said["build_info"]["object_file_format"] = "llvm-bitcode:%22.1.3".into();
+    for (mut json, format, expected) in [
+        (said, "llvm-bitcode:22.1.3", "its objects are llvm-bitcode:22.1.3, which "),
+        (python_json(), "elf", "libbz2.a holds LLVM bitcode, which "),
+    ] {
+        let links = &mut json["build_info"]["extensions"]["zlib"][0]["links"];
+        let link = json!({ "name": "bz2", "path_static": "build/lib/libbz2.a" });
+        links.as_array_mut().unwrap().push(link);
+        let tar = || Tar::distribution_with(&json).file("python/build/lib/libbz2.a", &bitcode);
+        place.write("a.tar.zst", &tar().zst());
+        let link = place.fetch(&["./a.tar.zst"]).link;
+        assert_eq!(link.object_format, format);
+        assert!(!link.can_static && !link.can_dynamic && link.libpython.is_some());
+        let reason = link.reason.unwrap();
+        assert!(reason.starts_with(expected) && reason.contains("the system's linker"), "{reason}");
+
+        let shared = shared_libpython(&place);
+        let name = "python/install/lib/libpython3.13.so.1.0";
+        place.write("b.tar.zst", &tar().file(name, &shared).zst());
+        let link = place.fetch(&["./b.tar.zst"]).link;
+        assert_eq!(link.shared_libpython.unwrap().path, "install/lib/libpython3.13.so.1.0");
+        assert!(link.libpython.is_none() && link.reason.unwrap().starts_with(expected));
+    }
 }
 
 #[test]

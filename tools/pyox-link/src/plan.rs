@@ -15,6 +15,9 @@ use crate::runtime::Runtime;
 /// that code of the small model has.
 const SECTION_ADDRESS: u32 = 0x6000_0000;
 
+/// Where it begins in a portable runner, which is small and loaded anywhere: the kernel reserves all that lies before.
+const PORTABLE_SECTION_ADDRESS: u32 = 0x0400_0000;
+
 /// Libraries of the C library's family, which a static link takes from the toolchain and a dynamic one
 /// from the platform.
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
@@ -358,7 +361,8 @@ pub(crate) fn arguments_within(version: &str) -> Vec<String> {
 pub(crate) fn portable_arguments() -> Vec<String> {
     let mut arguments = of_every_runner();
     // Only then are the places of all addresses of Python kept.
-    arguments.retain(|argument| argument != "-no-pie");
+    arguments.retain(|argument| argument != "-no-pie" && *argument != at(SECTION_ADDRESS));
+    arguments.push(at(PORTABLE_SECTION_ADDRESS));
     arguments.push("-pie".to_owned());
     arguments.extend(of_dynamic_ones());
     // A daemon thread of CPython before 3.14 ends by this function, and may have frames of ours.
@@ -371,12 +375,17 @@ pub(crate) fn portable_arguments() -> Vec<String> {
     arguments
 }
 
+/// Puts the blob's section there.
+fn at(address: u32) -> String {
+    format!("-Wl,--section-start={ELF_SECTION}={address:#x}")
+}
+
 /// What all runners are linked with.
 fn of_every_runner() -> Vec<String> {
     vec![
         // At fixed addresses there is nothing to relocate at the start.
         "-no-pie".to_owned(),
-        format!("-Wl,--section-start={ELF_SECTION}={SECTION_ADDRESS:#x}"),
+        at(SECTION_ADDRESS),
         "-Wl,--build-id=none".to_owned(),
         "-Wl,-z,noexecstack".to_owned(),
         "-Wl,--strip-all".to_owned(),
@@ -389,7 +398,8 @@ fn of_every_runner() -> Vec<String> {
 fn of_dynamic_ones() -> impl Iterator<Item = String> {
     let names = INTERPOSED.iter().chain(&["dlopen"]);
     let own = names.map(|name| format!("-Wl,--defsym={name}=pyembed_{name}"));
-    ["-Wl,--export-dynamic".to_owned()].into_iter().chain(own)
+    // All functions are bound at the start, so that their table can be closed to writing.
+    ["-Wl,--export-dynamic", "-Wl,-z,relro,-z,now"].map(str::to_owned).into_iter().chain(own)
 }
 
 fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<String> {

@@ -15,3 +15,16 @@ mod parallel;
 mod validate;
 
 pub use pack::{Options, pack};
+
+/// For the targets in `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// Whether a manifest holds together.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub fn manifest(manifest: &pyox_schema::Manifest) -> pyox_stage::Result<()> {
+        crate::validate::manifest(manifest)
+    }
+}

@@ -1,15 +1,18 @@
 //! What a manifest must hold before any work begins. It may come from anyone's editor or `jq`, so
 //! everything that a later stage would trip over is refused here, in one line that names the place.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use pyox_blob::layout::path_problem;
+use pyox_blob::layout::{LONGEST_NAME, path_problem};
 use pyox_schema::name::is_module_name;
 use pyox_schema::{Distribution, Manifest, Resource, ResourceKind, Run};
 use pyox_stage::Fault;
 
 /// The minor versions of CPython 3 whose bytecode [`crate::marshal`] knows.
 const MINORS: std::ops::RangeInclusive<u8> = 11..=15;
+
+/// How long a name can be to be compared with others.
+const LONGEST_GUESS: usize = 200;
 
 /// Checks a manifest by itself.
 pub(crate) fn manifest(manifest: &Manifest) -> Result<(), Fault> {
@@ -103,6 +106,10 @@ fn magic(digits: &str) -> Option<[u8; 4]> {
 fn shape(resource: &Resource) -> Result<(), Fault> {
     let kind = resource.kind;
     let wrong = |what: String| Err(Fault::new(&resource.name, what));
+    let (most, got) = (LONGEST_NAME as usize, resource.name.len());
+    if is_importable(kind) && got > most {
+        return wrong(format!("expected a name of at most {most} bytes, got {got}"));
+    }
     if is_importable(kind) && !is_module_name(&resource.name) {
         return wrong("expected a dotted name of identifiers".to_owned());
     }
@@ -140,18 +147,22 @@ fn twice(place: &str, what: &str, one: &Resource, other: &Resource) -> Fault {
 
 /// A location must not be the folder of another.
 fn folders(locations: &HashMap<&str, &Resource>) -> Result<(), Fault> {
-    let sorted: BTreeMap<_, _> = locations.iter().collect();
-    for location in sorted.keys() {
-        let mut folder = **location;
-        while let Some((parent, _)) = folder.rsplit_once('/') {
-            if locations.contains_key(parent) {
-                return Err(Fault::new(
-                    parent,
-                    format_args!("it is a file, and the folder of {location}"),
-                ));
-            }
-            folder = parent;
+    let sorted: BTreeSet<&str> = locations.keys().copied().collect();
+    // In this order what is in a folder comes behind what begins with its name.
+    let mut around: Vec<&str> = Vec::new();
+    for location in sorted {
+        while around.last().is_some_and(|around| !location.starts_with(around)) {
+            around.pop();
         }
+        if let Some(file) = around.last()
+            && location[file.len()..].starts_with('/')
+        {
+            return Err(Fault::new(
+                file,
+                format_args!("it is a file, and the folder of {location}"),
+            ));
+        }
+        around.push(location);
     }
     Ok(())
 }
@@ -249,10 +260,16 @@ fn run(run: &Run, names: &HashMap<&str, &Resource>) -> Result<(), Fault> {
 }
 
 fn missing(module: &str, names: &HashMap<&str, &Resource>) -> Fault {
+    // Comparing takes the product of both lengths.
+    let most = |name: &str| 1 + module.len().min(name.len()) / 4;
+    let is_likely = |name: &&&str| {
+        name.len() <= LONGEST_GUESS && module.len().abs_diff(name.len()) <= 4 * most(name)
+    };
     let mut close: Vec<_> = names
         .keys()
-        .map(|name| (distance(module, name), *name))
-        .filter(|(distance, name)| *distance <= 1 + module.len().min(name.len()) / 4)
+        .filter(|name| module.len() <= LONGEST_GUESS && is_likely(name))
+        .map(|name| (strsim::levenshtein(module, name), *name))
+        .filter(|(distance, name)| *distance <= most(name))
         .collect();
     close.sort_unstable();
     let fault = Fault::new("run", format_args!("the module {module} is not in the manifest"));
@@ -260,19 +277,4 @@ fn missing(module: &str, names: &HashMap<&str, &Resource>) -> Fault {
         [] => fault,
         close => fault.hint(format_args!("did you mean {}?", close.join(" or "))),
     }
-}
-
-/// How many letters must be inserted, removed or replaced to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
 }

@@ -300,11 +300,8 @@ fn doctor(reporter: &dyn Reporter) -> Result<Answer> {
             format!("{} {what}\n", if good { "ok     " } else { "missing" }).as_bytes(),
         )
     };
-    match pyox::fetch::fetch(
-        &[pyox::fetch::Spec::parse("host")?],
-        &pyox::fetch::Options::default(),
-        reporter,
-    ) {
+    let options = pyox::fetch::Options { project: Some(".".into()), ..Default::default() };
+    match pyox::fetch::fetch(&[pyox::fetch::Spec::parse("host")?], &options, reporter) {
         Ok(found) => {
             let python = &found.python;
             say(true, &format!("a Python to embed: {} {}", python.version, found.root.display()))?;

@@ -50,8 +50,8 @@ impl Blob<'_> {
 /// A check that is under way.
 struct Check<'a> {
     blob: Blob<'a>,
-    /// The payloads that were read.
-    read: BTreeSet<(u64, u64)>,
+    /// The payloads that were read, with what their records say of their checksum.
+    read: BTreeSet<(u64, u64, u32)>,
     /// How many bytes they have.
     bytes: u64,
     /// How many needs files have.
@@ -88,15 +88,14 @@ impl<'a> Check<'a> {
         }
         let place = || format!("module {}", module.name);
         if self.payload(&module.code, place)? {
-            let code = blob.code(&module)?;
-            if let Some(name) = blob.file_name(&module, code)?
-                && let Some(problem) = layout::path_problem(name.text())
-            {
-                let (module, name) = (module.name, name.text());
-                return Err(malformed(format!(
-                    "module {module}: its file's name {name:?}: {problem}"
-                )));
-            }
+            blob.code(&module)?;
+        }
+        let code = blob.unchecked(&module.code, place)?;
+        if let Some(name) = blob.file_name(&module, code)?
+            && let Some(problem) = layout::path_problem(name.text())
+        {
+            let (module, name) = (module.name, name.text());
+            return Err(malformed(format!("module {module}: its file's name {name:?}: {problem}")));
         }
         blob.project(module.project)?;
         if let Some(file) = module.file {
@@ -135,7 +134,7 @@ impl<'a> Check<'a> {
 
     /// Whether a payload has yet to be read. Payloads do not overlap, but records may share one.
     fn payload(&mut self, payload: &Payload, place: impl Fn() -> String) -> Result<bool, Error> {
-        if payload.len == 0 || !self.read.insert((payload.offset, payload.len)) {
+        if payload.len == 0 || !self.read.insert((payload.offset, payload.len, payload.crc)) {
             return Ok(false);
         }
         self.bytes = self.bytes.saturating_add(payload.len);

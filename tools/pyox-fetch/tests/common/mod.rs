@@ -202,11 +202,32 @@ fn header(name: &str, kind: tar::EntryType, size: u64) -> tar::Header {
 
 /// An archive with one member that begins as an ELF file does.
 pub(crate) fn library() -> Vec<u8> {
-    let mut bytes = b"!<arch>\n".to_vec();
-    let header = format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", "a.o/", 0, 0, 0, 644, 4);
-    bytes.extend_from_slice(header.as_bytes());
-    bytes.extend_from_slice(b"\x7fELF");
+    [&b"!<arch>\n"[..], &member("a.o/", b"\x7fELF")].concat()
+}
+
+/// A member of an archive of objects.
+pub(crate) fn member(name: &str, data: &[u8]) -> Vec<u8> {
+    let length = data.len();
+    let mut bytes =
+        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 644).into_bytes();
+    bytes.extend_from_slice(data);
+    bytes.extend(std::iter::repeat_n(b'\n', length % 2));
     bytes
+}
+
+/// A shared library that exports what libpython does, as far as anybody looks.
+pub(crate) fn shared_libpython(place: &Place) -> Vec<u8> {
+    let (source, library) = (place.path("libpython.c"), place.path("libpython.so"));
+    fs::write(&source, "void Py_InitializeFromConfig(void) {}\n").unwrap();
+    let done = Command::new("cc")
+        .arg("-shared")
+        .arg("-fPIC")
+        .arg(&source)
+        .arg("-o")
+        .arg(&library)
+        .status();
+    assert!(done.unwrap().success());
+    fs::read(library).unwrap()
 }
 
 /// The target of the machine that runs the tests, as far as this document goes.
