@@ -74,6 +74,22 @@ def test_a_new_application_in_three_commands(driver, tmp_path):
     assert done.returncode == 2 and "demo: expected a name that is free" in done.stderr
 
 
+def test_an_executable_with_a_snapshot(driver, source, tmp_path):
+    """Objects of a snapshot live for ever."""
+    write(tmp_path / "fast.py", "import json, sys\nprint(json.dumps(sys.argv[1:]), sys.getrefcount(sys) > 1 << 30)\n")
+    driver("build", "fast.py", "--python", "source@3.13", "--snapshot")
+    assert run(tmp_path / "dist/fast", "a").stdout == '["a"] True\n'
+    driver("build", "fast.py", "--python", "source@3.13")
+    assert run(tmp_path / "dist/fast", "b").stdout == '["b"] False\n'
+    write(tmp_path / "pyox.toml", 'python = ["source@3.13"]\npreload = ["json"]\n[programs]\nfast = "fast.py"\n')
+    driver("build")
+    assert run(tmp_path / "dist/fast", "c").stdout == '["c"] True\n'
+    assert "json" in json.loads(driver("inspect", "--json", "dist/fast").stdout)["snapshot"]["modules"]
+    write(tmp_path / "pyox.toml", 'python = ["source@3.13"]\npreload = ["nosuch"]\n[programs]\nfast = "fast.py"\n')
+    done = driver("build", check=False)
+    assert done.returncode == 2 and "nosuch" in done.stderr and not (tmp_path / "dist/fast").exists()
+
+
 def test_a_folder_with_a_pyox_toml(driver, tmp_path):
     write(tmp_path / "tool/main.py", "import sys, other; print(sys.argv[1:], other.VALUE)\n")
     write(tmp_path / "tool/other.py", "VALUE = 7\n")

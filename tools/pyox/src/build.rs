@@ -10,6 +10,7 @@ use pyox_inspect::{By, Input};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
 use pyox_schema::{Distribution, LinkMode, Manifest, Placement};
+use pyox_snapshot::{self as snapshot, Level};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::{Program, Project};
@@ -32,6 +33,8 @@ pub struct BuildOptions {
     pub emit: Option<(Emit, PathBuf)>,
     /// One executable for all programs, which answers by the name that it is called by.
     pub multicall: bool,
+    /// Let the executables begin where the interpreter's start has ended, whatever the project says.
+    pub snapshot: bool,
     /// Resolve and install projects again.
     pub upgrade: bool,
     /// Who installs projects.
@@ -258,7 +261,20 @@ impl Collecting<'_> {
 
     /// The shape that was asked for.
     fn mode(&self) -> Option<LinkMode> {
-        self.options.mode.or(self.project.settings.mode)
+        let asked = self.options.mode.or(self.project.settings.mode);
+        // Other shapes have no snapshots.
+        asked.or(self.snapshot().map(|_| LinkMode::Static))
+    }
+
+    /// The snapshot that was asked for.
+    fn snapshot(&self) -> Option<snapshot::Options> {
+        let settings = &self.project.settings;
+        let is_wanted = self.options.snapshot || settings.snapshot || !settings.preload.is_empty();
+        is_wanted.then(|| {
+            let preload = settings.preload.clone();
+            let level = if preload.is_empty() { Level::Interpreter } else { Level::Stdlib };
+            snapshot::Options { level, preload, ..Default::default() }
+        })
     }
 
     fn jobs(&self) -> NonZero<usize> {
@@ -280,6 +296,8 @@ impl Collecting<'_> {
         let max_glibc = settings.max_glibc;
         let how =
             format!("{mode:?} {max_glibc:?} {} {}", packing.compress, packing.compress_native);
+        let snapshot = self.snapshot();
+        let how = snapshot.as_ref().map_or(how.clone(), |of| format!("{how} {:?}", of.preload));
         let python = &self.distribution.python;
         let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;
         let is_wanted = is_alone && self.options.emit.is_none();
@@ -299,6 +317,12 @@ impl Collecting<'_> {
             std::fs::create_dir_all(folder).fault_at(folder)?;
         }
         link.executable(path, reporter)?;
+        if let Some(options) = snapshot {
+            snapshot::snapshot(path, path, &options, reporter).inspect_err(|_| {
+                // It is not what was asked for.
+                let _ = std::fs::remove_file(path);
+            })?;
+        }
         links::make(path, &target.links)?;
         let built = Built {
             path: path.clone(),

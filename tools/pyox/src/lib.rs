@@ -53,4 +53,5 @@ pub use pyox_fetch as fetch;
 pub use pyox_inspect as inspect;
 pub use pyox_link as link;
 pub use pyox_pack as pack;
+pub use pyox_snapshot as snapshot;
 pub use pyox_stage as stage;

@@ -105,6 +105,9 @@ struct BuildArgs {
     /// Use the platform's loader and libc: the executable can load extension modules
     #[arg(long)]
     dynamic: bool,
+    /// Let the executables begin where the interpreter's start has ended, see docs/snapshot.md; static ones alone can
+    #[arg(long, conflicts_with_all = ["dynamic", "emit"])]
+    snapshot: bool,
     /// Make only the program of that name
     #[arg(long, value_name = "NAME")]
     program: Vec<String>,
@@ -210,6 +213,7 @@ impl BuildArgs {
                 _ => None,
             },
             multicall: self.multicall,
+            snapshot: self.snapshot,
             upgrade: self.upgrade,
             installer: self.installer,
             jobs: self.jobs,
@@ -256,7 +260,7 @@ fn show_changes(place: &str, changes: &[Change], next: &str) -> Result<()> {
 
 /// Becomes the program of a stage; gives what went wrong.
 fn stage(words: &[OsString]) -> Fault {
-    const STAGES: [&str; 5] = ["fetch", "collect", "pack", "link", "inspect"];
+    const STAGES: [&str; 6] = ["fetch", "collect", "pack", "link", "snapshot", "inspect"];
     let (name, arguments) = words
         .split_first()
         .map_or((String::new(), words), |(name, rest)| (name.to_string_lossy().into_owned(), rest));

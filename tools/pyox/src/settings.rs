@@ -66,6 +66,10 @@ pub struct Settings {
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
     pub compress_native: bool,
+    /// Whether the executables begin where the interpreter's start has ended.
+    pub snapshot: bool,
+    /// Modules of the standard library that are imported beforehand then.
+    pub preload: Vec<String>,
     /// Whether several programs become one executable.
     pub multicall: bool,
     /// A folder beside the executables, for the licence texts of the distribution.
@@ -81,7 +85,7 @@ fn version<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Ver
 }
 
 /// The keys of [`Settings`].
-const KEYS: [&str; 30] = [
+const KEYS: [&str; 32] = [
     "python",
     "sha256",
     "requires-python",
@@ -108,6 +112,8 @@ const KEYS: [&str; 30] = [
     "module-lists",
     "compress",
     "compress-native",
+    "snapshot",
+    "preload",
     "multicall",
     "licenses",
     "tarball",
