@@ -56,3 +56,12 @@ def test_the_commands_of_a_page(pyox, host, tmp_path, page):
                 if expected:
                     assert done.stdout.splitlines() == expected, command
     assert ran >= 2
+
+
+def test_each_claim_about_security_has_its_test():
+    text = (REPOSITORY / "docs/security.md").read_text()
+    named = re.findall(r"`([\w./-]+\.(?:py|rs))::(\w+)`", text)
+    assert len(named) > 40
+    for path, function in named:
+        source = (REPOSITORY / path).read_text()
+        assert re.search(rf"^\s*(?:def|fn) {function}\(", source, re.MULTILINE), f"{path}::{function}"

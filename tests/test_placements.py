@@ -248,6 +248,25 @@ def test_another_users_folder_is_not_used(built, home, tmp_path):
     assert "expected a folder that belongs to the user" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("kind", ["link", "home"])
+def test_the_home_of_another_user_is_not_used(built, home, tmp_path, kind):
+    """As `sudo` may leave it: nothing is made there, nor where a link in it leads. The temporary folder serves."""
+    environment, _ = home
+    place, victim = tmp_path / "theirs", tmp_path / "victim"
+    place.mkdir()
+    victim.mkdir()
+    if kind == "link":
+        (place / ".cache").symlink_to(victim)
+        os.chown(place / ".cache", 12345, 12345, follow_symlinks=False)
+    else:
+        os.chown(place, 12345, 12345)
+    executable = built("kit=cache")
+    environment |= {"HOME": str(place)}
+    assert run(executable, RUN, env=environment).returncode == 0
+    assert list(victim.iterdir()) == [] and [path.name for path in place.iterdir()] == ([".cache"] if kind == "link" else [])
+    assert (tmp_path / f"pyembed-{os.geteuid()}").is_dir()
+
+
 def copied(executable, folder):
     """The executable and its files, elsewhere and under another name."""
     folder.mkdir()

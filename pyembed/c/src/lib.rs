@@ -211,11 +211,9 @@ unsafe fn string(text: *const c_char) -> Option<OsString> {
 /// `list` is null, or has so many C strings or a null before.
 unsafe fn strings(list: *const *const c_char, most: usize) -> Vec<OsString> {
     let mut texts = Vec::new();
-    // SAFETY: the caller's word.
-    while !list.is_null()
-        && texts.len() < most
-        && let Some(text) = unsafe { string(*list.add(texts.len())) }
-    {
+    while !list.is_null() && texts.len() < most {
+        // SAFETY: the caller's word.
+        let Some(text) = (unsafe { string(*list.add(texts.len())) }) else { break };
         texts.push(text);
     }
     texts

@@ -284,8 +284,9 @@ impl<'py> Attached<'py> {
     /// Does something while an exception is set, which it leaves as it is.
     pub(crate) fn aside(self, body: impl FnOnce() -> Result<()>) {
         let (mut class, mut value, mut trace) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // `PyErr_GetRaisedException` came with 3.12.
+        #[allow(deprecated)]
         // SAFETY: the three get references of ours, which are given back.
-        #[allow(deprecated)] // `PyErr_GetRaisedException` came with 3.12.
         unsafe {
             c::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut trace);
             self.quietly(body);
@@ -296,9 +297,10 @@ impl<'py> Attached<'py> {
     /// Takes the exception that is set off the interpreter.
     pub(crate) fn take(self, _: Raised) -> Unset<'py> {
         let (mut class, mut value, mut trace) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // `PyErr_GetRaisedException` came with 3.12.
+        #[allow(deprecated)]
         // SAFETY: the three get references of ours; normalising makes `value` an instance, and the
         // traceback belongs on it.
-        #[allow(deprecated)] // `PyErr_GetRaisedException` came with 3.12.
         unsafe {
             c::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut trace);
             c::PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut trace);

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use pyox_elf::Elf;
 use pyox_schema::Digest;
-use pyox_stage::{FaultExt, Result, Stamp, cache, files};
+use pyox_stage::{Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 use crate::imports::Imports;
@@ -144,13 +144,15 @@ impl Known {
         }
     }
 
-    /// Writes what is new.
-    pub(crate) fn save(self) -> Result<()> {
+    /// Writes what is new. Nothing depends on it, so it does not matter where that fails.
+    pub(crate) fn save(self) {
         let fresh = self.fresh.into_inner().unwrap_or_default();
-        let Some(store) = self.store.filter(|_| !fresh.is_empty()) else { return Ok(()) };
+        let Some(store) = self.store.filter(|_| !fresh.is_empty()) else { return };
         let mut all = self.there;
         all.extend(fresh);
-        files::write(&store, &serde_json::to_vec(&all).fault_at(&store)?)
+        if let Ok(json) = serde_json::to_vec(&all) {
+            let _ = files::write(&store, &json);
+        }
     }
 }
 

@@ -295,7 +295,7 @@ fn find(
     payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
     libraries::follow(&mut found, &mut reads, &reader, &exclusions, reporter)?;
     cold::mark(&mut found.candidates, &reads, &options.run);
-    reader.save()?;
+    reader.save();
     exclusions.check_excludes()?;
 
     let spoken: Vec<String> = options.placements.keys().cloned().collect();

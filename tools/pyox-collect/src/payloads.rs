@@ -119,9 +119,9 @@ impl Reader {
     }
 
     /// Keeps what was read for the next run.
-    pub(crate) fn save(self) -> Result<()> {
-        self.stdlib.save()?;
-        self.projects.into_iter().try_for_each(|(_, known)| known.save())
+    pub(crate) fn save(self) {
+        self.stdlib.save();
+        self.projects.into_iter().for_each(|(_, known)| known.save());
     }
 
     fn read_one(&self, candidate: &Candidate) -> Result<Option<Facts>> {

@@ -317,24 +317,40 @@ impl Tree {
             None => return Ok(None),
         };
         // A folder of the user's stays as it is.
-        let linker = self.is_ours.then(Linker::find).flatten();
-        let Some(linker) = linker else {
-            return Ok(Some(format!("{what}, which the system's linker does not read")));
-        };
+        let linkers: Vec<_> = if self.is_ours { Linker::all().collect() } else { Vec::new() };
         for file in affected {
-            let build = self.root.join("build");
-            match linker.native(&self.root.join(&file.path), &build, ui) {
+            let Some(native) = self.native(file, &linkers, ui)? else {
+                let tried = linkers.iter().map(|linker| format!(" nor {}", linker.version));
+                let tried: String = tried.collect();
+                let readers = match linkers.len() {
+                    0 => "which the system's linker does not read".to_owned(),
+                    _ => format!("which neither the system's linker{tried} reads"),
+                };
+                return Ok(Some(format!("{what}, {readers}")));
+            };
+            *file = native;
+        }
+        ui.detail(format_args!("{what}: native code was made of it"));
+        Ok(None)
+    }
+
+    /// A native archive in place of one with bitcode, by the first linker that reads it.
+    fn native(
+        &self,
+        file: &FileRef,
+        linkers: &[Linker],
+        ui: &dyn Reporter,
+    ) -> Result<Option<FileRef>> {
+        for linker in linkers {
+            match linker.native(&self.root.join(&file.path), &self.root.join("build"), ui) {
                 Ok(native) => {
-                    *file = files::reference(&self.root, &files::relative(&self.root, &native)?)?;
+                    let path = files::relative(&self.root, &native)?;
+                    return files::reference(&self.root, &path).map(Some);
                 }
-                Err(fault) if matches!(fault.kind(), Kind::Command { .. }) => {
-                    ui.detail(&fault);
-                    return Ok(Some(format!("{what}, which {} does not read", linker.version)));
-                }
+                Err(fault) if matches!(fault.kind(), Kind::Command { .. }) => ui.detail(fault),
                 Err(fault) => return Err(fault),
             }
         }
-        ui.detail(format_args!("{what}: {} has made native code of it", linker.version));
         Ok(None)
     }
 

@@ -24,8 +24,8 @@ pub(crate) struct Linker {
 }
 
 impl Linker {
-    /// LLD on `PATH`, clang's, or the one that comes with Rust.
-    pub(crate) fn find() -> Option<Self> {
+    /// LLD on `PATH`, clang's, and the one that comes with Rust: an old one does not read what a newer LLVM has made.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         let candidates: [fn() -> Option<PathBuf>; 3] = [
             || Some("ld.lld".into()),
             || said(Command::new("clang").arg("-print-prog-name=ld.lld")).map(PathBuf::from),
@@ -36,7 +36,7 @@ impl Linker {
                 programs.find(|program| program.is_file())
             },
         ];
-        candidates.iter().filter_map(|candidate| candidate()).find_map(|program| {
+        candidates.into_iter().filter_map(|candidate| candidate()).filter_map(|program| {
             let version = said(Command::new(&program).arg("--version"))?;
             let version = version.split(" (").next().unwrap_or_default().to_owned();
             version.starts_with("LLD").then_some(Self { program, version })
