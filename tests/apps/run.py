@@ -115,6 +115,10 @@ class Distribution:
         self.version = document["python"]["version"]
         self.minor = ".".join(self.version.split(".")[:2])
         self.python = self.root / document["paths"]["executable"]
+        # Of a Python of the system, its library of modules; the rest is everybody's.
+        self.own = self.root if self.root not in (Path("/"), Path("/usr")) else self.root / document["paths"]["stdlib"]
+        # Without a static library, the shared one comes along.
+        self.shape = "dynamic" if document["link"]["dynamic"] else "portable"
 
 
 def tool(stage, *arguments):
@@ -168,7 +172,7 @@ def build(application, distribution, folder, requirements):
     collected = [*application.collected(), "-r", requirements]
     tool("collect", "-d", distribution.document, *collected, "-o", manifest)
     tool("pack", manifest, "-d", distribution.document, "-o", blob)
-    tool("link", blob, "-d", distribution.document, "--dynamic", "-o", executable)
+    tool("link", blob, "-d", distribution.document, "--shape", distribution.shape, "-o", executable)
     return executable, time.perf_counter() - start
 
 
@@ -256,7 +260,7 @@ def attempt(application, distribution, folder, row):
         raise Failed(f"other output: {first_difference(expected.output, run.output)}")
 
     traced = Run(application, command, folder / "run", traced=True)
-    forbidden = [folder / "venv", distribution.root, ROOT / "tests", trace.cache_folder()]
+    forbidden = [folder / "venv", distribution.own, ROOT / "tests", trace.cache_folder()]
     touched = trace.Touched(traced, forbidden, own=executable)
     usual = trace.Touched(Run(application, baseline, folder / "run", traced=True), [], own=executable)
     extra = touched.written_areas() - usual.written_areas() - application.writes
