@@ -24,6 +24,11 @@ BIN := target/release
 B := build
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# Where the toolchain of rust-toolchain.toml is missing and cannot be fetched, the user's own.
+ifeq ($(shell rustc --version 2>/dev/null),)
+export RUSTUP_TOOLCHAIN := $(firstword $(shell cd / && rustup show active-toolchain 2>/dev/null))
+endif
+
 .PHONY: fuzz lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 

@@ -25,7 +25,7 @@ pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
         return MISUSED;
     }
     // Without what these bring the program goes on; CPython has nothing to report yet.
-    if !config.sets("site_import") {
+    if !config.sets("site_import") && !ffi::is_resumed() {
         attached.quietly(|| site_builtins(attached));
     }
     if config.role == Role::Python {
@@ -180,7 +180,7 @@ fn c_string(attached: Attached<'_>, bytes: &[u8]) -> Result<CString> {
 }
 
 /// `exit`, `quit` and `help`: programs use them without asking where they come from. It is `site` that brings them.
-fn site_builtins(attached: Attached<'_>) -> Result<()> {
+pub(crate) fn site_builtins(attached: Attached<'_>) -> Result<()> {
     let builtins = attached.import(c"builtins")?;
     let site = attached.import(c"_sitebuiltins")?;
     let (quitter, end) = (site.attribute(c"Quitter")?, attached.string("Ctrl-D (i.e. EOF)")?);

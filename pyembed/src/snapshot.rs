@@ -52,6 +52,12 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         return None;
     }
     let of_process = ffi::Request::read();
+    if !cfg!(Py_3_13) || cfg!(Py_3_14) {
+        let (major, minor) = crate::PYTHON;
+        ffi::fail(&format!(
+            "expected CPython 3.13, got {major}.{minor}, which has no snapshots yet"
+        ));
+    }
     let mut request = Request {
         level: "interpreter".to_owned(),
         preload: Vec::new(),
@@ -96,6 +102,8 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
 
 /// Imports what is to be in the image, takes it, and ends the process.
 pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Request) -> ! {
+    // Which `run::main` does otherwise.
+    attached.quietly(|| run::site_builtins(attached));
     let done = preload(attached, &request)
         .and_then(|()| forget(attached))
         .and_then(|()| modules(attached));

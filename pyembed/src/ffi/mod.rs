@@ -36,8 +36,8 @@ pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go, map};
 pub use snapshot::enter;
 pub(crate) use snapshot::{
-    Facts, Image, Request, fail, ignore, is_c_locale, is_ignored, is_open, is_recording, take,
-    take_python, thread_number,
+    Facts, Image, Request, fail, ignore, is_c_locale, is_ignored, is_open, is_recording,
+    is_resumed, take, take_python, thread_number,
 };
 pub use start::BuiltinInit;
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};

@@ -277,11 +277,11 @@ pub(crate) fn prepare_main<'py>(
     main.set_attribute(c"__loader__", &spec.attribute(c"loader")?)?;
     main.set_attribute(c"__file__", &spec.attribute(c"origin")?)?;
     if keep_spec {
-        startup::set_cached(&main, &spec.attribute(c"cached")?)?;
+        startup::set_cached(main, &spec.attribute(c"cached")?)?;
         main.set_attribute(c"__package__", &attached.string(package)?)?;
         main.set_attribute(c"__spec__", &spec)?;
     } else {
-        startup::set_cached(&main, &attached.none())?;
+        startup::set_cached(main, &attached.none())?;
         main.set_attribute(c"__spec__", &attached.none())?;
     }
     code_of(attached, &module)

@@ -91,7 +91,7 @@ pub(crate) fn download(
     }
     fs::create_dir_all(&folder).fault_at(&folder)?;
     let name = want.url.rsplit('/').next().unwrap_or_default().replace("%2B", "+");
-    let path = folder.join(if name.is_empty() { "archive" } else { &name });
+    let path = folder.join(if matches!(&*name, "" | "." | "..") { "archive" } else { &name });
     client.file(want, &path, ui)?;
     let size = fs::metadata(&path).fault_at(&path)?.len();
     let entry = obtain(&path, Some(&want.sha256), ui);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use common::{Place, stderr};
+use common::{Place, member, stderr};
 use pyox_schema::{Digest, Distribution, Document, Linkage};
 
 /// All Pythons that can be found here, each once.
@@ -208,6 +208,25 @@ fn pythons_for_other_machines_are_refused_by_their_files() {
         let said = place.refuse(&[&format!("host:{}", place.path("python3").display())]);
         assert!(said.contains(expected), "{said}");
     }
+}
+
+#[test]
+fn a_static_libpython_of_bitcode_alone_is_refused() {
+    let place = Place::new();
+    let library = [&b"!<arch>\n"[..], &member("a.o/", b"BC\xc0\xde")].concat();
+    place.write("libpython3.13.a", &library);
+    let facts = format!(
+        r#"{{"implementation":"cpython","version":"3.13.1","version_info":[3,13],"details":{{
+        "prefix":"/x","executable":"/x","tag":"cp313","soabi":"","magic":"f30d0d0a",
+        "suffixes":[".so"],"platform":"linux-x86_64","debug":false,"free_threaded":false,
+        "stdlib":"/x","dynload":null,"include":null,"library":"libpython3.13.a",
+        "libraries":["{}"],"shared_library":"libpython3.13.so.1.0","shared_libraries":[],
+        "link":[],"builtins":[],"module_link":{{}}}}}}"#,
+        place.path("libpython3.13.a").display()
+    );
+    let said = place.refuse(&[&pretender(&place, &facts)]);
+    let expected = "libpython3.13.a holds LLVM bitcode, and there is no libpython3.13.so.1.0";
+    assert!(said.contains(expected), "{said}");
 }
 
 /// A tree in the layout of an `install_only` archive, of what the facts of a Python name.

@@ -12,7 +12,7 @@ use crate::plan::{is_libc, wrap};
 use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 8;
 
 /// How much of the linker's output an error shows.
 const SHOWN_LINES: usize = 4;

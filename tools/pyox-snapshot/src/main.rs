@@ -33,7 +33,7 @@ struct Cli {
     preload: Vec<String>,
     /// Use one hash seed in all processes: it starts a little faster, and whoever knows the executable can choose keys
     /// that make its dictionaries slow
-    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "1", require_equals = true)]
+    #[arg(long, value_name = "SEED", num_args = 0..=1, default_missing_value = "1", require_equals = true, value_parser = clap::value_parser!(u32).range(1..))]
     fixed_hash_seed: Option<u32>,
     #[command(flatten)]
     common: Common,

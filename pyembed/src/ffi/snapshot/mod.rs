@@ -183,21 +183,29 @@ fn has_unusual_rights() -> bool {
         || process::has_variable(c"PYOX_INTERPRETER")
 }
 
-/// Puts the data back as it was linked, and zeroes the rest.
+/// Puts the data back as it was linked, and zeroes the rest. Nothing is copied: the mapping of the first data takes the place
+/// of the image's.
 unsafe fn start_over() {
     let places = &pyembed_snapshot_places;
     let Some(header) = header() else { return };
-    let len = usize::try_from(header.len).unwrap_or(0);
-    // SAFETY: an executable with an image has its first data there; nobody uses the image yet.
+    let end = places.image + usize::try_from(header.len).unwrap_or(0);
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+    );
+    // SAFETY: an executable with an image has its first data there, and nobody uses the image. All ranges are whole pages.
     unsafe {
-        let initial = place::<u8>(places.initial);
-        place::<u8>(places.image).copy_from_nonoverlapping(initial, places.data_end - places.image);
-        place::<u8>(places.data_end).write_bytes(0, places.end - places.data_end);
-        // Pages that nobody reads are not worth keeping, and look like those of a process without an image.
-        let rest = (places.image + len).saturating_sub(places.end);
-        let (protection, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        if rest > 0 {
-            libc::mmap(place(places.end), rest, protection, flags | libc::MAP_FIXED, -1, 0);
+        let (image, len) = (place::<libc::c_void>(places.image), places.data_end - places.image);
+        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let moved = libc::mremap(place(places.initial), len, len, how, image);
+        let is_moved = moved == image && libc::mprotect(image, len, protection) == 0;
+        let rest = places.end - places.data_end;
+        let zeroed = libc::mmap(place(places.data_end), rest, protection, flags, -1, 0);
+        if !is_moved || zeroed.addr() != places.data_end {
+            fail("error: the system has no memory for this program");
+        }
+        if end > places.end {
+            libc::munmap(place(places.end), end - places.end);
         }
     }
 }
