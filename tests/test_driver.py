@@ -131,7 +131,7 @@ BAD = {
     "an unknown group": ({"pyproject.toml": PROJECT}, ["build", "--group", "x"], "[dependency-groups]: expected `x`"),
     "a group in itself": ({"pyproject.toml": PROJECT + '[dependency-groups]\na = [{ include-group = "a" }]\n'}, ["build", "--group", "a"], "`a` includes itself"),
     "an unknown program": ({"pyproject.toml": PROJECT + '[project.scripts]\none = "app:main"\n'}, ["build", "--program", "on"], "on: expected a program of the project"),
-    "no Python that will do": ({"app.py": '# /// script\n# requires-python = ">=3.99"\n# ///\n'}, ["build", "app.py"], "requires-python: expected Python >=3.99, got 3."),
+    "no Python that will do": ({"app.py": '# /// script\n# requires-python = ">=3.99"\n# ///\n'}, ["build", "app.py"], "host: expected Python >=3.99 (requires-python), found 3."),
     "metadata that does not parse": ({"app.py": "# /// script\n# dependencies = [\n# ///\n"}, ["build", "app.py"], "app.py:2:"),
     "two blocks of metadata": ({"app.py": "# /// script\n# ///\n\n# /// script\n# ///\n"}, ["build", "app.py"], "app.py:4: expected one block of metadata"),
     "a backend that fails": (

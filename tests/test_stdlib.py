@@ -52,8 +52,8 @@ for root in folders:
 print(json.dumps(sorted(names)))
 """
 
-# Written by the machinery around a module, not by the module.
-MACHINERY = {"__cached__", "__loader__", "__spec__", "__file__", "__builtins__", "__path__", "__warningregistry__"}
+# Written by the machinery around a module, not by the module; and what `site` brings to `builtins`.
+MACHINERY = {"__cached__", "__loader__", "__spec__", "__file__", "__builtins__", "__path__", "__warningregistry__", "exit", "quit", "help"}
 
 
 def is_left_out(name, manifest):

@@ -136,7 +136,9 @@ fn the_digest_is_that_of_the_specified_form() {
 }
 "#;
     let document = Distribution::from_json(text.as_bytes()).unwrap();
-    assert_eq!(document.digest(), Digest::of(text.as_bytes()));
+    // Whether it links statically depends on what else is installed.
+    let without = text.replace("\"static\": true", "\"static\": false");
+    assert_eq!(document.digest(), Digest::of(without.as_bytes()));
 }
 
 #[test]

@@ -16,10 +16,16 @@ use crate::known::{Facts, Source};
 /// Marks what is cold. `reads` has the facts of each candidate, `wanted` what runs.
 pub(crate) fn mark(candidates: &mut [Candidate], reads: &[Option<Facts>], wanted: &Wanted) {
     let reached = reached(candidates, reads, wanted);
+    let is_libpython = |candidate: &Candidate| {
+        candidate.resource.kind == ResourceKind::SharedLibrary
+            && candidate.resource.name.contains("/libpython3")
+    };
     // A library is as warm as the warmest of those that need it.
     let warm: BTreeSet<String> = candidates
         .iter()
-        .filter(|candidate| candidate.is_importable() && !is_cold(candidate, &reached))
+        .filter(|candidate| {
+            is_libpython(candidate) || candidate.is_importable() && !is_cold(candidate, &reached)
+        })
         .flat_map(|candidate| candidate.resource.needs.iter().cloned())
         .collect();
     for candidate in candidates {
@@ -29,7 +35,7 @@ pub(crate) fn mark(candidates: &mut [Candidate], reads: &[Option<Facts>], wanted
             }
             ResourceKind::SharedLibrary => {
                 candidate.layer == Layer::Stdlib
-                    && !candidate.resource.name.contains("/libpython3")
+                    && !is_libpython(candidate)
                     && !warm.contains(&candidate.resource.name)
             }
             _ => false,
