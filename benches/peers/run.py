@@ -88,6 +88,11 @@ def pyox_static(app, out):
     return out / app.name, out / app.name
 
 
+def pyox_snapshot(app, out):
+    call(out, "pyox", "build", app.script, "--python", "source@3.13", "--snapshot", "-o", out / app.name)
+    return out / app.name, out / app.name
+
+
 def pyinstaller(mode):
     def build(app, out):
         call(out, app.tools / "pyinstaller", "--noconfirm", "--log-level", "ERROR", mode, "--distpath", out / "dist", app.script)
@@ -157,6 +162,7 @@ def pyapp(app, out):
 PACKAGERS = {
     "pyox": pyox,
     "pyox, static": pyox_static,
+    "pyox, static, with a snapshot": pyox_snapshot,
     "PyInstaller, one file": pyinstaller("--onefile"),
     "PyInstaller, a folder": pyinstaller("--onedir"),
     "Nuitka, one file": nuitka,
@@ -259,7 +265,7 @@ def report(results, facts):
         "# Beside other packagers",
         "",
         "`make bench-peers` has written this page. Each packager makes an executable of the same application with the same",
-        f"CPython {facts['python']}; `pyox, static` has CPython {facts['static']}, built from source. The executables then run in turn with the",
+        f"CPython {facts['python']}; those that are static have CPython {facts['static']}, built from source. The executables then run in turn with the",
         f"application in a virtual environment, {facts['runs']} times each. **Time** and **CPU** are the medians of the quotients, so less than 1 is faster",
         "than `python`. **First** is the wall time of the first run in an empty home folder. **Written** counts the files that such a run",
         "makes, **calls** its system calls, **memory** the resident memory of its largest process. **Build** is a first build with warm",

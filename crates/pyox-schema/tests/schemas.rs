@@ -326,7 +326,7 @@ fn wrong_manifests_are_refused() {
     assert_required("manifest", &valid, "/resources/0", &["origin"]);
     assert_required("manifest", &valid, "/resources/0/payload", &[]);
     // The kinds that only have both or neither.
-    assert_required("manifest", &valid, "/resources/4", &["package", "needs", "origin"]);
+    assert_required("manifest", &valid, "/resources/4", &["package", "cold", "needs", "origin"]);
     assert_required("manifest", &valid, "/excluded/0", &[]);
     let edits = [
         ("/schema", json!("pyox.manifest/2")),
