@@ -218,10 +218,11 @@ fn another_distribution() {
 }
 
 /// Writes a file that is run. A process of its own does it: were the file open here, children of other threads
-/// would have it open too, and it could not be run.
+/// would have it open too, and it could not be run. It takes the place of the one before whole, since a process that was left
+/// behind may be about to run that.
 fn write_program(path: &Path, text: &str) {
     let mut writer = Command::new("sh")
-        .args(["-c", r#"cat >"$0" && chmod 755 "$0""#])
+        .args(["-c", r#"cat >"$0.new" && chmod 755 "$0.new" && mv "$0.new" "$0""#])
         .arg(path)
         .stdin(Stdio::piped())
         .spawn()
