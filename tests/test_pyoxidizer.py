@@ -379,7 +379,7 @@ BAD = {
     "a package that is not there": (rule('type = "package-root"\npath = "."\npackages = ["kit"]'), "packages: expected a top-level package or module, found none at kit"),
     "an installer for Windows": ('[[distribution]]\ntype = "wix"\n', "an installer for Windows"),
     "no virtual environment": (rule('type = "virtualenv"\npath = "env"'), "path: expected a virtual environment, found none at env"),
-    "an environment of another Python": (rule('type = "virtualenv"\npath = "old"'), "==3.9.*"),
+    "an environment of another Python": (rule('type = "virtualenv"\npath = "old"'), "==3.99.*"),
     "another digest": (f'[[python_distribution]]\nlocal_path = "p.tar.zst"\nsha256 = "{hashlib.sha256().hexdigest()}"\n', "digest mismatch: expected sha256 e3b0c442"),
     "no digest": ('[[python_distribution]]\nlocal_path = "p.tar.zst"\nsha256 = "abc"\n', "sha256: "),
     "what setup.py is told": (rule('type = "setup-py-install"\npackage_path = "."\nextra_env = { A = "1" }'), "extra_env: pyox does not pass it"),
@@ -391,7 +391,7 @@ BAD = {
 def test_bad_input_is_one_line(driver, tmp_path, case):
     text, said = BAD[case]
     (tmp_path / "p.tar.zst").write_text("something else\n")
-    (tmp_path / "old/lib/python3.9/site-packages").mkdir(parents=True)
+    (tmp_path / "old/lib/python3.99/site-packages").mkdir(parents=True)
     (tmp_path / "pyoxidizer.toml").write_text(text)
     done = driver("build", check=False)
     errors = [line for line in done.stderr.splitlines() if ": error: " in line]

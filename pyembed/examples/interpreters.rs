@@ -28,8 +28,16 @@ std::arch::global_asm!(
 );
 
 /// Where C's start-up code enters.
+///
+/// # Safety
+/// To be called once, with what the process was given.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
+pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+    // SAFETY: this is the first call, with what the process was given. There is no snapshot, so it gives nothing.
+    unsafe { pyembed::enter(count, arguments) }.unwrap_or_else(steps)
+}
+
+fn steps() -> c_int {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let mut steps =
