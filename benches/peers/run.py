@@ -264,9 +264,9 @@ def report(results, facts):
     lines = [
         "# Beside other packagers",
         "",
-        "`make bench-peers` has written this page. Each packager makes an executable of the same application with the same",
+        "`make bench-peers` has written this page. Each packager, with its default options, makes an executable of the same application with the same",
         f"CPython {facts['python']}; those that are static have CPython {facts['static']}, built from source. The executables then run in turn with the",
-        f"application in a virtual environment, {facts['runs']} times each. **Time** and **CPU** are the medians of the quotients, so less than 1 is faster",
+        f"application in a virtual environment, at least {facts['runs']} times each. **Time** and **CPU** are the medians of the quotients, so less than 1 is faster",
         "than `python`. **First** is the wall time of the first run in an empty home folder. **Written** counts the files that such a run",
         "makes, **calls** its system calls, **memory** the resident memory of its largest process. **Build** is a first build with warm",
         "download caches. The versions of the packagers are in [`benches/peers`](../benches/peers), the applications as well.",
@@ -329,7 +329,8 @@ def main():
             order = [p for p in PACKAGERS if p in results[name]]
             results[name] = {p: results[name][p] for p in order}
             version = subprocess.run([python, "-V"], capture_output=True, text=True).stdout.split()[1]
-            facts = {"python": version, "static": "3.13", "runs": args.runs}
+            runs = min(args.runs, kept.get("facts", {}).get("runs", args.runs))
+            facts = {"python": version, "static": "3.13", "runs": runs}
             store.write_text(json.dumps({"facts": facts, "results": results}, indent=2) + "\n")
     report({name: results[name] for name in ARGUMENTS if name in results}, facts)
 
