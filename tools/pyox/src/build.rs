@@ -294,10 +294,10 @@ impl Collecting<'_> {
         // Where files lie beside an executable, they are looked at each time.
         let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
         let max_glibc = settings.max_glibc;
-        let how =
-            format!("{mode:?} {max_glibc:?} {} {}", packing.compress, packing.compress_native);
         let snapshot = self.snapshot();
-        let how = snapshot.as_ref().map_or(how.clone(), |of| format!("{how} {:?}", of.preload));
+        let preload = snapshot.as_ref().map(|of| &of.preload);
+        let packed = (packing.compress, packing.compress_native);
+        let how = format!("{mode:?} {max_glibc:?} {packed:?} {preload:?}");
         let python = &self.distribution.python;
         let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;
         let is_wanted = is_alone && self.options.emit.is_none();
