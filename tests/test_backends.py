@@ -2,6 +2,7 @@
 
 import os
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,9 @@ def test_a_backend_is_asked_again_when_it_must(driver, tmp_path, installer):
     project = tmp_path / "project"
     write(
         project / "own.py",
+        # No other run has had this backend: what it makes is not in the user's cache.
         f"""
-        import os
+        import os  # {uuid.uuid4()}
         from flit_core.buildapi import *
         from flit_core import buildapi
 
