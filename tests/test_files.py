@@ -187,12 +187,16 @@ def test_nothing_packed_can_be_changed(files_probe, source, shape):
         import errno, json, os, shelf, shutil, tempfile
         here = os.path.dirname(shelf.__file__)
         note = os.path.join(here, "note.txt")
-        real = tempfile.NamedTemporaryFile()
+        real, folder = tempfile.NamedTemporaryFile(), os.open(here, os.O_RDONLY)
         attempts = [
             lambda: open(note, "w"), lambda: open(note, "r+"), lambda: open(note, "a"), lambda: open(note + "x", "w"), lambda: open(note, "x"),
             lambda: os.unlink(note), lambda: os.remove(note), lambda: os.rename(note, note + "x"), lambda: os.replace(real.name, note + "x"), lambda: os.rmdir(here),
             lambda: os.mkdir(here + "/new"), lambda: os.mkdir(here), lambda: os.chmod(note, 0o777), lambda: os.utime(note), lambda: os.truncate(note, 0),
             lambda: tempfile.NamedTemporaryFile(dir=here), lambda: os.access(note, os.W_OK),
+            lambda: os.chown(note, -1, -1), lambda: os.lchown(here, -1, -1), lambda: os.chown("note.txt", -1, -1, dir_fd=folder),
+            lambda: os.link(real.name, note), lambda: os.link(real.name, note + "x"), lambda: os.link(note, real.name + "x"), lambda: os.link("note.txt", real.name + "x", src_dir_fd=folder),
+            lambda: os.symlink("note.txt", note + "x"), lambda: os.symlink("x", note), lambda: os.mkfifo(note + "x"), lambda: os.mkfifo(note),
+            lambda: os.setxattr(note, "user.x", b""), lambda: os.removexattr(note, "user.x"),
         ]
         def number(attempt):
             try:
@@ -202,8 +206,9 @@ def test_nothing_packed_can_be_changed(files_probe, source, shape):
         print(json.dumps([[number(a) for a in attempts], open(note, encoding="utf-8").read()]))
     """
     numbers, note = ask(files_probe(source, shape), code)
-    rofs, exists = "EROFS", "EEXIST"
-    assert numbers == [rofs, rofs, rofs, rofs, exists, *[rofs] * 5, rofs, exists, rofs, rofs, rofs, rofs, False]
+    rofs, exists, across = "EROFS", "EEXIST", "EXDEV"
+    assert numbers[:17] == [rofs, rofs, rofs, rofs, exists, *[rofs] * 5, rofs, exists, rofs, rofs, rofs, rofs, False]
+    assert numbers[17:] == [rofs, rofs, rofs, exists, rofs, across, across, rofs, exists, rofs, exists, rofs, rofs]
     assert note == "a note, größer\n"
 
 
@@ -215,6 +220,7 @@ READER = r"""
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <glob.h>
 #include <set>
 #include <string>
 #include <sys/mman.h>
@@ -278,6 +284,24 @@ const char *by_readdir(const char *path) {
     closedir(folder);
     return say(std::to_string(count) + " " + std::to_string(again) + " " + std::to_string(is_folder));
 }
+static int is_plain(const dirent *entry) { return std::strcmp(entry->d_name, "__pycache__") != 0; }
+const char *by_scandir(const char *path) {
+    dirent **entries;
+    int count = scandir(path, &entries, is_plain, alphasort);
+    std::string text = std::to_string(count);
+    for (int i = 0; i < count; std::free(entries[i++])) text += std::string(" ") + entries[i]->d_name;
+    if (count >= 0) std::free(entries);
+    return say(text);
+}
+const char *by_glob(const char *path) {
+    glob_t found;
+    std::string pattern = std::string(path) + "/*.t[xw]t", text;
+    int failed = glob(pattern.c_str(), GLOB_MARK, nullptr, &found);
+    failed |= glob((std::string(path) + "/*/nested/").c_str(), GLOB_APPEND, nullptr, &found);
+    for (size_t i = 0; !failed && i < found.gl_pathc; ++i) text += std::string(found.gl_pathv[i]) + "\n";
+    globfree(&found);
+    return say(failed ? "none" : text);
+}
 const char *by_realpath(const char *path) {
     char *found = realpath(path, nullptr);
     if (!found) return "none";
@@ -306,7 +330,7 @@ def test_c_code_sees_them(files_probe, source, host, shelf_source, tmp_path):
             function.restype = ctypes.c_char_p
             return function(os.fsencode(path)).decode().replace(here, "HERE")
         files = [of("by_" + name, path) for name in ("fopen", "freopen", "ifstream", "mmap", "access", "realpath") for path in (note, note + "x") if (name, path) != ("freopen", note + "x")]
-        folders = [of("by_" + name, path) for name in ("filesystem", "readdir", "realpath", "access") for path in (here, os.path.join(here, "folder", ".."))]
+        folders = [of("by_" + name, path) for name in ("filesystem", "readdir", "scandir", "glob", "realpath", "access") for path in (here, os.path.join(here, "folder", ".."))]
         print(json.dumps([files, folders]))
     """
     expected = as_python(host, shelf_source, code)

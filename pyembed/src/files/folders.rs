@@ -1,4 +1,4 @@
-//! Reading folders: `opendir` … `closedir`.
+//! Reading folders: `opendir` … `closedir`, and `scandir` and `glob`, which read them for others.
 //!
 //! A stream of a packed folder is a structure of ours. It is told from the C library's by its first word, where theirs
 //! has a descriptor's number, and ours one that no descriptor can have.
@@ -10,7 +10,7 @@ use libc::{AT_FDCWD, DIR, dirent, dirent64};
 
 use super::interpose::{interpose, or_packed};
 use super::tree::{Folder, Node};
-use super::{Place, descriptors, errno, set_errno};
+use super::{Place, attributes, descriptors, errno, set_errno};
 
 /// The first word of our streams.
 const MARK: u64 = 0x7079_6f78_ffff_fffe;
@@ -190,3 +190,106 @@ interpose! { fn dirfd(stream: *mut DIR) -> c_int {
     }
     found.descriptor
 } }
+
+type Chosen = unsafe extern "C" fn(*const dirent64) -> c_int;
+type Order = unsafe extern "C" fn(*mut *const dirent64, *mut *const dirent64) -> c_int;
+
+interpose! {
+    fn scandir | scandir64(
+        path: *const c_char,
+        entries: *mut *mut *mut dirent64,
+        chosen: Option<Chosen>,
+        order: Option<Order>,
+    ) -> c_int {
+        or_packed(
+            real(path, entries, chosen, order),
+            AT_FDCWD,
+            path,
+            |place| scan(place, entries, chosen, order),
+            |path| real(path, entries, chosen, order),
+        )
+    }
+}
+
+/// The chosen entries of a packed folder, in memory that the caller frees, as `scandir` gives them.
+///
+/// # Safety
+/// As for `scandir`.
+unsafe fn scan(
+    place: &Place,
+    entries: *mut *mut *mut dirent64,
+    chosen: Option<Chosen>,
+    order: Option<Order>,
+) -> Result<c_int, c_int> {
+    let opened = stream(place, -1)?;
+    let (mut list, mut len) = (ptr::null_mut::<*mut dirent64>(), 0_usize);
+    // SAFETY: the stream is ours until it is closed; what `malloc` gives is large enough for what is written.
+    unsafe {
+        loop {
+            let entry = readdir64::interposed(opened);
+            if entry.is_null() {
+                break;
+            }
+            if chosen.is_some_and(|chosen| chosen(entry) == 0) {
+                continue;
+            }
+            let copy = libc::malloc(size_of::<dirent64>()).cast::<dirent64>();
+            let longer = libc::realloc(list.cast(), (len + 1) * size_of::<*mut dirent64>());
+            if copy.is_null() || longer.is_null() {
+                closedir::interposed(opened);
+                return Err(libc::ENOMEM);
+            }
+            list = longer.cast();
+            copy.copy_from_nonoverlapping(entry, 1);
+            list.add(len).write(copy);
+            len += 1;
+        }
+        closedir::interposed(opened);
+        if let Some(order) = order
+            && len > 1
+        {
+            std::slice::from_raw_parts_mut(list, len).sort_by(|one, other| {
+                let (mut one, mut other) = (one.cast_const(), other.cast_const());
+                order(&raw mut one, &raw mut other).cmp(&0)
+            });
+        }
+        *entries = list;
+    }
+    c_int::try_from(len).map_err(|_| libc::EOVERFLOW)
+}
+
+/// The functions in it are the caller's: `GLOB_ALTDIRFUNC`.
+const OWN_FUNCTIONS: c_int = 1 << 9;
+
+/// A `glob_t` of glibc.
+#[repr(C)]
+pub(crate) struct Globbed {
+    count: usize,
+    paths: *mut *mut c_char,
+    reserved: usize,
+    flags: c_int,
+    close: unsafe extern "C-unwind" fn(*mut DIR) -> c_int,
+    read: unsafe extern "C-unwind" fn(*mut DIR) -> *mut dirent64,
+    open: unsafe extern "C-unwind" fn(*const c_char) -> *mut DIR,
+    link_status: unsafe extern "C-unwind" fn(*const c_char, *mut libc::stat) -> c_int,
+    status: unsafe extern "C-unwind" fn(*const c_char, *mut libc::stat) -> c_int,
+}
+
+pub(crate) type Failed = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
+
+// The C library's own calls do not come here, but it takes functions to read folders with.
+interpose! {
+    fn glob | glob64(pattern: *const c_char, flags: c_int, failed: Option<Failed>, found: *mut Globbed) -> c_int {
+        if flags & OWN_FUNCTIONS != 0 || found.is_null() {
+            return real(pattern, flags, failed, found);
+        }
+        (*found).close = closedir::interposed;
+        (*found).read = readdir64::interposed;
+        (*found).open = opendir::interposed;
+        (*found).link_status = attributes::lstat64::interposed;
+        (*found).status = attributes::stat64::interposed;
+        let outcome = real(pattern, flags | OWN_FUNCTIONS, failed, found);
+        (*found).flags &= !OWN_FUNCTIONS;
+        outcome
+    }
+}

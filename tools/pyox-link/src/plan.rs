@@ -23,7 +23,7 @@ const PORTABLE_SECTION_ADDRESS: u32 = 0x0400_0000;
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
 
 /// Functions of the C library that pyembed has its own in place of, as `pyembed/src/files/` tells.
-const INTERPOSED: [&str; 80] = [
+const INTERPOSED: [&str; 99] = [
     "__fxstat",
     "__fxstat64",
     "__fxstatat",
@@ -41,6 +41,7 @@ const INTERPOSED: [&str; 80] = [
     "access",
     "canonicalize_file_name",
     "chmod",
+    "chown",
     "closedir",
     "dirfd",
     "dlerror",
@@ -52,6 +53,7 @@ const INTERPOSED: [&str; 80] = [
     "execvpe",
     "faccessat",
     "fchmodat",
+    "fchownat",
     "fdopendir",
     "fopen",
     "fopen64",
@@ -62,13 +64,24 @@ const INTERPOSED: [&str; 80] = [
     "fstatat",
     "fstatat64",
     "getxattr",
+    "glob",
+    "glob64",
+    "lchown",
     "lgetxattr",
+    "link",
+    "linkat",
     "listxattr",
     "llistxattr",
+    "lremovexattr",
+    "lsetxattr",
     "lstat",
     "lstat64",
     "mkdir",
     "mkdirat",
+    "mkfifo",
+    "mkfifoat",
+    "mknod",
+    "mknodat",
     "open",
     "open64",
     "openat",
@@ -86,11 +99,15 @@ const INTERPOSED: [&str; 80] = [
     "readlinkat",
     "realpath",
     "remove",
+    "removexattr",
     "rename",
     "renameat",
     "rewinddir",
     "rmdir",
+    "scandir",
+    "scandir64",
     "seekdir",
+    "setxattr",
     "stat",
     "stat64",
     "statfs",
@@ -98,6 +115,8 @@ const INTERPOSED: [&str; 80] = [
     "statvfs",
     "statvfs64",
     "statx",
+    "symlink",
+    "symlinkat",
     "telldir",
     "truncate",
     "truncate64",
@@ -346,8 +365,17 @@ fn of_interpreters(version: &str) -> impl Iterator<Item = String> + use<> {
     } else {
         &["_PyImport_InitCore", "_PyImport_InitExternal"]
     };
-    start.iter().chain(&["_PyGC_CollectNoFail"]).map(|name| wrap(name))
+    start.iter().chain(&END).map(|name| wrap(name))
 }
+
+/// What CPython calls when an interpreter ends.
+const END: [&str; 5] = [
+    "_PyExc_Fini",
+    "_PyGC_CollectNoFail",
+    "_PyTypes_Fini",
+    "_PyTypes_FiniTypes",
+    "_PyUnicode_ClearInterned",
+];
 
 /// The arguments for one object in which all calls of the C library's functions go to pyembed's, which find the originals
 /// by themselves.
