@@ -54,6 +54,6 @@ const MINOR: u8 = if cfg!(Py_3_15) {
 
 pub use config::PythonConfig;
 pub use error::{Error, PythonError};
-pub use ffi::{BuiltinInit, enter};
+pub use ffi::{BuiltinInit, enter, leave_to_the_system};
 pub use interpreter::MainPythonInterpreter;
 pub use pyox_blob::config::{Run, Value};

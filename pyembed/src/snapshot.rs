@@ -52,6 +52,10 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         return None;
     }
     let of_process = ffi::Request::read();
+    let line = |name: &str| of_process.text.lines().find_map(|line| line.strip_prefix(name));
+    if !ffi::set_apart(line("apart ")) {
+        ffi::fail("the order of the memory is not understood");
+    }
     if !cfg!(Py_3_13) || cfg!(Py_3_14) {
         let (major, minor) = crate::PYTHON;
         ffi::fail(&format!(
@@ -65,9 +69,11 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         has_fixed_hashes: false,
         of_process,
     };
-    let mut seed = SEED;
+    let (mut seed, mut asks_for_order) = (SEED, false);
     for line in request.of_process.text.lines() {
         match line.split_once(' ') {
+            Some(("apart", _)) => {}
+            Some(("answer", "order")) => asks_for_order = true,
             Some(("level", level)) => level.clone_into(&mut request.level),
             Some(("preload", name)) => request.preload.push(name.to_owned()),
             Some(("refuse", name)) => request.refused.push(name.to_owned()),
@@ -78,6 +84,7 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
             _ => ffi::fail(&format!("unknown request: {line}")),
         }
     }
+    request.of_process.asks_for_order = asks_for_order;
     let record = &mut config.record;
     for setting in record.config.iter().chain(&record.preconfig) {
         if !ALLOWED.contains(&setting.name.as_str()) {
@@ -236,6 +243,7 @@ pub(crate) fn resume(image: Image) -> Option<i32> {
         eprintln!("{}: error: {}", name.display(), attached.take(raised).describe());
         return Some(2);
     }
+    ffi::leave_to_the_system();
     Some(run::main(interpreter, &config))
 }
 

@@ -32,6 +32,9 @@ std::arch::global_asm!(
 pub unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     // SAFETY: this is the first call, with what the process was given; the other takes no arguments.
     unsafe {
-        pyembed::enter(count, arguments).unwrap_or_else(|| pyembed_c::pyembed_main(0, ptr::null()))
+        pyembed::enter(count, arguments).unwrap_or_else(|| {
+            pyembed::leave_to_the_system();
+            pyembed_c::pyembed_main(0, ptr::null())
+        })
     }
 }

@@ -13,6 +13,7 @@
 mod arenas;
 mod child;
 mod collections;
+mod freeing;
 mod function;
 mod late;
 mod library;
@@ -28,6 +29,7 @@ mod unwinding;
 pub(crate) use arenas::use_large_pages;
 pub(crate) use child::{Claim, VARIABLE, claim, is_secure};
 pub(crate) use collections::{before_end, collect, resume, start_without_collections};
+pub use freeing::leave_to_the_system;
 pub(crate) use function::{Arguments, Function};
 pub(crate) use late::{bind, has_python, is_bound_late};
 pub(crate) use library::{LoadedLibrary, offer_python, resolve_paths_by};
@@ -37,7 +39,7 @@ pub(crate) use section::{embedded, executable, let_go, map};
 pub use snapshot::enter;
 pub(crate) use snapshot::{
     Facts, Image, Request, fail, ignore, is_c_locale, is_ignored, is_open, is_recording,
-    is_resumed, take, take_python, thread_number,
+    is_resumed, set_apart, take, take_python, thread_number,
 };
 pub use start::BuiltinInit;
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};
