@@ -49,7 +49,9 @@ pub struct Options {
 pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Reporter) -> Result<()> {
     let executable = open(from)?;
     let task = reporter.begin(None, "recording the start");
-    let image = record(&executable, from, options)?;
+    let order = record(&executable, from, &(options.request() + "answer order\n"))?;
+    let order = String::from_utf8_lossy(&order);
+    let image = record(&executable, from, &(options.request() + &format!("apart {order}\n")))?;
     drop(task);
     let bytes = executable.with_image(image).ok_or_else(|| {
         Fault::at(from, "its image is not complete").hint("is it an executable of this pyox?")
@@ -83,8 +85,8 @@ pub fn open(path: &Path) -> Result<Executable> {
     })
 }
 
-/// Runs the executable up to where an image is taken.
-fn record(executable: &Executable, from: &Path, options: &Options) -> Result<Vec<u8>> {
+/// Runs the executable up to where an image is taken, and gives its answer.
+fn record(executable: &Executable, from: &Path, wanted: &str) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().fault("temporary folder")?;
     let path = recorder_path(folder.path())?;
     let around = path.parent().unwrap_or(folder.path());
@@ -93,7 +95,7 @@ fn record(executable: &Executable, from: &Path, options: &Options) -> Result<Vec
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).fault_at(&path)?;
     let mut image = tempfile::tempfile_in(folder.path()).fault("temporary folder")?;
     let mut request = tempfile::tempfile_in(folder.path()).fault("temporary folder")?;
-    request.write_all(options.request().as_bytes()).fault("temporary folder")?;
+    request.write_all(wanted.as_bytes()).fault("temporary folder")?;
     request.rewind().fault("temporary folder")?;
     let to = image.try_clone().fault("temporary folder")?;
     let done = Command::new(&path)

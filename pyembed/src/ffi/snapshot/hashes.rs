@@ -219,6 +219,30 @@ impl Hashed {
         self.texts.len()
     }
 
+    /// Addresses in all that is written to when everything is hashed anew, sorted.
+    ///
+    /// # Safety
+    /// What was noted must be as it was then.
+    pub(super) unsafe fn addresses(&self) -> Vec<usize> {
+        let mut all = Vec::new();
+        for list in [&self.texts, &self.references, &self.dates] {
+            all.extend(list.iter().map(|object| object.0.addr()));
+        }
+        all.extend(self.keys.iter().chain(&self.late_keys).map(|keys| keys.0.addr()));
+        // SAFETY: the caller's word.
+        unsafe {
+            for set in self.sets.iter().chain(&self.late_sets) {
+                all.extend([set.0.addr(), (*set.0).table.addr()]);
+            }
+            for table in &self.tables {
+                all.push((*table.0).buckets.addr());
+                all.extend(Table::entries(table.0).iter().map(|entry| entry.addr()));
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
     /// Keeps only what has one of these texts in it.
     ///
     /// # Safety
@@ -404,19 +428,30 @@ impl Keys {
         }
     }
 
-    /// All keys.
-    unsafe fn all(keys: *mut Self) -> impl Iterator<Item = *mut c::PyObject> {
+    /// An entry's key and value, which are null if it was deleted; nothing behind the last.
+    pub(super) unsafe fn pair(
+        keys: *mut Self,
+        place: usize,
+    ) -> Option<(*mut c::PyObject, *mut c::PyObject)> {
         // SAFETY: the entries follow the indices.
         unsafe {
-            let is_general = (*keys).kind == GENERAL;
-            (0..(*keys).entries.cast_unsigned()).map(move |place| {
-                if is_general {
-                    (*Self::entries::<GeneralEntry>(keys).add(place)).key
-                } else {
-                    (*Self::entries::<TextEntry>(keys).add(place)).key
-                }
+            if place >= (*keys).entries.cast_unsigned() {
+                return None;
+            }
+            Some(if (*keys).kind == GENERAL {
+                let entry = Self::entries::<GeneralEntry>(keys).add(place);
+                ((*entry).key, (*entry).value)
+            } else {
+                let entry = Self::entries::<TextEntry>(keys).add(place);
+                ((*entry).key, (*entry).value)
             })
         }
+    }
+
+    /// All keys.
+    unsafe fn all(keys: *mut Self) -> impl Iterator<Item = *mut c::PyObject> {
+        // SAFETY: the places are those of entries.
+        (0..).map_while(move |place| unsafe { Self::pair(keys, place) }).map(|(key, _)| key)
     }
 
     /// Hashes the keys, and fills the table of indices.
@@ -531,17 +566,27 @@ impl Set {
 }
 
 impl Table {
-    unsafe fn renew(table: *mut Self) {
-        // SAFETY: a table of CPython's, whose function hashes its keys; the number of buckets is a power of two.
+    unsafe fn entries(table: *mut Self) -> Vec<*mut TableEntry> {
+        // SAFETY: a table of CPython's.
         unsafe {
-            let (buckets, len) = ((*table).buckets, (*table).buckets_len);
             let mut all = Vec::with_capacity((*table).len);
-            for bucket in 0..len {
-                let mut entry = *buckets.add(bucket);
+            for bucket in 0..(*table).buckets_len {
+                let mut entry = *(*table).buckets.add(bucket);
                 while !entry.is_null() {
                     all.push(entry);
                     entry = (*entry).next;
                 }
+            }
+            all
+        }
+    }
+
+    unsafe fn renew(table: *mut Self) {
+        // SAFETY: a table of CPython's, whose function hashes its keys; the number of buckets is a power of two.
+        unsafe {
+            let (all, buckets, len) =
+                (Self::entries(table), (*table).buckets, (*table).buckets_len);
+            for bucket in 0..len {
                 *buckets.add(bucket) = ptr::null_mut();
             }
             for entry in all {

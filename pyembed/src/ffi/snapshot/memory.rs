@@ -5,11 +5,16 @@
 //! is zeroed. Afterwards the region only shrinks: a process that begins with the image takes its memory from the C
 //! library and from CPython's own allocator, and blocks of the region that it frees are left alone.
 //!
+//! A process that begins with the image has the kernel copy each page that it writes to. So blocks that each process writes to
+//! have a part of the region of their own. Which ones they are is known when all has been recorded: a first recording tells
+//! their numbers, in the order in which they were taken, and a second one sets them apart.
+//!
 //! `pyox-link` puts these functions in the place of the C library's in a static executable. Without an image they cost a
 //! comparison.
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -25,13 +30,20 @@ static START: AtomicUsize = AtomicUsize::new(0);
 static TOP: AtomicUsize = AtomicUsize::new(0);
 /// The end of what is mapped.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
+/// How many blocks were taken since [`set_apart`].
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Their own part of the region, and where in it the next one goes.
+static APART: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+/// The bits of the numbers that are set apart: address and length of an array of bytes.
+static NUMBERS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 /// Set while a thread works on the blocks.
 static LOCK: AtomicBool = AtomicBool::new(false);
 /// The first free block of each class; each holds the address of the next.
 static FREE: [AtomicUsize; CLASSES] = [const { AtomicUsize::new(0) }; CLASSES];
 
-/// The length of the number before a block, its capacity, whose lowest bit says that it is in use.
+/// The length of the head before a block: its capacity, whose lowest bit says that it is in use, and from this bit on its number.
 pub(super) const HEAD: usize = 8;
+const NUMBER: u32 = 32;
 /// What addresses of blocks are multiples of.
 const ALIGNMENT: usize = 16;
 /// Up to this length, with the head, there is a class for each multiple of the alignment; beyond, four for each power of two.
@@ -53,13 +65,22 @@ pub(super) fn open(start: usize, limit: usize) {
 
 /// Ends that, and forgets what is free. Gives the end of the last block.
 pub(super) fn close() -> usize {
+    let numbers = NUMBERS[0].swap(0, Ordering::Relaxed);
+    NUMBERS[1].store(0, Ordering::Relaxed);
+    if numbers != 0 {
+        // SAFETY: `set_apart` has taken the block, and nobody looks there any more.
+        unsafe { release(place(numbers)) };
+    }
     IS_OPEN.store(false, Ordering::Release);
     let (mut at, top) = (START.load(Ordering::Relaxed), TOP.load(Ordering::Relaxed));
     while at < top {
         let (is_live, capacity) = head(at);
-        if !is_live {
-            // SAFETY: a free block of the region.
-            unsafe { place::<u8>(at + HEAD).write_bytes(0, capacity) };
+        // SAFETY: a block of the region; a free one holds nothing, and the numbers have served.
+        unsafe {
+            place::<usize>(at).write(capacity | if is_live { LIVE } else { 0 });
+            if !is_live {
+                place::<u8>(at + HEAD).write_bytes(0, capacity);
+            }
         }
         at += HEAD + capacity;
     }
@@ -100,7 +121,76 @@ pub(super) fn live_blocks() -> impl Iterator<Item = (usize, usize)> {
 fn head(at: usize) -> (bool, usize) {
     // SAFETY: heads lie between the start and the top, which are mapped.
     let head = unsafe { place::<usize>(at).read() };
-    (head & LIVE != 0, head & !LIVE)
+    (head & LIVE != 0, head & ((1 << NUMBER) - 1) & !LIVE)
+}
+
+/// Sets blocks apart whose number's bit is set, `len` bytes in all with their heads. Numbers count from here.
+pub(super) fn set_apart(numbers: &[u8], len: usize) {
+    let bits = allocate(numbers.len(), ALIGNMENT).cast::<u8>();
+    let part = allocate(len, ALIGNMENT);
+    if !bits.is_null() && !part.is_null() {
+        let start = part.addr() - HEAD;
+        let end = start + HEAD + capacity(part);
+        // SAFETY: room for so many bytes.
+        unsafe { bits.copy_from_nonoverlapping(numbers.as_ptr(), numbers.len()) };
+        for (place, value) in APART.iter().zip([start, start, end]) {
+            place.store(value, Ordering::Relaxed);
+        }
+        // SAFETY: the part begins as a free block of the whole length.
+        unsafe { place::<usize>(start).write(end - start - HEAD) };
+        NUMBERS[0].store(bits.expose_provenance(), Ordering::Relaxed);
+        NUMBERS[1].store(numbers.len(), Ordering::Relaxed);
+    }
+    COUNT.store(0, Ordering::Relaxed);
+}
+
+/// The part of the region for blocks that are set apart.
+pub(super) fn apart() -> Range<usize> {
+    APART[0].load(Ordering::Relaxed)..APART[2].load(Ordering::Relaxed)
+}
+
+/// The numbers of the live blocks in which these addresses lie, as [`set_apart`] takes them. The addresses must be sorted.
+pub(super) fn numbers_of(addresses: &[usize]) -> (Vec<u8>, usize) {
+    let (mut bits, mut len, mut left) = (Vec::new(), 0, addresses);
+    for (block, capacity) in live_blocks() {
+        let skipped = left.partition_point(|address| *address < block);
+        left = &left[skipped..];
+        if left.first().is_some_and(|address| *address < block + capacity) {
+            // SAFETY: the head of a block.
+            let number = unsafe { place::<usize>(block - HEAD).read() } >> NUMBER;
+            let at = number / 8;
+            if bits.len() <= at {
+                bits.resize(at + 1, 0);
+            }
+            bits[at] |= 1 << (number % 8);
+            len += HEAD + capacity;
+        }
+    }
+    (bits, len)
+}
+
+/// A block of the part for those that are set apart, if the next one is one of them and there is room.
+///
+/// # Safety
+/// The blocks must be locked.
+unsafe fn allocate_apart(number: usize, capacity: usize) -> Option<*mut c_void> {
+    let [bits, len] = [&NUMBERS[0], &NUMBERS[1]].map(|part| part.load(Ordering::Relaxed));
+    let (top, end) = (APART[1].load(Ordering::Relaxed), APART[2].load(Ordering::Relaxed));
+    // SAFETY: the bytes that `set_apart` has copied; what lies between top and end belongs to nobody.
+    unsafe {
+        let is_one =
+            number / 8 < len && place::<u8>(bits + number / 8).read() >> (number % 8) & 1 != 0;
+        let next = top + HEAD + capacity;
+        if !is_one || next > end {
+            return None;
+        }
+        if next < end {
+            place::<usize>(next).write(end - next - HEAD);
+        }
+        APART[1].store(next, Ordering::Relaxed);
+        place::<usize>(top).write(capacity | LIVE | number << NUMBER);
+    }
+    Some(place(top + HEAD))
 }
 
 fn place<T>(address: usize) -> *mut T {
@@ -144,13 +234,20 @@ impl Drop for Locked {
 pub(crate) fn allocate(len: usize, alignment: usize) -> *mut c_void {
     let Some((capacity, class)) = class(len) else { return ptr::null_mut() };
     let _locked = Locked::new();
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     // SAFETY: free blocks and what lies between the top and the limit belong to nobody.
     unsafe {
+        if alignment <= ALIGNMENT
+            && let Some(block) = allocate_apart(number, capacity)
+        {
+            return block;
+        }
+        let number = number << NUMBER;
         let first = FREE[class].load(Ordering::Relaxed);
         if alignment <= ALIGNMENT && first != 0 {
             FREE[class].store(place::<usize>(first).read(), Ordering::Relaxed);
             place::<usize>(first).write(0);
-            place::<usize>(first - HEAD).write(capacity | LIVE);
+            place::<usize>(first - HEAD).write(capacity | LIVE | number);
             return place(first);
         }
         let top = TOP.load(Ordering::Relaxed);
@@ -164,7 +261,7 @@ pub(crate) fn allocate(len: usize, alignment: usize) -> *mut c_void {
             // A block that nobody uses.
             place::<usize>(top).write(gap - HEAD);
         }
-        place::<usize>(block - HEAD).write(capacity | LIVE);
+        place::<usize>(block - HEAD).write(capacity | LIVE | number);
         TOP.store(end, Ordering::Relaxed);
         place(block)
     }

@@ -47,6 +47,9 @@ use paths::Paths;
 use process::Locale;
 use utf8_mode::Utf8Mode;
 
+/// The least size of a page.
+const PAGE: usize = 4096;
+
 pub(crate) use memory::{allocate, holds, is_recording, take_python};
 pub(crate) use process::{ignore, is_c_locale, is_ignored, is_open, thread_number};
 
@@ -261,6 +264,8 @@ pub(crate) fn fail(what: &str) -> ! {
 /// empty.
 pub(crate) struct Request {
     pub(crate) text: String,
+    /// Whether not the image is wanted, but the order of its memory.
+    pub(crate) asks_for_order: bool,
     image: OwnedFd,
 }
 
@@ -282,8 +287,31 @@ impl Request {
             libc::close(null);
             OwnedFd::from_raw_fd(image)
         };
-        Self { text, image }
+        Self { text, asks_for_order: false, image }
     }
+
+    /// Writes what was asked for, and ends the process.
+    fn answer(self, with: &[u8]) -> ! {
+        if let Err(error) = std::fs::File::from(self.image).write_all(with) {
+            fail(&format!("the image cannot be written: {error}"));
+        }
+        // SAFETY: runs no code of this process.
+        unsafe { libc::_exit(0) }
+    }
+}
+
+/// Sets apart what each process writes to, by an earlier answer: a length and an array of bits in hexadecimal digits. From here
+/// on the memory of both recordings has the same order.
+pub(crate) fn set_apart(answer: Option<&str>) -> bool {
+    let Some((len, digits)) = answer.unwrap_or("0 ").split_once(' ') else { return false };
+    let bytes = digits.as_bytes().chunks(2).map(|digits| {
+        std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok())
+    });
+    let (Ok(len), Some(bytes)) = (len.parse(), bytes.collect::<Option<Vec<u8>>>()) else {
+        return false;
+    };
+    memory::set_apart(&bytes, len);
+    true
 }
 
 /// What is in an image, for people.
@@ -362,6 +390,15 @@ pub(crate) fn take(
         if has_fixed_hashes {
             hashed.keep_those_of(&found.objects());
         }
+        if request.asks_for_order {
+            let (numbers, len) = memory::numbers_of(&hashed.addresses());
+            let digits: String = numbers
+                .iter()
+                .flat_map(|byte| [byte >> 4, byte & 15])
+                .filter_map(|half| char::from_digit(half.into(), 16))
+                .collect();
+            request.answer(format!("{len} {digits}").as_bytes());
+        }
         let thread = c::PyEval_SaveThread();
         memory::give_back();
         let number_at = number_in(thread);
@@ -393,11 +430,7 @@ pub(crate) fn take(
         };
         place::<[u8; Header::LEN]>(places.image).write(header.to_bytes());
         let image = std::slice::from_raw_parts(place::<u8>(places.image), len);
-        let mut to = std::fs::File::from(request.image);
-        if let Err(error) = to.write_all(image) {
-            fail(&format!("the image cannot be written: {error}"));
-        }
-        libc::_exit(0)
+        request.answer(image)
     }
 }
 
@@ -453,7 +486,9 @@ impl Image {
         IS_RESUMED.store(true, Ordering::Relaxed);
         // SAFETY: there is one image, and its state is as the recorded process has left it.
         unsafe {
-            populate();
+            if !resumption.has_fixed_hashes {
+                populate();
+            }
             resumption.paths.put(path);
             resumption.thread.cast::<u64>().add(resumption.number_at).write(libc::pthread_self());
             c::PyEval_RestoreThread(resumption.thread);
@@ -492,12 +527,12 @@ pub(super) fn prepare_collection(_: Attached<'_>) -> bool {
     true
 }
 
-/// Has the kernel copy the image's pages at once: nearly all of them are written to, and a fault for each costs more.
+/// Has the kernel copy at once what is about to be written to: a fault for each page costs more.
 fn populate() {
-    let places = &pyembed_snapshot_places;
-    let len = header().map_or(0, |header| usize::try_from(header.len).unwrap_or(0));
+    let apart = memory::apart();
+    let start = apart.start & !(PAGE - 1);
     // SAFETY: the pages keep their content. Older kernels do not know it.
-    unsafe { libc::madvise(place(places.image), len, libc::MADV_POPULATE_WRITE) };
+    unsafe { libc::madvise(place(start), apart.end - start, libc::MADV_POPULATE_WRITE) };
 }
 
 /// Whether this process has begun with an image.
