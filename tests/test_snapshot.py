@@ -22,20 +22,38 @@ def take(pyox, executable, *options, env=None, check=True):
 
 
 @pytest.fixture(scope="session")
-def probe_fast(pyox, static_probe):
+def plain_probe(static_probe):
+    """The probe without a snapshot. `test_snapshot_shapes.py` has others."""
+    return static_probe
+
+
+@pytest.fixture(scope="session")
+def probe_fast(pyox, plain_probe):
     """The probe with a snapshot of the interpreter."""
-    return take(pyox, static_probe)[0]
+    return take(pyox, plain_probe)[0]
 
 
-def build(pyox, source, folder, script, *options, collect=()):
+@pytest.fixture
+def target(source):
+    """A distribution and a shape."""
+    return source, "--static"
+
+
+@pytest.fixture
+def preloaded():
+    """Modules that an image can hold."""
+    return "json", "threading", "logging", "argparse", "tempfile", "dataclasses"
+
+
+def build(pyox, source, folder, script, *options, collect=(), shape="--static"):
     """An application, without and with a snapshot."""
-    app = pyox.build_script(folder, source, script, *collect, link=("--static",))
+    app = pyox.build_script(folder, source, script, *collect, link=(shape,))
     return app, take(pyox, app, *options)[0]
 
 
-def test_a_process_begins_with_the_image(static_probe, probe_fast):
+def test_a_process_begins_with_the_image(plain_probe, probe_fast):
     assert run(probe_fast, RESUMED).stdout == "True\n"
-    assert run(static_probe, RESUMED).stdout == "False\n"
+    assert run(plain_probe, RESUMED).stdout == "False\n"
 
 
 # --- What a program sees ------------------------------------------------------------
@@ -73,13 +91,13 @@ QUESTIONS = {
     [{}, {"TZ": "America/New_York"}, {"LC_ALL": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "", "LANG": "C.UTF-8"}, {"LC_ALL": ""}, {"A": "a", "B": "b=c"}],
     ids=str,
 )
-def test_the_same_answer(static_probe, probe_fast, question, variables):
+def test_the_same_answer(plain_probe, probe_fast, question, variables):
     modules = [name for name in ("gc", "locale", "os", "signal", "threading", "time", "warnings") if f"{name}." in QUESTIONS[question]]
     code = f"import {', '.join(['sys', *modules])}; answer = {QUESTIONS[question]}; import json; print(json.dumps(answer))"
     answers = []
-    for executable in (static_probe, probe_fast):
+    for executable in (plain_probe, probe_fast):
         done = run(executable, code, "argument", env=clean_environment() | variables)
-        answers.append(done.stdout.replace(str(probe_fast), str(static_probe)))
+        answers.append(done.stdout.replace(str(probe_fast), str(plain_probe)))
     assert answers[0] == answers[1]
 
 
@@ -104,9 +122,9 @@ def test_all_dictionaries_and_sets_find_what_they_hold(probe_fast):
     assert run(probe_fast, "\n".join(line.strip() for line in code.splitlines())).stdout == "True [] [] []\n"
 
 
-def test_a_fixed_hash_seed(pyox, static_probe, tmp_path):
+def test_a_fixed_hash_seed(pyox, plain_probe, tmp_path):
     fast = tmp_path / "fast"
-    pyox("snapshot", static_probe, "-o", fast, "--fixed-hash-seed=7")
+    pyox("snapshot", plain_probe, "-o", fast, "--fixed-hash-seed=7")
     code = "import sys; print(hash('text'), sys.getrefcount(sys.path) > 10**6, sys.path[0] in sys.path_importer_cache, {sys.executable: 1}[sys.executable])"
     said = {run(fast, code).stdout for _ in range(3)}
     assert len(said) == 1 and " True " in said.pop()
@@ -148,10 +166,10 @@ def test_what_the_program_puts_into_the_image_is_let_go_of(probe_fast, tmp_path)
 
 
 @pytest.mark.parametrize("code", ["import sys; sys.exit(3)", "1/0", "import os; os._exit(4)", "raise SystemExit('words')", "raise KeyboardInterrupt", "import os; os.abort()"])
-def test_exit_statuses_and_tracebacks(static_probe, probe_fast, code):
-    ordinary, fast = (run(executable, code, check=False) for executable in (static_probe, probe_fast))
+def test_exit_statuses_and_tracebacks(plain_probe, probe_fast, code):
+    ordinary, fast = (run(executable, code, check=False) for executable in (plain_probe, probe_fast))
     assert (ordinary.returncode, ordinary.stdout) == (fast.returncode, fast.stdout)
-    assert ordinary.stderr == fast.stderr.replace(str(probe_fast), str(static_probe))
+    assert ordinary.stderr == fast.stderr.replace(str(probe_fast), str(plain_probe))
 
 
 # --- What a program does ---------------------------------------------------------------
@@ -273,8 +291,10 @@ DEEDS = """
 """
 
 
-def test_what_it_does_is_the_same(pyox, source, tmp_path):
-    app, fast = build(pyox, source, tmp_path, DEEDS, collect=("--interpreter",))
+def test_what_it_does_is_the_same(pyox, target, tmp_path):
+    distribution, shape = target
+    script = DEEDS if distribution.minor >= (3, 13) else DEEDS.replace("import _interpreters", "import _xxsubinterpreters as _interpreters").replace("_interpreters.exec(", "_interpreters.run_string(")
+    app, fast = build(pyox, distribution, tmp_path, script, collect=("--interpreter",), shape=shape)
     ordinary = run(app, input="typed\n")
     done = run(fast, input="typed\n")
     assert done.stdout == ordinary.stdout
@@ -292,18 +312,18 @@ def test_random_numbers_differ(probe_fast):
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "</dev/null", ">/dev/null"])
-def test_streams_that_are_closed_or_files(static_probe, probe_fast, closed, tmp_path):
+def test_streams_that_are_closed_or_files(plain_probe, probe_fast, closed, tmp_path):
     code = f"import sys; open('{tmp_path}/said', 'w').write(repr([sys.stdin, sys.stdout, sys.stderr])); print('out'); print('err', file=sys.stderr)"
     said = []
-    for executable in (static_probe, probe_fast):
+    for executable in (plain_probe, probe_fast):
         done = run("/bin/sh", "-c", f'"$0" "$1" {closed}', executable, code, check=False)
         said.append((done.returncode, done.stdout, done.stderr, (tmp_path / "said").read_text()))
     assert said[0] == said[1]
 
 
-def test_a_full_pipe_and_one_that_nobody_reads(static_probe, probe_fast):
+def test_a_full_pipe_and_one_that_nobody_reads(plain_probe, probe_fast):
     code = "import sys\nfor i in range(100000): print(i)"
-    for executable in (static_probe, probe_fast):
+    for executable in (plain_probe, probe_fast):
         process = subprocess.Popen([executable, code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment())
         process.stdout.close()
         assert b"BrokenPipeError" in process.stderr.read()
@@ -317,9 +337,9 @@ def test_a_terminal(probe_fast):
     assert status == 0 and "True True True" in shown and "ADA" in shown
 
 
-def test_signals_that_are_ignored_by_whoever_starts_it(static_probe, probe_fast):
+def test_signals_that_are_ignored_by_whoever_starts_it(plain_probe, probe_fast):
     code = "import signal; print([str(signal.getsignal(s)) for s in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)])"
-    said = {run("/bin/sh", "-c", "trap '' HUP INT; exec \"$0\" \"$1\"", executable, code).stdout for executable in (static_probe, probe_fast)}
+    said = {run("/bin/sh", "-c", "trap '' HUP INT; exec \"$0\" \"$1\"", executable, code).stdout for executable in (plain_probe, probe_fast)}
     assert len(said) == 1
 
 
@@ -363,9 +383,12 @@ def test_paths_that_the_image_has_no_room_for(probe_fast, tmp_path):
         assert not places(path)
 
 
-def test_from_a_descriptor_and_in_an_empty_root(probe_fast, tmp_path):
+def test_from_a_descriptor(probe_fast):
     code = f"import os, sys; f = os.open({str(probe_fast)!r}, os.O_RDONLY); os.execve(f, ['name', {RESUMED!r}], os.environ)"
     assert run(sys.executable, "-c", code).stdout == "True\n"
+
+
+def test_in_an_empty_root(probe_fast, tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "app").write_bytes(probe_fast.read_bytes())
@@ -397,33 +420,33 @@ def test_as_an_interpreter_of_its_own(pyox, source, tmp_path):
 # --- The image ---------------------------------------------------------------------------
 
 
-def test_the_same_input_gives_the_same_bytes(pyox, static_probe, tmp_path):
+def test_the_same_input_gives_the_same_bytes(pyox, plain_probe, tmp_path):
     made = []
     for number in range(2):
         folder = tmp_path / (f"folder {number}" * (number + 1))
         folder.mkdir()
         own = folder / "app"
-        own.write_bytes(static_probe.read_bytes())
+        own.write_bytes(plain_probe.read_bytes())
         own.chmod(0o755)
         environment = pyox.environment | {"TMPDIR": str(folder), "TZ": f"X{number}", "HOME": str(folder), "USER": f"user{number}", "PYTHONHASHSEED": str(number)}
-        fast, _ = take(pyox, own, "--preload", "json", "--preload", "threading", env=environment)
+        fast, _ = take(pyox, own, "--preload", "re", "--preload", "threading", env=environment)
         made.append(fast.read_bytes())
         # One that has a snapshot gets a new one.
-        again, _ = take(pyox, fast, "--preload", "json", "--preload", "threading", env=environment)
+        again, _ = take(pyox, fast, "--preload", "re", "--preload", "threading", env=environment)
         assert again.read_bytes() == fast.read_bytes()
     assert made[0] == made[1]
 
 
-def test_nothing_of_the_building_process_is_in_it(pyox, static_probe, tmp_path):
+def test_nothing_of_the_building_process_is_in_it(pyox, plain_probe, preloaded, tmp_path):
     markers = {name: f"marker-{name}-of-the-builder" for name in ("variable", "folder", "home", "user", "argument")}
     folder = tmp_path / markers["folder"]
     folder.mkdir()
     fast = tmp_path / "fast"
     environment = pyox.environment | {"SECRET": markers["variable"], "HOME": f"/{markers['home']}", "USER": markers["user"], "LOGNAME": markers["user"], "TMPDIR": str(folder), "TZ": "Marker12"}
     own = folder / markers["argument"]
-    own.write_bytes(static_probe.read_bytes())
+    own.write_bytes(plain_probe.read_bytes())
     own.chmod(0o755)
-    modules = [word for name in ("json", "threading", "logging", "argparse", "tempfile", "dataclasses") for word in ("--preload", name)]
+    modules = [word for name in preloaded for word in ("--preload", name)]
     assert os.geteuid() == 0, "needs root to give the machine another name"
     named = ("unshare", "--uts", "/bin/sh", "-c", 'hostname marker-of-the-host && exec "$0" "$@"')
     run(*named, pyox.tool("snapshot"), own, "-o", fast, *modules, env=environment, cwd=folder)
@@ -434,15 +457,15 @@ def test_nothing_of_the_building_process_is_in_it(pyox, static_probe, tmp_path):
     assert run(fast, RESUMED).stdout == "True\n"
 
 
-@pytest.mark.parametrize("kind", ["dynamic", "text", "nothing", "cut", "python", "missing"])
-def test_what_can_have_none(pyox, static_probe, dynamic_probe, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["portable", "text", "nothing", "cut", "python", "missing"])
+def test_what_can_have_none(pyox, plain_probe, host, tmp_path, kind):
     path = tmp_path / "input"
     if kind != "missing":
         contents = {
-            "dynamic": lambda: dynamic_probe.read_bytes(),
+            "portable": lambda: pyox.build_script(tmp_path, host, "print(1)", "--libpython", link=("--shape", "portable")).read_bytes(),
             "text": lambda: b"#!/bin/sh\necho\n",
             "nothing": lambda: b"",
-            "cut": lambda: static_probe.read_bytes()[:100000],
+            "cut": lambda: plain_probe.read_bytes()[:100000],
             "python": lambda: Path(sys.executable).read_bytes(),
         }
         path.write_bytes(contents[kind]())
@@ -453,7 +476,7 @@ def test_what_can_have_none(pyox, static_probe, dynamic_probe, tmp_path, kind):
     assert len(done.stderr.splitlines()) <= 2
 
 
-def test_options_that_are_not_served(pyox, static_probe, tmp_path):
+def test_options_that_are_not_served(pyox, plain_probe, tmp_path):
     out = ("-o", tmp_path / "out")
     for options, said in {
         ("--level", "application"): "not implemented",
@@ -461,12 +484,12 @@ def test_options_that_are_not_served(pyox, static_probe, tmp_path):
         ("--fixed-hash-seed=0",): "0 is not in 1..",
         ("--preload", "no_such_module"): "no_such_module: it is not of the standard library",
     }.items():
-        done = pyox("snapshot", static_probe, *out, *options, check=False)
+        done = pyox("snapshot", plain_probe, *out, *options, check=False)
         assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("module", ["asyncio", "json", "argparse", "typing", "dataclasses", "logging", "ssl", "hashlib", "sqlite3", "decimal", "random", "subprocess", "email.message", "http.client", "concurrent.futures.thread", "xml.etree.ElementTree", "unittest.mock", "socket", "uuid", "platform", "enum", "re"])
-def test_modules_that_an_image_can_hold(pyox, static_probe, tmp_path, module):
+def test_modules_that_an_image_can_hold(pyox, plain_probe, tmp_path, module):
     """What they know is what those know that a process imports itself, whatever its surroundings."""
     code = f"""
         import sys, {module}
@@ -489,10 +512,10 @@ def test_modules_that_an_image_can_hold(pyox, static_probe, tmp_path, module):
     """
     code = "\n".join(line[8:] for line in code.splitlines())
     fast = tmp_path / "fast"
-    pyox("snapshot", static_probe, "-o", fast, "--preload", module)
+    pyox("snapshot", plain_probe, "-o", fast, "--preload", module)
     surroundings = {"TZ": "America/New_York", "HOME": "/nowhere", "USER": "somebody", "TMPDIR": "/var/tmp", "COLUMNS": "77", "NO_COLOR": "1", "http_proxy": "http://p", "SSL_CERT_FILE": "/x", "PYTHONASYNCIODEBUG": "1", "MALLOC_ARENA_MAX": "1"}
     said = []
-    for executable in (static_probe, fast):
+    for executable in (plain_probe, fast):
         done = run(executable, code, env=clean_environment() | surroundings, cwd="/var")
         said.append(done.stdout.replace(str(executable), "EXECUTABLE").splitlines())
     assert said[1] == said[0]
@@ -500,20 +523,20 @@ def test_modules_that_an_image_can_hold(pyox, static_probe, tmp_path, module):
 
 
 @pytest.mark.parametrize("module, said", [("sysconfig", "sysconfig: it keeps"), ("zoneinfo", "zoneinfo: it imports sysconfig: it keeps"), ("ctypes", "ctypes: it keeps"), ("rich", "rich: it is not of the standard library"), ("shelf", "not of the standard library")])
-def test_modules_that_an_image_cannot_hold(pyox, static_probe, tmp_path, module, said):
-    done = pyox("snapshot", static_probe, "-o", tmp_path / "out", "--preload", module, check=False)
+def test_modules_that_an_image_cannot_hold(pyox, plain_probe, tmp_path, module, said):
+    done = pyox("snapshot", plain_probe, "-o", tmp_path / "out", "--preload", module, check=False)
     assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_inspected(pyox, static_probe, tmp_path):
+def test_what_is_inspected(pyox, plain_probe, tmp_path):
     fast = tmp_path / "fast"
-    pyox("snapshot", static_probe, "-o", fast, "--preload", "json")
+    pyox("snapshot", plain_probe, "-o", fast, "--preload", "json")
     summary = json.loads(pyox("inspect", "--json", fast).stdout)["snapshot"]
     assert summary["level"] == "stdlib" and summary["hashes"] == "fresh" and "json.decoder" in summary["modules"]
     assert summary["objects"] > 10000 and 10**6 < summary["heap"] < summary["size"]
     assert "snapshot      stdlib: " in pyox("inspect", fast).stdout
-    assert "snapshot" not in pyox("inspect", static_probe).stdout
+    assert "snapshot" not in pyox("inspect", plain_probe).stdout
     assert pyox("inspect", "--check", fast).returncode == 0
     content = bytearray(fast.read_bytes())
     content[-100000] ^= 1
@@ -530,9 +553,9 @@ def test_settings_that_decide_how_python_starts(pyox, source, tmp_path):
     assert done.returncode == 2 and "dev_mode" in done.stderr
 
 
-def test_other_versions_say_that_they_have_none(pyox, fetched, tmp_path):
+def test_a_static_executable_of_an_older_version(pyox, fetched, tmp_path):
     older = fetched("source@3.11")
-    app = pyox.build_script(tmp_path, older, "print(1)", link=("--static",))
-    assert run(app).stdout == "1\n"
-    _, done = take(pyox, app, check=False)
-    assert done.returncode == 2 and "expected CPython 3.13, got 3.11" in done.stderr
+    app, fast = build(pyox, older, tmp_path, f"import json; {RESUMED}; print(json.dumps([1]))")
+    assert [run(app).stdout, run(fast).stdout] == ["False\n[1]\n", "True\n[1]\n"]
+    fast, _ = take(pyox, app, "--preload", "json", "--preload", "asyncio")
+    assert run(fast).stdout == "True\n[1]\n"

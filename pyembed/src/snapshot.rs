@@ -56,10 +56,10 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
     if !ffi::set_apart(line("apart ")) {
         ffi::fail("the order of the memory is not understood");
     }
-    if !cfg!(Py_3_13) || cfg!(Py_3_14) {
+    if cfg!(Py_3_14) {
         let (major, minor) = crate::PYTHON;
         ffi::fail(&format!(
-            "expected CPython 3.13, got {major}.{minor}, which has no snapshots yet"
+            "expected CPython 3.11 to 3.13, got {major}.{minor}, which has no snapshots yet"
         ));
     }
     let mut request = Request {

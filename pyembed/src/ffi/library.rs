@@ -247,7 +247,8 @@ type Resolver = fn(&CStr, c_int) -> Option<&'static CStr>;
 
 static RESOLVER: OnceLock<Resolver> = OnceLock::new();
 
-/// The `dlopen` of the C library.
+/// The `dlopen` of the C library, which no snapshot holds.
+#[unsafe(link_section = ".bss.pyembed_process")]
 static NEXT: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Has paths that C code gives to `dlopen` resolved by a function, which must not call Python.

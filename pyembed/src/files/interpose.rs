@@ -42,6 +42,8 @@ macro_rules! interpose {
 
             #[unsafe(export_name = concat!("pyembed_next_", stringify!($name)))]
             unsafe extern "C-unwind" fn next($($argument: $type),*) -> $result {
+                // Each process asks again: no snapshot holds the answer.
+                #[unsafe(link_section = ".bss.pyembed_process")]
                 static NEXT: $crate::files::interpose::Next = $crate::files::interpose::Next::new();
                 type Original = unsafe extern "C-unwind" fn($($type),*) -> $result;
                 let name = $crate::files::interpose::c_name(concat!(stringify!($name), "\0"));

@@ -135,6 +135,10 @@ fn load_with_needs(
     number: u32,
     flags: c_int,
 ) -> Result<&'static CStr, Failure> {
+    if ffi::is_recording() {
+        let file = packed.blob.file_at(number)?;
+        ffi::fail(&format!("{}: it is a shared object, which no image can hold", file.path));
+    }
     for group in packed.blob.load_order(number)? {
         if group.iter().all(|&member| name_of(packed, member).is_some()) {
             continue;

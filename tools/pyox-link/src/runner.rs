@@ -8,11 +8,11 @@ use std::process::{Command, Output};
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
 use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
 
-use crate::plan::{is_libc, wrap};
+use crate::plan::is_libc;
 use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
-const RECIPE: u32 = 8;
+const RECIPE: u32 = 9;
 
 /// How much of the linker's output an error shows.
 const SHOWN_LINES: usize = 4;
@@ -75,18 +75,20 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     let folder = Partial::new(&cache::folder("runners")?)?;
     let mut command = Command::new(&plan.driver);
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
+    let mut texts = Vec::new();
+    if snapshot::is_served(plan) {
+        let sections = snapshot::sections(plan.mode);
+        texts.extend([(snapshot::SCRIPT, snapshot::script()), (snapshot::SECTIONS, sections)]);
+        command.args([snapshot::SECTIONS, &format!("-Wl,-T,{}", snapshot::SCRIPT)]);
+        command.args(snapshot::arguments(plan.mode));
+    }
     if plan.mode == LinkMode::Static {
-        let table = python_api::table(Path::new(&plan.libpython.path))?;
-        let (script, sections) = (snapshot::script(), snapshot::sections());
-        for (name, text) in
-            [(python_api::FILE, table), (snapshot::SCRIPT, script), (snapshot::SECTIONS, sections)]
-        {
-            let path = folder.path().join(name);
-            fs::write(&path, text).fault_at(&path)?;
-        }
-        command.args([python_api::FILE, snapshot::SECTIONS]);
-        command.arg(format!("-Wl,-T,{}", snapshot::SCRIPT));
-        command.args(snapshot::REPLACED.iter().map(|name| wrap(name)));
+        texts.push((python_api::FILE, python_api::table(Path::new(&plan.libpython.path))?));
+        command.arg(python_api::FILE);
+    }
+    for (name, text) in texts {
+        let path = folder.path().join(name);
+        fs::write(&path, text).fault_at(&path)?;
     }
     ui.detail(format_args!("{command:?}"));
     let result = run(&mut command, &plan.driver)?;

@@ -1,4 +1,4 @@
-//! What a static runner needs so that `pyox-snapshot` can take an image of it.
+//! What a runner needs so that `pyox-snapshot` can take an image of it.
 //!
 //! All writable data that is not the C library's lies in one segment at a fixed address, whose first bytes are a header. The
 //! C library keeps its own data, and its own start. Constructors are gathered there too, for pyembed to call: those with a
@@ -8,9 +8,13 @@
 
 use std::fmt::Write as _;
 
+use pyox_schema::{LinkMode, LinkPlan};
+
 use pyox_blob::snapshot::{
     BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION,
 };
+
+use crate::plan::wrap;
 
 /// The file of the linker script.
 pub(crate) const SCRIPT: &str = "snapshot.ld";
@@ -35,12 +39,12 @@ const OUTSIDE: [&str; 12] = [
     "*libcrypto.a:*cpuid*.o",
 ];
 
-/// Functions of the C library and of CPython whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
-pub(crate) const REPLACED: [&str; 14] = [
-    "_PyModule_Clear",
-    "_PyModule_ClearDict",
-    "_Py_hashtable_destroy",
-    "_Py_hashtable_new_full",
+/// Functions of CPython whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
+const OF_PYTHON: [&str; 4] =
+    ["_PyModule_Clear", "_PyModule_ClearDict", "_Py_hashtable_destroy", "_Py_hashtable_new_full"];
+
+/// The same of the C library.
+const OF_LIBC: [&str; 10] = [
     "aligned_alloc",
     "calloc",
     "free",
@@ -53,6 +57,25 @@ pub(crate) const REPLACED: [&str; 14] = [
     "realloc",
 ];
 
+/// Whether the linker takes scripts that add to its own: of the common ones GNU ld does. A static runner needs it.
+pub(crate) fn is_served(plan: &LinkPlan) -> bool {
+    let mut chosen =
+        plan.arguments.iter().filter_map(|argument| argument.strip_prefix("-fuse-ld="));
+    plan.mode == LinkMode::Static || chosen.all(|linker| linker == "bfd")
+}
+
+/// The linker's arguments for that.
+pub(crate) fn arguments(mode: LinkMode) -> impl Iterator<Item = String> {
+    let of_libc = OF_LIBC.into_iter().map(move |name| match mode {
+        LinkMode::Static => wrap(name),
+        // The original is no place in the executable: see `sections`.
+        LinkMode::Dynamic | LinkMode::Portable => {
+            format!("-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name}")
+        }
+    });
+    OF_PYTHON.into_iter().map(wrap).chain(of_libc)
+}
+
 /// The linker script, which adds to the usual one.
 pub(crate) fn script() -> String {
     let outside = OUTSIDE.join(" ");
@@ -60,8 +83,8 @@ pub(crate) fn script() -> String {
         let each = sections.iter().map(|section| format!("EXCLUDE_FILE({outside}) {section}"));
         format!("*({})", each.collect::<Vec<_>>().join(" "))
     };
-    // What Rust's standard library has found out about the processor.
-    let outside_too = "*(.bss.*std_detect*)";
+    // What Rust's standard library has found out about the processor, and pyembed about the C library's functions.
+    let outside_too = "*(.bss.*std_detect* .bss.pyembed_process)";
     // Not `.data.rel.ro`, which the linker protects.
     let data = inside(&[".data", ".data.[!r]*", ".data.rel", ".data.rel.local*", ".PyRuntime*"]);
     let bss = inside(&[".bss", ".bss.*", "COMMON"]);
@@ -96,8 +119,8 @@ INSERT AFTER .bss;
     )
 }
 
-/// The header of a runner, and room for a copy of the first data.
-pub(crate) fn sections() -> String {
+/// The header of a runner, and room for a copy of the first data. In a dynamic one, the ways to the C library's own functions.
+pub(crate) fn sections(mode: LinkMode) -> String {
     let mut text = String::from(
         ".section .pyox_snapshot, \"aw\", @progbits\n.balign 16\n.globl pyembed_image\npyembed_image:\n",
     );
@@ -110,5 +133,13 @@ pub(crate) fn sections() -> String {
         ".section {INITIAL_SECTION}, \"a\", @progbits\n.balign 4096\n.globl pyembed_initial\n\
          pyembed_initial: .zero 4096\n.section .note.GNU-stack, \"\", @progbits\n"
     );
+    if mode != LinkMode::Static {
+        let jump = if cfg!(target_arch = "x86_64") { "jmp" } else { "b" };
+        text += "\n.text\n";
+        for name in OF_LIBC {
+            let own = format!("pyembed_real_{name}");
+            let _ = write!(text, ".globl {own}\n.hidden {own}\n{own}: {jump} __real_{name}\n");
+        }
+    }
     text
 }

@@ -42,8 +42,8 @@ struct Part {
 pub enum Refusal {
     /// It is no executable for Linux.
     NoElf,
-    /// It needs a loader.
-    Dynamic,
+    /// It can be loaded at any address, as portable ones are.
+    Portable,
     /// It was not linked for that.
     NotLinked,
     /// Its headers do not fit its bytes.
@@ -59,10 +59,10 @@ impl Executable {
     pub fn parse(mut bytes: Vec<u8>) -> Result<Self, Refusal> {
         let endian = LittleEndian;
         let elf = Elf::parse(&*bytes).map_err(|_| Refusal::NoElf)?;
-        let segments = elf.program_headers(endian, &*bytes).map_err(|_| Refusal::NoElf)?;
-        if segments.iter().any(|segment| segment.p_type(endian) == object::elf::PT_INTERP) {
-            return Err(Refusal::Dynamic);
+        if elf.e_type(endian) == object::elf::ET_DYN {
+            return Err(Refusal::Portable);
         }
+        let segments = elf.program_headers(endian, &*bytes).map_err(|_| Refusal::NoElf)?;
         let sections = elf.sections(endian, &*bytes).map_err(|_| Refusal::Damaged)?;
         let place = |table: U64<LittleEndian>, size: usize, number: usize| {
             usize::try_from(table.get(endian)).ok()?.checked_add(size.checked_mul(number)?)

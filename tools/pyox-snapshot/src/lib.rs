@@ -69,8 +69,8 @@ pub fn open(path: &Path) -> Result<Executable> {
     Executable::parse(bytes).map_err(|refusal| {
         let what = match refusal {
             Refusal::NoElf => "expected an executable that pyox-link has made, got something else",
-            Refusal::Dynamic => {
-                "expected a static executable: those that need a loader have no snapshots yet"
+            Refusal::Portable => {
+                "expected a static or a dynamic executable: portable ones have no snapshots yet"
             }
             Refusal::NotLinked => {
                 "expected an executable of a pyox that knows snapshots, got another one"
@@ -79,7 +79,9 @@ pub fn open(path: &Path) -> Result<Executable> {
         };
         let fault = Fault::at(path, what).of_kind(Kind::Unsupported);
         match refusal {
-            Refusal::Dynamic => fault.hint("link it with `pyox-link --static`"),
+            Refusal::Portable => fault.hint(
+                "link it with `--shape dynamic`, for which Python's static library is needed",
+            ),
             Refusal::NotLinked | Refusal::NoElf | Refusal::Damaged => fault.hint("link it again"),
         }
     })

@@ -20,7 +20,7 @@ Examples:
   pyox-inspect app-fast                         what the snapshot holds"
 )]
 struct Cli {
-    /// The executable: a static one of pyox-link
+    /// The executable: a static or dynamic one of pyox-link
     executable: PathBuf,
     /// The executable to write
     #[arg(short, long, value_name = "FILE")]

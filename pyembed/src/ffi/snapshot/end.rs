@@ -13,7 +13,7 @@ use crate::files::interpose;
 
 /// Whether objects of the image live for ever.
 fn lives_on(object: *mut c::PyObject) -> bool {
-    cfg!(Py_3_12) && is_resumed() && is_in_image(object.addr())
+    is_resumed() && is_in_image(object.addr())
 }
 
 interpose! {

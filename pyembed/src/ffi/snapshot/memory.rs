@@ -52,6 +52,30 @@ const SMALL_BITS: u32 = 10;
 const CLASSES: usize = 160;
 const LIVE: usize = 1;
 
+/// Has the C library take its own memory, in a process that is to be recorded, at high addresses. Otherwise it would lie right
+/// behind the blob, where each address is also four letters of text.
+///
+/// # Safety
+/// No other thread must run.
+pub(super) unsafe fn leave_heap() {
+    const PAGE: usize = 4096;
+    // SAFETY: a page that nobody has keeps the heap from growing, and what is left of it is taken.
+    unsafe {
+        let end = libc::sbrk(0).addr().next_multiple_of(PAGE);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        libc::mmap(place(end), PAGE, libc::PROT_NONE, flags, -1, 0);
+        for bits in (4..20).rev() {
+            loop {
+                let block = malloc::real(1 << bits);
+                if block.is_null() || block.addr() > end {
+                    free::real(block);
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Lets memory come from a region that begins at an address, a multiple of the page size, until [`close`]. The region has
 /// been mapped, and is zero.
 pub(super) fn open(start: usize, limit: usize) {

@@ -168,6 +168,7 @@ pub unsafe fn enter(count: c_int, arguments: *const *const c_char) -> Option<c_i
     unsafe {
         if mode == Mode::Record {
             confine::enter(arguments);
+            memory::leave_heap();
             open_region();
         }
         run_constructors(count, arguments, mode);
@@ -356,9 +357,7 @@ pub(crate) fn take(
             let object = types.object_in(block, capacity);
             if let Some((object, kind)) = object {
                 facts.objects += 1;
-                if cfg!(Py_3_12) {
-                    (*object.cast::<isize>()) = IMMORTAL;
-                }
+                (*object.cast::<isize>()) = IMMORTAL;
                 hashed.note(object, kind);
                 if c::PyDict_CheckExact(object) != 0 {
                     containers.note_dictionary(object);
@@ -513,7 +512,7 @@ impl Image {
 /// everywhere.
 pub(super) fn prepare_collection(_: Attached<'_>) -> bool {
     static HAS_MODULES: AtomicBool = AtomicBool::new(true);
-    if !cfg!(Py_3_12) || !is_resumed() {
+    if !is_resumed() {
         return false;
     }
     // Before the first one, modules of the program's own are still to be looked at.

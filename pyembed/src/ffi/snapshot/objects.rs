@@ -40,6 +40,12 @@ pub(super) const IMMORTAL: isize = 0xffff_ffff;
 #[cfg(not(Py_3_12))]
 pub(super) const IMMORTAL: isize = 999_999_999;
 
+/// Whether a count is that of such an object. CPython 3.11 counts them like others, from a high number.
+fn is_immortal(count: usize) -> bool {
+    let distance = count.abs_diff(IMMORTAL.cast_unsigned());
+    if cfg!(Py_3_12) { distance == 0 } else { distance < GREATEST_COUNT }
+}
+
 /// Where an object can begin in a block, in bytes.
 const OFFSETS: [usize; 3] = [0, 16, 32];
 
@@ -112,7 +118,7 @@ impl Types {
     fn kind_at(&self, address: usize) -> Option<Kind> {
         // SAFETY: the caller has looked.
         let [count, class] = unsafe { super::place::<[usize; 2]>(address).read() };
-        let is_count = (1..GREATEST_COUNT).contains(&count) || count == IMMORTAL.cast_unsigned();
+        let is_count = (1..GREATEST_COUNT).contains(&count) || is_immortal(count);
         is_count.then(|| self.0.get(&class).copied()).flatten()
     }
 
@@ -125,7 +131,7 @@ impl Types {
             .filter(move |address| {
                 // SAFETY: the words lie between the two addresses.
                 let [count, class] = unsafe { super::place::<[usize; 2]>(*address).read() };
-                count == IMMORTAL.cast_unsigned() && texts.contains(&class)
+                is_immortal(count) && texts.contains(&class)
             })
             .map(super::place)
     }

@@ -30,8 +30,8 @@ pub(super) fn is_pointed_to() -> bool {
     data.any(points_out) || blocks.any(points_out)
 }
 
-/// What is mapped in this process and neither part of the executable or the image, nor stack: start and end of each, on this
-/// thread's stack, because all other memory is looked at.
+/// What is mapped in this process and neither part of the executable or the image, nor stack, nor data of a locale, which the C
+/// library keeps to itself: start and end of each, on this thread's stack, because all other memory is looked at.
 fn elsewhere() -> ([(usize, usize); MOST], usize) {
     let (mut ranges, mut count) = ([(0, 0); MOST], 0);
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -40,7 +40,10 @@ fn elsewhere() -> ([(usize, usize); MOST], usize) {
         let Some((start, end)) = range.split_once('-') else { continue };
         let number = |text| usize::from_str_radix(text, 16).unwrap_or(0);
         let (start, end) = (number(start), number(end));
-        let is_known = rest.contains('/') || rest.contains("[stack]") || rest.contains("[v");
+        let is_file = rest.contains('/') && !rest.contains(".so");
+        // What the C library has allocated before `main`; see `memory::leave_heap`.
+        let is_known =
+            is_file || ["[heap]", "[stack]", "[v"].iter().any(|name| rest.contains(name));
         if !is_known && !is_in_image(start) && start > BEHIND && count < MOST {
             ranges[count] = (start, end);
             count += 1;

@@ -1,0 +1,73 @@
+"""What holds for static executables of CPython 3.13 with a snapshot holds for dynamic ones, and for 3.11 and 3.12."""
+
+import pytest
+
+from conftest import HOSTS
+from test_snapshot import (  # noqa: F401 - the same tests, with the fixtures below
+    RESUMED,
+    take,
+    test_a_full_pipe_and_one_that_nobody_reads,
+    test_a_process_begins_with_the_image,
+    test_a_terminal,
+    test_all_dictionaries_and_sets_find_what_they_hold,
+    test_exit_statuses_and_tracebacks,
+    test_from_a_descriptor,
+    test_hashes_are_those_of_the_process,
+    test_moved_renamed_and_linked,
+    test_nothing_of_the_building_process_is_in_it,
+    test_paths_that_the_image_has_no_room_for,
+    test_random_numbers_differ,
+    test_signals_that_are_ignored_by_whoever_starts_it,
+    test_streams_that_are_closed_or_files,
+    test_strip_leaves_it_whole,
+    test_the_same_answer,
+    test_the_same_input_gives_the_same_bytes,
+    test_what_it_does_is_the_same,
+    test_what_the_program_puts_into_the_image_is_let_go_of,
+)
+
+from chain import run
+
+KINDS = [(spec, "--dynamic") for minor in ("3.11", "3.12", "3.13") for spec in HOSTS if f"/{minor}." in spec]
+KINDS.append(("source@3.11", "--static"))
+
+
+@pytest.fixture(scope="session", params=KINDS, ids=" ".join)
+def target(request, fetched):
+    spec, shape = request.param
+    return fetched(spec), shape
+
+
+@pytest.fixture(scope="session")
+def plain_probe(probes, target):
+    return probes(*target)
+
+
+@pytest.fixture(scope="session")
+def probe_fast(pyox, plain_probe):
+    return take(pyox, plain_probe)[0]
+
+
+@pytest.fixture
+def preloaded():
+    """Those of a standard library's modules that need no shared object."""
+    return "threading", "re", "enum", "functools", "linecache"
+
+
+@pytest.mark.parametrize("target", KINDS[:-1], ids=" ".join, indirect=True)
+def test_native_code_is_loaded_by_each_process(pyox, target, tmp_path):
+    """A wheel's and the standard library's, which no image holds."""
+    script = "import markupsafe._speedups as m, json, _json, sys; print(m._escape_inner('<'), json.loads('[1]'), sys.getrefcount(sys.path) > 10**6)"
+    app = pyox.build_script(tmp_path, target[0], script, "--with", "markupsafe==3.0.2")
+    fast, _ = take(pyox, app)
+    assert run(fast).stdout == "&lt; [1] True\n"
+    _, done = take(pyox, app, "--preload", "json", check=False)
+    assert done.returncode == 2 and "_json" in done.stderr and "is a shared object, which no image can hold" in done.stderr
+
+
+@pytest.mark.parametrize("target", KINDS[:-1], ids=" ".join, indirect=True)
+def test_other_libraries_at_other_places(plain_probe, probe_fast):
+    """The C library lies at another address in each process, and nothing of the image knows it."""
+    maps = "print([l.split('-')[0] for l in open('/proc/self/maps') if 'libc.so' in l][0])"
+    said = {run(probe_fast, f"{RESUMED}; import os, time; os.stat('/'), time.localtime(); {maps}").stdout for _ in range(5)}
+    assert len(said) > 1 and all(line.startswith("True\n") for line in said)
