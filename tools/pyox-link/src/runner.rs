@@ -12,7 +12,7 @@ use crate::plan::{is_libc, wrap};
 use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
-const RECIPE: u32 = 8;
+const RECIPE: u32 = 9;
 
 /// How much of the linker's output an error shows.
 const SHOWN_LINES: usize = 4;
@@ -86,7 +86,7 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
         }
         command.args([python_api::FILE, snapshot::SECTIONS]);
         command.arg(format!("-Wl,-T,{}", snapshot::SCRIPT));
-        command.args(snapshot::REPLACED.iter().map(|name| wrap(name)));
+        command.args(snapshot::REPLACED.iter().chain(&snapshot::WATCHED).map(|name| wrap(name)));
     }
     ui.detail(format_args!("{command:?}"));
     let result = run(&mut command, &plan.driver)?;

@@ -19,8 +19,8 @@ pub(crate) const SCRIPT: &str = "snapshot.ld";
 pub(crate) const SECTIONS: &str = "snapshot.s";
 
 /// The C library's family and the compiler's own objects. Each process starts them anew. So it does with what OpenSSL has
-/// found out about the processor, before `main`.
-const OUTSIDE: [&str; 12] = [
+/// found out about the processor, before `main`, and with the code that libffi makes in memory.
+const OUTSIDE: [&str; 14] = [
     "*libc.a:*",
     "*libm.a:*",
     "*libm-*.a:*",
@@ -33,6 +33,8 @@ const OUTSIDE: [&str; 12] = [
     "*libgcc*.a:*",
     "*crt*.o",
     "*libcrypto.a:*cpuid*.o",
+    "*libffi.a:closures.o",
+    "*libffi.a:tramp.o",
 ];
 
 /// Functions of the C library and of CPython whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
@@ -51,6 +53,75 @@ pub(crate) const REPLACED: [&str; 14] = [
     "pthread_key_create",
     "pthread_key_delete",
     "realloc",
+];
+
+/// Functions of the C library that a survey sees, in `pyembed/src/ffi/snapshot/watch.rs`.
+pub(crate) const WATCHED: [&str; 65] = [
+    "chdir",
+    "clearenv",
+    "clock",
+    "clock_gettime",
+    "connect",
+    "fchdir",
+    "getcwd",
+    "getegid",
+    "getentropy",
+    "getenv",
+    "geteuid",
+    "getgid",
+    "getgroups",
+    "gethostname",
+    "getloadavg",
+    "getpgid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "getpriority",
+    "getrandom",
+    "getresgid",
+    "getresuid",
+    "getrlimit",
+    "getrlimit64",
+    "getrusage",
+    "getsid",
+    "gettimeofday",
+    "getuid",
+    "ioctl",
+    "isatty",
+    "localeconv",
+    "localtime",
+    "localtime_r",
+    "mktime",
+    "mmap",
+    "mmap64",
+    "nice",
+    "nl_langinfo",
+    "pthread_create",
+    "putenv",
+    "read",
+    "sched_getaffinity",
+    "secure_getenv",
+    "setenv",
+    "setitimer",
+    "setlocale",
+    "setpriority",
+    "setrlimit",
+    "setrlimit64",
+    "sigaction",
+    "sigaltstack",
+    "signal",
+    "socket",
+    "socketpair",
+    "sysconf",
+    "tcgetattr",
+    "time",
+    "times",
+    "ttyname_r",
+    "tzset",
+    "umask",
+    "uname",
+    "unsetenv",
+    "write",
 ];
 
 /// The linker script, which adds to the usual one.
