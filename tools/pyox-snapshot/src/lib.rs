@@ -19,6 +19,7 @@ pub use profile::{Profile, learn};
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::str::FromStr;
 
 use pyox_stage::{Fault, FaultExt as _, Kind, Reporter, Result, files};
 
@@ -94,6 +95,18 @@ pub fn open(path: &Path) -> Result<Executable> {
             Refusal::NotLinked | Refusal::NoElf | Refusal::Damaged => fault.hint("link it again"),
         }
     })
+}
+
+impl FromStr for Level {
+    type Err = Fault;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let all = [Self::Interpreter, Self::Stdlib, Self::Application];
+        all.into_iter().find(|level| level.name() == name).ok_or_else(|| {
+            let names = all.map(Self::name).join(", ");
+            Fault::new("level", format!("expected one of {names}, got `{name}`"))
+        })
+    }
 }
 
 impl Level {

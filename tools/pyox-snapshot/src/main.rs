@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use pyox_cli::{Answer, Common, Result, output};
-use pyox_snapshot::{Options, Profile, learn, snapshot};
+use pyox_snapshot::{Level, Options, Profile, learn, snapshot};
 use pyox_stage::{Fault, Reporter};
 
 /// Makes an executable begin where its start has ended
@@ -29,8 +29,8 @@ struct Cli {
     /// The executable to write
     #[arg(short, long, value_name = "FILE", required_unless_present = "learn")]
     output: Option<PathBuf>,
-    /// How much is done beforehand; `stdlib` follows from --preload and --profile
-    #[arg(long, value_enum)]
+    /// How much is done beforehand: `interpreter`, `stdlib` (follows from --preload and --profile) or `application`
+    #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
     /// Import a module beforehand; can be repeated. With the level `application`, whatever its import asks of the process
     #[arg(long, value_name = "MODULE")]
@@ -55,17 +55,6 @@ struct Cli {
     common: Common,
 }
 
-/// The levels by their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Level {
-    /// The interpreter that has started
-    Interpreter,
-    /// And modules of the standard library
-    Stdlib,
-    /// And the application's own modules
-    Application,
-}
-
 fn main() -> ExitCode {
     pyox_cli::run("pyox-snapshot", |cli: &Cli| &cli.common, run)
 }
@@ -77,19 +66,14 @@ fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
         return Ok(Answer::Done);
     }
     let names_modules = !cli.preload.is_empty() || cli.profile.is_some();
-    let level = match cli.level {
-        Some(Level::Application) => pyox_snapshot::Level::Application,
-        Some(Level::Interpreter) if names_modules => {
-            let option = if cli.profile.is_some() { "--profile" } else { "--preload" };
-            let what = format!("expected no {option} with the level `interpreter`");
-            return Err(Fault::new("--level", what).hint("the level `stdlib` takes modules"));
-        }
-        Some(Level::Interpreter) => pyox_snapshot::Level::Interpreter,
-        None if !names_modules => pyox_snapshot::Level::Interpreter,
-        Some(Level::Stdlib) | None => pyox_snapshot::Level::Stdlib,
-    };
+    if cli.level == Some(Level::Interpreter) && names_modules {
+        let option = if cli.profile.is_some() { "--profile" } else { "--preload" };
+        let what = format!("expected no {option} with the level `interpreter`");
+        return Err(Fault::new("--level", what).hint("the level `stdlib` takes modules"));
+    }
+    let usual = if names_modules { Level::Stdlib } else { Level::Interpreter };
     let options = Options {
-        level,
+        level: cli.level.unwrap_or(usual),
         preload: cli.preload.clone(),
         no_preload: cli.no_preload.clone(),
         profile: cli.profile.as_deref().map(Profile::read).transpose()?,
