@@ -90,6 +90,33 @@ def test_an_executable_with_a_snapshot(driver, source, tmp_path):
     assert done.returncode == 2 and "nosuch" in done.stderr and not (tmp_path / "dist/fast").exists()
 
 
+def test_a_snapshot_with_the_applications_modules(driver, source, tmp_path):
+    write(tmp_path / "fast.py", "import mine, sys\nprint(sys.getrefcount(mine) > 1 << 30)\n")
+    write(tmp_path / "mine.py", "import json, other\n")
+    write(tmp_path / "other.py", "")
+    driver("build", "fast.py", "--python", "source@3.13", "--snapshot=application")
+    assert run(tmp_path / "dist/fast").stdout == "True\n"
+    driver("snapshot", "dist/fast", "--learn", "fast.profile")
+    settings = 'python = ["source@3.13"]\nsnapshot = "application"\nprofile = "fast.profile"\n{}[programs]\nfast = "fast.py"\n'
+
+    def modules():
+        return {"json", "mine", "other"} & set(json.loads(driver("inspect", "--json", "dist/fast").stdout)["snapshot"]["modules"])
+
+    write(tmp_path / "pyox.toml", settings.format(""))
+    driver("build")
+    assert modules() == {"json", "mine", "other"}
+    # What the profile says has changed.
+    write(tmp_path / "fast.profile", "other\n")
+    driver("build")
+    assert modules() == {"other"}
+    write(tmp_path / "pyox.toml", settings.format('preload = ["json"]\nno-preload = ["other"]\n'))
+    driver("build")
+    assert modules() == {"json"}
+    write(tmp_path / "pyox.toml", settings.replace('"application"', '"all"').format(""))
+    done = driver("build", check=False)
+    assert done.returncode == 2 and "expected one of interpreter, stdlib, application, got `all`" in done.stderr
+
+
 def test_a_folder_with_a_pyox_toml(driver, tmp_path):
     write(tmp_path / "tool/main.py", "import sys, other; print(sys.argv[1:], other.VALUE)\n")
     write(tmp_path / "tool/other.py", "VALUE = 7\n")

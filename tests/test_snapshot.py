@@ -479,7 +479,6 @@ def test_what_can_have_none(pyox, plain_probe, host, tmp_path, kind):
 def test_options_that_are_not_served(pyox, plain_probe, tmp_path):
     out = ("-o", tmp_path / "out")
     for options, said in {
-        ("--level", "application"): "not implemented",
         ("--level", "interpreter", "--preload", "json"): "no --preload",
         ("--fixed-hash-seed=0",): "0 is not in 1..",
         ("--preload", "no_such_module"): "no_such_module: it is not of the standard library",
@@ -488,7 +487,7 @@ def test_options_that_are_not_served(pyox, plain_probe, tmp_path):
         assert done.returncode == 2 and said in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("module", ["asyncio", "json", "argparse", "typing", "dataclasses", "logging", "ssl", "hashlib", "sqlite3", "decimal", "random", "subprocess", "email.message", "http.client", "concurrent.futures.thread", "xml.etree.ElementTree", "unittest.mock", "socket", "uuid", "platform", "enum", "re"])
+@pytest.mark.parametrize("module", ["asyncio", "json", "argparse", "typing", "dataclasses", "logging", "ssl", "hashlib", "sqlite3", "decimal", "random", "subprocess", "email.message", "http.client", "concurrent.futures.thread", "xml.etree.ElementTree", "unittest.mock", "socket", "uuid", "platform", "enum", "re", "_strptime", "ctypes", "multiprocessing.pool", "sysconfig", "zoneinfo"])
 def test_modules_that_an_image_can_hold(pyox, plain_probe, tmp_path, module):
     """What they know is what those know that a process imports itself, whatever its surroundings."""
     code = f"""
@@ -505,9 +504,10 @@ def test_modules_that_an_image_can_hold(pyox, plain_probe, tmp_path, module):
 
         for name, module in sorted(sys.modules.items()):
             # Its expressions have the order of a set in them; the numbers of threads are those of the process.
-            if name in ("__main__", "sys", "builtins", "tokenize", "gc"): continue
+            # What looks for a home folder imports another module where no variable names it.
+            if name in ("__main__", "__mp_main__", "sys", "builtins", "tokenize", "gc", "pwd"): continue
             for key, value in sorted(vars(module).items()):
-                if key in ("__spec__", "__builtins__", "__loader__", "_active", "_main_thread", "_startTime", "_cache", "_cache2", "_threads_queues"): continue
+                if key in ("__spec__", "__builtins__", "__loader__", "_active", "_main_thread", "_startTime", "_cache", "_cache2", "_threads_queues", "_CONFIG_VARS", "_CONFIG_VARS_INITIALIZED"): continue
                 print(name, key, known(value))
     """
     code = "\n".join(line[8:] for line in code.splitlines())
@@ -517,15 +517,15 @@ def test_modules_that_an_image_can_hold(pyox, plain_probe, tmp_path, module):
     said = []
     for executable in (plain_probe, fast):
         done = run(executable, code, env=clean_environment() | surroundings, cwd="/var")
-        said.append(done.stdout.replace(str(executable), "EXECUTABLE").splitlines())
+        said.append(done.stdout.replace(str(executable), "EXECUTABLE").replace(str(executable.parent), "FOLDER").splitlines())
     assert said[1] == said[0]
     assert run(fast, f"import sys; print({module.split('.')[0]!r} in sys.modules, sys.getrefcount(sys.path) > 10**6)").stdout == "True True\n"
 
 
-@pytest.mark.parametrize("module, said", [("sysconfig", "sysconfig: it keeps"), ("zoneinfo", "zoneinfo: it imports sysconfig: it keeps"), ("ctypes", "ctypes: it keeps"), ("rich", "rich: it is not of the standard library"), ("shelf", "not of the standard library")])
+@pytest.mark.parametrize("module, said", [("readline", "readline: it keeps"), ("multiprocessing.sharedctypes", "multiprocessing.sharedctypes: it imports multiprocessing.heap: it keeps"), ("rlcompleter", "it keeps the module `__main__`"), ("rich", "rich: it is not of the standard library"), ("shelf", "not of the standard library")])
 def test_modules_that_an_image_cannot_hold(pyox, plain_probe, tmp_path, module, said):
     done = pyox("snapshot", plain_probe, "-o", tmp_path / "out", "--preload", module, check=False)
-    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) <= 2
     assert not (tmp_path / "out").exists()
 
 

@@ -30,6 +30,7 @@ impl MainPythonInterpreter {
             importer::load_python(&config.blob, &config.executable).map_err(Error::Start)?;
         }
         let request = snapshot::request(&mut config);
+        let profile = ffi::take_profile();
         let place = ffi::Place::take().ok_or(Error::Occupied)?;
         check_version(&config)?;
         files::mount(config.blob, &config.executable);
@@ -67,6 +68,7 @@ impl MainPythonInterpreter {
             snapshot::record(attached, &config, request);
         }
         surroundings::prepare(attached, &config)
+            .and_then(|()| surroundings::profile(attached, profile.as_deref()))
             .map_err(|raised| Error::Start(attached.take(raised).describe()))?;
         Ok(Self { interpreter, config })
     }

@@ -2,7 +2,7 @@
 //! its end lists of what it has imported.
 
 use std::env;
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -16,6 +16,9 @@ const ORIGIN: &str = "$ORIGIN";
 
 /// Writes the names of modules.
 const LISTS: &str = include_str!("module_lists.py");
+
+/// Writes the names of those that a start with a snapshot may have beforehand.
+const PROFILE: &str = include_str!("profile.py");
 
 /// Whether `sys.frozen` is true: `multiprocessing` then starts this executable with a command line of its own.
 pub(crate) fn is_frozen(record: &Config) -> bool {
@@ -50,8 +53,8 @@ pub(crate) fn name_in_sys(attached: Attached<'_>, config: &PythonConfig) -> Resu
     Ok(())
 }
 
-/// Sets the variables of the environment, and sees to the list of modules.
-pub(crate) fn prepare(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+/// Sets the variables of the environment.
+pub(crate) fn set_variables(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     let record = &config.record;
     if !record.environment.is_empty() {
         // Which sets them for C as well.
@@ -61,13 +64,30 @@ pub(crate) fn prepare(attached: Attached<'_>, config: &PythonConfig) -> Result<(
             environment.call_method(c"__setitem__", [&name, &value])?;
         }
     }
-    let folder = record.module_lists.as_ref().and_then(env::var_os);
-    if let Some(folder) = folder.filter(|folder| !folder.is_empty()) {
-        let names = attached.import(c"builtins")?.call_method(c"dict", [])?;
-        names.set_item(c"FOLDER", &attached.path(&folder)?)?;
-        attached.compile(&c_string(attached, LISTS)?, c"<pyembed>")?.execute(&names)?;
-    }
     Ok(())
+}
+
+/// Sets the variables of the environment, and sees to the lists of modules.
+pub(crate) fn prepare(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+    let record = &config.record;
+    set_variables(attached, config)?;
+    let folder = record.module_lists.as_ref().and_then(env::var_os);
+    match folder.filter(|folder| !folder.is_empty()) {
+        Some(folder) => run(attached, LISTS, c"FOLDER", &folder),
+        None => Ok(()),
+    }
+}
+
+/// Sees to the list of what is imported, if it is to be in a file.
+pub(crate) fn profile(attached: Attached<'_>, file: Option<&OsStr>) -> Result<()> {
+    file.map_or(Ok(()), |file| run(attached, PROFILE, c"FILE", file))
+}
+
+/// Runs source that has a path under a name.
+fn run(attached: Attached<'_>, source: &str, name: &CStr, path: &OsStr) -> Result<()> {
+    let names = attached.import(c"builtins")?.call_method(c"dict", [])?;
+    names.set_item(name, &attached.path(path)?)?;
+    attached.compile(&c_string(attached, source)?, c"<pyembed>")?.execute(&names).map(drop)
 }
 
 fn text<'py>(attached: Attached<'py>, text: &str, config: &PythonConfig) -> Result<Object<'py>> {

@@ -31,6 +31,19 @@ pub const VERSION: u32 = 1;
 /// How long the executable's own path can be, in bytes. The process that is recorded has a path of this length.
 pub const PATH_LEN: usize = 512;
 
+/// The variable of the environment that names the file to which an executable in the mode [`Mode::Profile`] writes what it has
+/// imported.
+pub const PROFILE: &str = "PYOX_PROFILE";
+
+/// What a survey says of a module that reads a variable of the environment, whose name follows.
+pub const VARIABLE: &str = "reads the variable";
+
+/// What a survey says of a module whose code is a shared object, before the path.
+pub const NATIVE: &str = "needs the shared object";
+
+/// What a survey says of a module that looks for links in the executable's path.
+pub const RESOLVES: &str = "resolves the executable's path";
+
 /// What an executable does when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -40,6 +53,8 @@ pub enum Mode {
     Record,
     /// It begins where the image was taken.
     Resume,
+    /// It starts as ever, and lists at its end what it has imported.
+    Profile,
 }
 
 /// The beginning of the segment. Its numbers are little-endian.
@@ -83,6 +98,7 @@ impl Header {
             0 => Mode::Ordinary,
             1 => Mode::Record,
             2 => Mode::Resume,
+            3 => Mode::Profile,
             _ => return None,
         };
         Some(Self {
@@ -120,6 +136,7 @@ impl Mode {
             Self::Ordinary => 0,
             Self::Record => 1,
             Self::Resume => 2,
+            Self::Profile => 3,
         }
     }
 }

@@ -89,6 +89,7 @@ macro_rules! look_ups {
         $(interpose! {
             fn $name($($argument: usize),*) -> isize {
                 keep_name_services();
+                crate::ffi::note("looks up a user, a group or a host");
                 real($($argument),*)
             }
         })*

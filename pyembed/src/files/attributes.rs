@@ -13,6 +13,7 @@ use super::interpose::{interpose, or_packed};
 use super::text::Text;
 use super::tree::{self, Node};
 use super::{Place, descriptors, errno, set_errno};
+use crate::ffi;
 
 /// The attributes of what lies at a place.
 pub(super) fn of_place(place: &Place) -> Stat {
@@ -54,7 +55,7 @@ pub(super) fn of_path(folder: c_int, path: *const c_char) -> Option<Stat> {
 }
 
 /// A real path without links.
-pub(super) fn without_links(path: &CStr) -> Option<CString> {
+pub(crate) fn without_links(path: &CStr) -> Option<CString> {
     // SAFETY: a C string; what comes back was allocated for the caller.
     unsafe {
         let found = libc::realpath(path.as_ptr(), ptr::null_mut());
@@ -136,6 +137,7 @@ interpose! {
 }
 
 interpose! { fn fstat | fstat64(file: c_int, to: *mut Stat) -> c_int, else asked(file, c"".as_ptr(), to, libc::AT_EMPTY_PATH); {
+    ffi::note_stream(file);
     told_of_descriptor(real(file, to), file, to)
 } }
 

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::resolve::{self, Meaning};
 use super::{Place, errno, set_errno};
+use crate::ffi;
 
 /// Defines a function that takes the place of the C library's. In its body `real` is the original. What stands behind
 /// `else` is called where the C library has no such function, as an older or newer one may not. Several names, with `|`
@@ -200,6 +201,10 @@ pub(super) unsafe fn or_packed<T: Outcome>(
     packed: impl FnOnce(&Place) -> Result<T, c_int>,
     outside: impl FnOnce(*const c_char) -> T,
 ) -> T {
+    if ffi::is_watched() {
+        // SAFETY: the caller's word.
+        unsafe { ffi::note_path(folder, path) };
+    }
     if !outcome.has_failed() || errno() != libc::ENOTDIR || path.is_null() {
         return outcome;
     }

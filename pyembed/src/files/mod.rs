@@ -43,6 +43,7 @@ use pyox_blob::Blob;
 use resolve::Meaning;
 use tree::Node;
 
+pub(crate) use attributes::without_links;
 pub(crate) use interpose::interpose;
 pub(crate) use libraries::{note_failure, prepare};
 
@@ -106,6 +107,19 @@ pub(crate) fn number_of(blob: &Blob<'static>, path: &CStr) -> Option<u32> {
         }
         _ => None,
     }
+}
+
+/// Whether a path means a packed file or folder, or a place below an executable where nothing is.
+pub(crate) fn is_packed(folder: c_int, path: &CStr) -> bool {
+    if mounts().any(|mount| mount.root.as_c_str() == path) {
+        return false;
+    }
+    // So a packed file is opened in the end.
+    let descriptor = path.to_str().ok().and_then(|path| path.strip_prefix("/proc/self/fd/"));
+    if let Some(descriptor) = descriptor.and_then(|number| number.parse().ok()) {
+        return descriptors::place(descriptor).is_some();
+    }
+    matches!(resolve::resolve(folder, path), Meaning::Packed(_) | Meaning::Missing(_))
 }
 
 fn mounts() -> impl Iterator<Item = &'static Mount> {

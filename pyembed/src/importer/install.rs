@@ -7,7 +7,7 @@ use pyox_blob::tree::Tree;
 use super::loaders::{Loaders, make_class};
 use super::placements::Placements;
 use super::state::{Root, State};
-use super::{collector, modules, native, path_entries, resources, startup};
+use super::{collector, modules, native, patches, path_entries, resources, startup};
 use crate::ffi::{self, Attached, Function, Result};
 use crate::{Error, PythonConfig, surroundings};
 
@@ -60,6 +60,9 @@ pub(crate) fn move_to(attached: Attached<'_>, config: &PythonConfig) -> Result<(
     Root::set(&config.executable, &Root::get().object.get(attached));
     *MAIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(config.clone());
     search(attached, config)?;
+    if let Some(ssl) = attached.loaded_module("ssl")? {
+        patches::apply("ssl", &ssl)?;
+    }
     surroundings::name_in_sys(attached, config)
 }
 

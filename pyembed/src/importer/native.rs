@@ -137,7 +137,11 @@ fn load_with_needs(
 ) -> Result<&'static CStr, Failure> {
     if ffi::is_recording() {
         let file = packed.blob.file_at(number)?;
-        ffi::fail(&format!("{}: it is a shared object, which no image can hold", file.path));
+        if ffi::is_watched() {
+            ffi::note_of(pyox_blob::snapshot::NATIVE, file.path.to_owned());
+        } else {
+            ffi::fail(&format!("{}: it is a shared object, which no image can hold", file.path));
+        }
     }
     for group in packed.blob.load_order(number)? {
         if group.iter().all(|&member| name_of(packed, member).is_some()) {

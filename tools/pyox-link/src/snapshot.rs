@@ -23,8 +23,8 @@ pub(crate) const SCRIPT: &str = "snapshot.ld";
 pub(crate) const SECTIONS: &str = "snapshot.s";
 
 /// The C library's family and the compiler's own objects. Each process starts them anew. So it does with what OpenSSL has
-/// found out about the processor, before `main`.
-const OUTSIDE: [&str; 12] = [
+/// found out about the processor, before `main`, and with the code that libffi makes in memory.
+const OUTSIDE: [&str; 14] = [
     "*libc.a:*",
     "*libm.a:*",
     "*libm-*.a:*",
@@ -37,6 +37,8 @@ const OUTSIDE: [&str; 12] = [
     "*libgcc*.a:*",
     "*crt*.o",
     "*libcrypto.a:*cpuid*.o",
+    "*libffi.a:closures.o",
+    "*libffi.a:tramp.o",
 ];
 
 /// Functions of CPython whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
@@ -57,6 +59,75 @@ const OF_LIBC: [&str; 10] = [
     "realloc",
 ];
 
+/// Functions of the C library that a survey sees, in `pyembed/src/ffi/snapshot/watch.rs`.
+const WATCHED: [&str; 65] = [
+    "chdir",
+    "clearenv",
+    "clock",
+    "clock_gettime",
+    "connect",
+    "fchdir",
+    "getcwd",
+    "getegid",
+    "getentropy",
+    "getenv",
+    "geteuid",
+    "getgid",
+    "getgroups",
+    "gethostname",
+    "getloadavg",
+    "getpgid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "getpriority",
+    "getrandom",
+    "getresgid",
+    "getresuid",
+    "getrlimit",
+    "getrlimit64",
+    "getrusage",
+    "getsid",
+    "gettimeofday",
+    "getuid",
+    "ioctl",
+    "isatty",
+    "localeconv",
+    "localtime",
+    "localtime_r",
+    "mktime",
+    "mmap",
+    "mmap64",
+    "nice",
+    "nl_langinfo",
+    "pthread_create",
+    "putenv",
+    "read",
+    "sched_getaffinity",
+    "secure_getenv",
+    "setenv",
+    "setitimer",
+    "setlocale",
+    "setpriority",
+    "setrlimit",
+    "setrlimit64",
+    "sigaction",
+    "sigaltstack",
+    "signal",
+    "socket",
+    "socketpair",
+    "sysconf",
+    "tcgetattr",
+    "time",
+    "times",
+    "ttyname_r",
+    "tzset",
+    "umask",
+    "uname",
+    "unsetenv",
+    "write",
+];
+
 /// Whether the linker takes scripts that add to its own: of the common ones GNU ld does. A static runner needs it.
 pub(crate) fn is_served(plan: &LinkPlan) -> bool {
     let mut chosen =
@@ -66,7 +137,7 @@ pub(crate) fn is_served(plan: &LinkPlan) -> bool {
 
 /// The linker's arguments for that.
 pub(crate) fn arguments(mode: LinkMode) -> impl Iterator<Item = String> {
-    let of_libc = OF_LIBC.into_iter().map(move |name| match mode {
+    let of_libc = OF_LIBC.into_iter().chain(WATCHED).map(move |name| match mode {
         LinkMode::Static => wrap(name),
         // The original is no place in the executable: see `sections`.
         LinkMode::Dynamic | LinkMode::Portable => {
@@ -136,7 +207,7 @@ pub(crate) fn sections(mode: LinkMode) -> String {
     if mode != LinkMode::Static {
         let jump = if cfg!(target_arch = "x86_64") { "jmp" } else { "b" };
         text += "\n.text\n";
-        for name in OF_LIBC {
+        for name in OF_LIBC.into_iter().chain(WATCHED) {
             let own = format!("pyembed_real_{name}");
             let _ = write!(text, ".globl {own}\n.hidden {own}\n{own}: {jump} __real_{name}\n");
         }

@@ -139,8 +139,18 @@ impl Executable {
     /// The executable that writes an image of itself.
     #[must_use]
     pub fn recorder(&self) -> Vec<u8> {
+        self.in_mode(Mode::Record)
+    }
+
+    /// The executable that lists what it imports.
+    #[must_use]
+    pub fn profiler(&self) -> Vec<u8> {
+        self.in_mode(Mode::Profile)
+    }
+
+    fn in_mode(&self, mode: Mode) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        let header = Header { mode: Mode::Record, ..Header::EMPTY };
+        let header = Header { mode, ..Header::EMPTY };
         self.point(&mut bytes, self.offset, self.header.initial, self.header.heap);
         bytes[self.offset..self.offset + Header::LEN].copy_from_slice(&header.to_bytes());
         bytes

@@ -7,18 +7,24 @@
 #![deny(missing_docs)]
 
 mod executable;
+mod profile;
+mod recorder;
+mod renewals;
 mod stdlib;
+mod survey;
 
 pub use executable::{Executable, Refusal};
+pub use profile::{Profile, learn};
 
-use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::str::FromStr;
 
-use pyox_blob::snapshot::PATH_LEN;
 use pyox_stage::{Fault, FaultExt as _, Kind, Reporter, Result, files};
+
+use recorder::Recorder;
+use survey::Plan;
 
 /// How much of an interpreter's work an image holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +34,8 @@ pub enum Level {
     Interpreter,
     /// And modules of the standard library.
     Stdlib,
+    /// And the application's own, as far as their import asks nothing of the process.
+    Application,
 }
 
 /// What an image is to be like.
@@ -35,8 +43,12 @@ pub enum Level {
 pub struct Options {
     /// What it holds.
     pub level: Level,
-    /// Modules to import, in this order.
+    /// Modules to import, in this order. What the import of one of the application's asks of the process does not count.
     pub preload: Vec<String>,
+    /// Modules that are not to be imported, nor any that import them.
+    pub no_preload: Vec<String>,
+    /// The modules that the application's start imports.
+    pub profile: Option<Profile>,
     /// A seed for the hashes of all processes. Without one, each process has its own.
     pub fixed_hash_seed: Option<u32>,
 }
@@ -48,10 +60,13 @@ pub struct Options {
 /// If the executable can have no snapshot, a module cannot be imported or is not safe to be, or the result cannot be written.
 pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Reporter) -> Result<()> {
     let executable = open(from)?;
+    let recorder = Recorder::new(&executable, from)?;
+    let plan = Plan::new(&recorder, options, reporter)?;
     let task = reporter.begin(None, "recording the start");
-    let order = record(&executable, from, &(options.request() + "answer order\n"))?;
+    let request = plan.request(options);
+    let order = recorder.run(&format!("{request}answer order\n"))?;
     let order = String::from_utf8_lossy(&order);
-    let image = record(&executable, from, &(options.request() + &format!("apart {order}\n")))?;
+    let image = recorder.run(&format!("{request}apart {order}\n"))?;
     drop(task);
     let bytes = executable.with_image(image).ok_or_else(|| {
         Fault::at(from, "its image is not complete").hint("is it an executable of this pyox?")
@@ -87,84 +102,15 @@ pub fn open(path: &Path) -> Result<Executable> {
     })
 }
 
-/// Runs the executable up to where an image is taken, and gives its answer.
-fn record(executable: &Executable, from: &Path, wanted: &str) -> Result<Vec<u8>> {
-    let folder = tempfile::tempdir().fault("temporary folder")?;
-    let path = recorder_path(folder.path())?;
-    let around = path.parent().unwrap_or(folder.path());
-    fs::create_dir_all(around).fault_at(around)?;
-    fs::write(&path, executable.recorder()).fault_at(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).fault_at(&path)?;
-    let mut image = tempfile::tempfile_in(folder.path()).fault("temporary folder")?;
-    let mut request = tempfile::tempfile_in(folder.path()).fault("temporary folder")?;
-    request.write_all(wanted.as_bytes()).fault("temporary folder")?;
-    request.rewind().fault("temporary folder")?;
-    let to = image.try_clone().fault("temporary folder")?;
-    let done = Command::new(&path)
-        .env_clear()
-        .envs([("LC_ALL", "C.UTF-8"), ("TZ", "UTC0")])
-        .current_dir(folder.path())
-        .stdin(request)
-        .stdout(to)
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|error| {
-            let what = format!("the executable cannot be run: {error}");
-            Fault::at(from, what).hint("TMPDIR names a folder from which programs can be run")
-        })?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        let line = said.lines().rev().find(|line| !line.trim().is_empty());
-        let what = line.map_or_else(
-            || format!("the start that was recorded ended with {}", done.status),
-            str::to_owned,
-        );
-        if let Some(fault) = refusal(&what) {
-            return Err(fault);
-        }
-        let status = done.status;
-        let kind = Kind::Command { program: from.display().to_string(), status };
-        return Err(Fault::at(from, what).of_kind(kind));
-    }
-    read_all(&mut image).fault("temporary folder")
-}
+impl FromStr for Level {
+    type Err = Fault;
 
-/// What the recorded process means by a module that it has found and must not hold.
-fn refusal(said: &str) -> Option<Fault> {
-    let (refused, preloaded) = said.strip_prefix("refused ")?.split_once(' ')?;
-    let why = stdlib::REFUSED.iter().find(|(name, _)| *name == refused)?.1;
-    let what = if refused == preloaded {
-        format!("{preloaded}: {why}")
-    } else {
-        format!("{preloaded}: it imports {refused}: {why}")
-    };
-    Some(Fault::new("--preload", what).of_kind(Kind::Unsupported))
-}
-
-fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// A path of the length that the recorded process must have.
-fn recorder_path(folder: &Path) -> Result<PathBuf> {
-    /// No name of a file is longer.
-    const LONGEST: usize = 200;
-    let mut path = folder.to_owned();
-    loop {
-        let left = PATH_LEN.checked_sub(path.as_os_str().len() + 1).filter(|left| *left > 0);
-        let Some(left) = left else {
-            let what = format!("expected a path shorter than {PATH_LEN} bytes");
-            return Err(Fault::at(folder, what).hint("TMPDIR names another folder"));
-        };
-        // So that what is left is never a slash alone.
-        let len = if left > LONGEST { LONGEST.min(left - 2) } else { left };
-        path.push("r".repeat(len));
-        if left <= LONGEST {
-            return Ok(path);
-        }
+    fn from_str(name: &str) -> Result<Self> {
+        let all = [Self::Interpreter, Self::Stdlib, Self::Application];
+        all.into_iter().find(|level| level.name() == name).ok_or_else(|| {
+            let names = all.map(Self::name).join(", ");
+            Fault::new("level", format!("expected one of {names}, got `{name}`"))
+        })
     }
 }
 
@@ -175,18 +121,7 @@ impl Level {
         match self {
             Self::Interpreter => "interpreter",
             Self::Stdlib => "stdlib",
+            Self::Application => "application",
         }
-    }
-}
-
-impl Options {
-    /// What the recorded process reads.
-    fn request(&self) -> String {
-        let refused = stdlib::REFUSED.iter().map(|(name, _)| format!("refuse {name}"));
-        let preloaded = self.preload.iter().map(|name| format!("preload {name}"));
-        let seed = self.fixed_hash_seed.map(|seed| format!("fixed-hash-seed {seed}"));
-        let lines = [format!("level {}", self.level.name())];
-        let lines = lines.into_iter().chain(refused).chain(preloaded).chain(seed);
-        lines.map(|line| line + "\n").collect()
     }
 }

@@ -33,8 +33,8 @@ pub struct BuildOptions {
     pub emit: Option<(Emit, PathBuf)>,
     /// One executable for all programs, which answers by the name that it is called by.
     pub multicall: bool,
-    /// Let the executables begin where the interpreter's start has ended, whatever the project says.
-    pub snapshot: bool,
+    /// Let the executables begin where a start has ended, whatever the project says.
+    pub snapshot: Option<Level>,
     /// Resolve and install projects again.
     pub upgrade: bool,
     /// Who installs projects.
@@ -261,20 +261,31 @@ impl Collecting<'_> {
 
     /// The shape that was asked for.
     fn mode(&self) -> Option<LinkMode> {
-        let asked = self.options.mode.or(self.project.settings.mode);
-        // Other shapes have no snapshots.
-        asked.or(self.snapshot().map(|_| LinkMode::Static))
+        self.options.mode.or(self.project.settings.mode)
+    }
+
+    /// How much of a start is to be done beforehand, if any.
+    fn level(&self) -> Option<Level> {
+        let settings = &self.project.settings;
+        let names_modules = !settings.preload.is_empty() || settings.profile.is_some();
+        match self.options.snapshot.or(settings.snapshot) {
+            None | Some(Level::Interpreter) if names_modules => Some(Level::Stdlib),
+            level => level,
+        }
     }
 
     /// The snapshot that was asked for.
-    fn snapshot(&self) -> Option<snapshot::Options> {
+    fn snapshot(&self) -> Result<Option<snapshot::Options>> {
         let settings = &self.project.settings;
-        let is_wanted = self.options.snapshot || settings.snapshot || !settings.preload.is_empty();
-        is_wanted.then(|| {
-            let preload = settings.preload.clone();
-            let level = if preload.is_empty() { Level::Interpreter } else { Level::Stdlib };
-            snapshot::Options { level, preload, ..Default::default() }
-        })
+        let Some(level) = self.level() else { return Ok(None) };
+        let profile = settings.profile.as_ref().map(|path| self.project.root.join(path));
+        Ok(Some(snapshot::Options {
+            level,
+            preload: settings.preload.clone(),
+            no_preload: settings.no_preload.clone(),
+            profile: profile.as_deref().map(snapshot::Profile::read).transpose()?,
+            fixed_hash_seed: None,
+        }))
     }
 
     fn jobs(&self) -> NonZero<usize> {
@@ -294,10 +305,9 @@ impl Collecting<'_> {
         // Where files lie beside an executable, they are looked at each time.
         let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
         let max_glibc = settings.max_glibc;
-        let snapshot = self.snapshot();
-        let preload = snapshot.as_ref().map(|of| &of.preload);
+        let snapshot = self.snapshot()?;
         let packed = (packing.compress, packing.compress_native);
-        let how = format!("{mode:?} {max_glibc:?} {packed:?} {preload:?}");
+        let how = format!("{mode:?} {max_glibc:?} {packed:?} {snapshot:?}");
         let python = &self.distribution.python;
         let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;
         let is_wanted = is_alone && self.options.emit.is_none();
@@ -311,6 +321,9 @@ impl Collecting<'_> {
         let link = Link::new(&blob, target.name, &linking, reporter)?;
         if let Some((kind, folder)) = &self.options.emit {
             link.emit(*kind, folder, target.name, reporter)?;
+            if snapshot.is_some() {
+                reporter.note(format_args!("parts of a program have no snapshot"));
+            }
             return Ok(None);
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use pyox_collect::{Extensions, Installer};
 use pyox_link::Version;
 use pyox_schema::{Digest, LinkMode, Placement, Value};
+use pyox_snapshot::Level;
 use pyox_stage::{Fault, Result, position};
 use serde::{Deserialize, Deserializer, de};
 
@@ -66,10 +67,15 @@ pub struct Settings {
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
     pub compress_native: bool,
-    /// Whether the executables begin where the interpreter's start has ended.
-    pub snapshot: bool,
-    /// Modules of the standard library that are imported beforehand then.
+    /// Whether the executables begin where a start has ended, and how much of it is done beforehand.
+    #[serde(deserialize_with = "level")]
+    pub snapshot: Option<Level>,
+    /// Modules that are imported beforehand then.
     pub preload: Vec<String>,
+    /// Modules that are not, nor those that import them.
+    pub no_preload: Vec<String>,
+    /// The file that lists what is imported beforehand, as far as that is safe.
+    pub profile: Option<PathBuf>,
     /// Whether several programs become one executable.
     pub multicall: bool,
     /// A folder beside the executables, for the licence texts of the distribution.
@@ -84,8 +90,22 @@ fn version<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Ver
     String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
 }
 
+/// `true` is the level that needs no names.
+fn level<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Level>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected true, false or the name of a level")]
+    enum Setting {
+        Wanted(bool),
+        Named(String),
+    }
+    match Setting::deserialize(from)? {
+        Setting::Wanted(is_wanted) => Ok(is_wanted.then_some(Level::Interpreter)),
+        Setting::Named(name) => name.parse().map(Some).map_err(de::Error::custom),
+    }
+}
+
 /// The keys of [`Settings`].
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 34] = [
     "python",
     "sha256",
     "requires-python",
@@ -114,6 +134,8 @@ const KEYS: [&str; 32] = [
     "compress-native",
     "snapshot",
     "preload",
+    "no-preload",
+    "profile",
     "multicall",
     "licenses",
     "tarball",

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 use pyo3_ffi as c;
 
+use super::kept::Kept;
 use super::memory::is_recording;
 use super::objects::Kind;
 use crate::files::interpose;
@@ -26,10 +27,11 @@ pub(super) struct Hashed {
     late_keys: Vec<Pointer<Keys>>,
     late_sets: Vec<Pointer<Set>>,
     tables: Vec<Pointer<Table>>,
+    kept: Kept,
 }
 
 /// The address of something in the image.
-struct Pointer<T>(*mut T);
+pub(super) struct Pointer<T>(pub(super) *mut T);
 
 // SAFETY: an address, for the one thread of a process that begins.
 unsafe impl<T> Send for Pointer<T> {}
@@ -163,9 +165,11 @@ impl Hashed {
                     self.references.push(Pointer(object));
                 }
                 Kind::Date if *date_hash(object) != -1 => self.dates.push(Pointer(object)),
-                Kind::Dictionary => {
+                Kind::Dictionary | Kind::OrderedDictionary => {
                     self.note_keys((*object.cast::<c::PyDictObject>()).ma_keys.cast());
+                    self.kept.note(object, kind);
                 }
+                Kind::CacheEntry => self.kept.note(object, kind),
                 Kind::Set if (*object.cast::<Set>()).fill > 0 => {
                     let set: *mut Set = object.cast();
                     let is_late = Set::entries(set).any(|entry| is_late(entry.key));
@@ -212,6 +216,7 @@ impl Hashed {
         }
         self.sets.shrink_to_fit();
         self.late_sets.shrink_to_fit();
+        self.kept.complete();
     }
 
     /// How many objects keep a hash.
@@ -277,6 +282,7 @@ impl Hashed {
             for set in &self.late_sets {
                 Set::renew(set.0);
             }
+            self.kept.renew();
         }
     }
 
@@ -318,15 +324,24 @@ pub(super) fn take_seed() {
     unsafe { fill_random(&raw mut SEED) };
 }
 
-/// Whether an object's hash is not computed by C code that looks at nothing but the object.
+/// Whether an object's hash is not computed by C code that looks at nothing but the object and its parts.
 unsafe fn is_late(key: *mut c::PyObject) -> bool {
     // SAFETY: an object, as the caller says.
     unsafe {
-        if c::PyTuple_Check(key) != 0 {
+        if c::PyTuple_CheckExact(key) != 0 {
             return (0..c::PyTuple_GET_SIZE(key))
                 .any(|place| is_late(c::PyTuple_GET_ITEM(key, place)));
         }
-        c::PyType_GetFlags(c::Py_TYPE(key)) & c::Py_TPFLAGS_HEAPTYPE != 0
+        let class = c::Py_TYPE(key);
+        let plain = [
+            &raw mut c::PyUnicode_Type,
+            &raw mut c::PyBytes_Type,
+            &raw mut c::PyLong_Type,
+            &raw mut c::PyBool_Type,
+            &raw mut c::PyFloat_Type,
+        ];
+        let by_address = c::PyBaseObject_Type.tp_hash.map(|hash| hash as *const c_void);
+        !plain.contains(&class) && (*class).tp_hash.map(|hash| hash as *const c_void) != by_address
     }
 }
 
@@ -365,7 +380,7 @@ unsafe fn rehash_text(object: *mut c::PyObject) {
 }
 
 /// The hash of a key; what it was before, where it has none any more.
-unsafe fn hash_of(key: *mut c::PyObject, before: isize) -> isize {
+pub(super) unsafe fn hash_of(key: *mut c::PyObject, before: isize) -> isize {
     // SAFETY: an object, and the thread is attached.
     unsafe {
         if c::PyUnicode_CheckExact(key) != 0 {

@@ -7,13 +7,14 @@
 //! |---|---|
 //! | [`memory`] | the region that a recorded process takes its memory from |
 //! | [`objects`] | the objects in it |
-//! | [`hashes`] | what depends on the hash seed |
+//! | [`hashes`], [`kept`] | what depends on the hash seed |
 //! | [`paths`] | what names the executable |
 //! | [`process`] | what each process has of its own |
 //! | [`outside`] | a check that nothing in it points elsewhere |
 //! | [`utf8_mode`] | CPython's switch for the locale `C` |
 //! | [`end`] | how an interpreter ends that lives in an image |
 //! | [`confine`] | what a recorded process is kept from |
+//! | [`watch`] | what code asks of a process that is surveyed |
 //!
 //! All of it needs the places that `pyox-link` gives names to in a static executable. In other programs there are none, and
 //! nothing here does anything.
@@ -21,14 +22,16 @@
 mod confine;
 mod end;
 mod hashes;
+mod kept;
 mod memory;
 mod objects;
 mod outside;
 mod paths;
 mod process;
 mod utf8_mode;
+mod watch;
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{CString, OsString, c_char, c_int};
 use std::io::{Read as _, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd as _, OwnedFd};
@@ -37,7 +40,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3_ffi as c;
-use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN};
+use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN, PROFILE};
 
 use super::{Attached, Result};
 use end::Containers;
@@ -51,7 +54,10 @@ use utf8_mode::Utf8Mode;
 const PAGE: usize = 4096;
 
 pub(crate) use memory::{allocate, holds, is_recording, take_python};
-pub(crate) use process::{ignore, is_c_locale, is_ignored, is_open, thread_number};
+pub(crate) use process::{
+    configure_openssl, ignore, is_c_locale, is_ignored, is_open, thread_number,
+};
+pub(crate) use watch::{is_watched, note, note_of, note_path, note_stream, notes, watch};
 
 // What the linker script of `pyox-link` names, or null.
 std::arch::global_asm!(
@@ -110,6 +116,7 @@ struct Resumption {
     hashed: Hashed,
     has_fixed_hashes: bool,
     paths: Paths,
+    guards: Guards,
 }
 
 // SAFETY: it is used by the one thread of a process that begins.
@@ -124,6 +131,20 @@ static IS_C_LOCALE: AtomicBool = AtomicBool::new(false);
 
 /// Whether the image is used by this process.
 static IS_RESUMED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is to list what it imports.
+static IS_PROFILED: AtomicBool = AtomicBool::new(false);
+
+/// The file for a list of what this process imports, if there is to be one. Nobody else learns of it.
+pub(crate) fn take_profile() -> Option<OsString> {
+    if !IS_PROFILED.load(Ordering::Relaxed) {
+        return None;
+    }
+    let path = std::env::var_os(PROFILE);
+    // SAFETY: the process has one thread yet.
+    unsafe { std::env::remove_var(PROFILE) };
+    path
+}
 
 fn place<T>(address: usize) -> *mut T {
     ptr::with_exposed_provenance_mut(address)
@@ -171,6 +192,7 @@ pub unsafe fn enter(count: c_int, arguments: *const *const c_char) -> Option<c_i
             memory::leave_heap();
             open_region();
         }
+        IS_PROFILED.store(mode == Mode::Profile, Ordering::Relaxed);
         run_constructors(count, arguments, mode);
     }
     if mode == Mode::Resume { crate::snapshot::resume(Image(())).or_else(restart) } else { None }
@@ -226,7 +248,7 @@ unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: 
         places.constructors_end,
     ];
     let ranges = match mode {
-        Mode::Ordinary => [start..end, end..end],
+        Mode::Ordinary | Mode::Profile => [start..end, end..end],
         Mode::Record => [start..late, once..end],
         Mode::Resume => [start..late, end..end],
     };
@@ -291,9 +313,10 @@ impl Request {
         Self { text, asks_for_order: false, image }
     }
 
-    /// Writes what was asked for, and ends the process.
-    fn answer(self, with: &[u8]) -> ! {
-        if let Err(error) = std::fs::File::from(self.image).write_all(with) {
+    /// Writes an image, or what was asked for in its place, and ends the process.
+    pub(crate) fn answer(self, text: &[u8]) -> ! {
+        let mut to = std::fs::File::from(self.image);
+        if let Err(error) = to.write_all(text) {
             fail(&format!("the image cannot be written: {error}"));
         }
         // SAFETY: runs no code of this process.
@@ -315,6 +338,30 @@ pub(crate) fn set_apart(answer: Option<&str>) -> bool {
     true
 }
 
+/// What a process must be like, beside what every image asks for.
+#[derive(Default)]
+pub(crate) struct Guards {
+    /// Variables that must not be in its environment.
+    variables: Vec<CString>,
+    /// Whether the path of its executable must lead there without links.
+    pub(crate) has_no_links: bool,
+}
+
+impl Guards {
+    pub(crate) fn without(&mut self, variable: &str) {
+        self.variables.extend(CString::new(variable));
+    }
+
+    fn hold(&self, path: &[u8]) -> bool {
+        let leads_there = || {
+            let path = CString::new(path).unwrap_or_default();
+            crate::files::without_links(&path).is_some_and(|found| found == path)
+        };
+        self.variables.iter().all(|name| !process::has_variable(name))
+            && (!self.has_no_links || leads_there())
+    }
+}
+
 /// What is in an image, for people.
 pub(crate) struct Facts {
     /// How many objects.
@@ -329,6 +376,7 @@ pub(crate) fn take(
     request: Request,
     path: &[u8],
     has_fixed_hashes: bool,
+    guards: Guards,
     describe: impl FnOnce(&Facts) -> String,
 ) -> Result<()> {
     // A copy, because it is erased where it stands.
@@ -337,7 +385,9 @@ pub(crate) fn take(
     };
     let types = Types::find(attached)?;
     let utf8_mode = Utf8Mode::find(attached)?;
-    // SAFETY: this thread is attached. From here on no code of Python's runs.
+    // SAFETY: this thread is attached.
+    unsafe { types.forget_hashes() };
+    // SAFETY: as above. From here on no code of Python's runs.
     unsafe {
         process::keep_keys();
         let (mut facts, mut hashed, mut found, mut containers) = (
@@ -412,6 +462,7 @@ pub(crate) fn take(
             hashed,
             has_fixed_hashes,
             paths: found,
+            guards,
         });
         if outside::is_pointed_to() {
             fail("what was imported keeps memory that no image can hold");
@@ -461,6 +512,7 @@ impl Image {
         path.len() <= PATH_LEN
             && path.is_ascii()
             && resumption.processor & !process::processor() == 0
+            && resumption.guards.hold(path)
             && process::make_keys()
             && match process::set_locale() {
                 Locale::Utf8 => true,

@@ -5,6 +5,8 @@
 //! references, which is no address, and one of all types that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
+use std::ptr;
 
 use pyo3_ffi as c;
 
@@ -17,8 +19,13 @@ pub(super) enum Kind {
     Text,
     Bytes,
     Dictionary,
+    OrderedDictionary,
+    /// Of a `functools.lru_cache`.
+    CacheEntry,
     Set,
     WeakReference,
+    /// A path of `pathlib`, which is text with a hash that Python code keeps.
+    Path,
     /// Of the module `datetime`: its hash is kept behind the type.
     Date,
     /// A class that was made by Python or C code as it ran.
@@ -28,6 +35,11 @@ pub(super) enum Kind {
 
 /// All types, by their addresses.
 pub(super) struct Types(BTreeMap<usize, Kind>);
+
+unsafe extern "C" {
+    #[link_name = "PyODict_Type"]
+    static mut ORDERED_DICT: c::PyTypeObject;
+}
 
 /// A count of references that is higher is an address.
 const GREATEST_COUNT: usize = 0x40_0000;
@@ -63,17 +75,21 @@ impl Types {
             }
             None => Vec::new(),
         };
+        let paths = match attached.loaded_module("pathlib")? {
+            Some(module) => vec![module.attribute(c"PurePath")?],
+            None => Vec::new(),
+        };
         let mut found = BTreeMap::new();
         while let Some(class) = left.pop() {
             let address = class.as_ptr().addr();
-            if found.insert(address, Self::kind(&class, &dates)).is_none() {
+            if found.insert(address, Self::kind(&class, &dates, &paths)).is_none() {
                 left.extend(subclasses.call([&class])?.iterate()?);
             }
         }
         Ok(Self(found))
     }
 
-    fn kind(class: &Object<'_>, dates: &[Object<'_>]) -> Kind {
+    fn kind(class: &Object<'_>, dates: &[Object<'_>], paths: &[Object<'_>]) -> Kind {
         let class: *mut c::PyTypeObject = class.as_ptr().cast();
         // SAFETY: all are types.
         unsafe {
@@ -83,14 +99,20 @@ impl Types {
                 Kind::Text
             } else if flags & c::Py_TPFLAGS_BYTES_SUBCLASS != 0 {
                 Kind::Bytes
+            } else if is_below(&raw mut ORDERED_DICT) {
+                Kind::OrderedDictionary
             } else if flags & c::Py_TPFLAGS_DICT_SUBCLASS != 0 {
                 Kind::Dictionary
+            } else if CStr::from_ptr((*class).tp_name) == c"functools._lru_list_elem" {
+                Kind::CacheEntry
             } else if is_below(&raw mut c::PySet_Type) || is_below(&raw mut c::PyFrozenSet_Type) {
                 Kind::Set
             } else if is_below(&raw mut c::_PyWeakref_RefType) {
                 Kind::WeakReference
             } else if dates.iter().any(|date| is_below(date.as_ptr().cast())) {
                 Kind::Date
+            } else if paths.iter().any(|path| is_below(path.as_ptr().cast())) {
+                Kind::Path
             } else if is_below(&raw mut c::PyType_Type) {
                 Kind::Class
             } else {
@@ -120,6 +142,27 @@ impl Types {
         let [count, class] = unsafe { super::place::<[usize; 2]>(address).read() };
         let is_count = (1..GREATEST_COUNT).contains(&count) || is_immortal(count);
         is_count.then(|| self.0.get(&class).copied()).flatten()
+    }
+
+    /// Has paths of `pathlib` compute their hashes again.
+    ///
+    /// # Safety
+    /// This thread must be attached.
+    pub(super) unsafe fn forget_hashes(&self) {
+        if !self.0.values().any(|kind| *kind == Kind::Path) {
+            return;
+        }
+        let blocks: Vec<_> = memory::live_blocks().collect();
+        for (block, capacity) in blocks {
+            if let Some((path, Kind::Path)) = self.object_in(block, capacity) {
+                // SAFETY: a live object. It may have none.
+                unsafe {
+                    if c::PyObject_SetAttrString(path, c"_hash".as_ptr(), ptr::null_mut()) != 0 {
+                        c::PyErr_Clear();
+                    }
+                }
+            }
+        }
     }
 
     /// Text and bytes in static memory, between two addresses.

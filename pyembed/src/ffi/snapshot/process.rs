@@ -1,6 +1,6 @@
 //! What a process has of its own: thread-specific keys, the thread's numbers, signals, the environment.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use std::ptr;
 use std::sync::Mutex;
 
@@ -116,6 +116,34 @@ pub(crate) fn ignore(signal: c_int) {
 pub(crate) fn thread_number() -> i64 {
     // SAFETY: asks.
     unsafe { libc::pthread_self() }.cast_signed()
+}
+
+// Not every executable has OpenSSL.
+std::arch::global_asm!(
+    ".weak CONF_modules_load_file",
+    r#".pushsection .data.rel.ro.pyembed_openssl, "aw", @progbits"#,
+    ".balign 8",
+    ".globl pyembed_openssl_loads",
+    ".hidden pyembed_openssl_loads",
+    "pyembed_openssl_loads: .quad CONF_modules_load_file",
+    ".popsection",
+);
+
+type Load = unsafe extern "C" fn(*const c_char, *const c_char, c_ulong) -> c_int;
+
+unsafe extern "C" {
+    #[link_name = "pyembed_openssl_loads"]
+    safe static OPENSSL_LOADS: Option<Load>;
+}
+
+/// Has OpenSSL read the system's configuration, as it does when it is first used.
+pub(crate) fn configure_openssl() {
+    /// Return codes and a missing file are ignored, and there is a default section.
+    const FLAGS: c_ulong = 0x32;
+    if let Some(load) = OPENSSL_LOADS {
+        // SAFETY: without names the function takes its own.
+        unsafe { load(ptr::null(), ptr::null(), FLAGS) };
+    }
 }
 
 /// Whether a descriptor is open.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::python::{Half, python_half};
 use super::state::{Root, State};
-use crate::ffi::{Attached, Object, Result};
+use crate::ffi::{self, Attached, Object, Result};
 
 static METADATA: Half = python_half!("metadata.py");
 static POSIXPATH: Half = python_half!("posixpath.py");
@@ -21,7 +21,8 @@ pub(super) fn apply(name: &str, module: &Object<'_>) -> Result<()> {
         "importlib.metadata" if State::get().placements.are_some() => METADATA.patch(module),
         "importlib.resources.readers" if cfg!(Py_3_13) => READERS.patch(module),
         "posixpath" if cfg!(Py_3_13) => POSIXPATH.patch(module),
-        "ssl" if !has_certificates(module)? => SSL.patch(module),
+        // Where a start is recorded, the process that begins with the image looks.
+        "ssl" if !ffi::is_recording() && !has_certificates(module)? => SSL.patch(module),
         "pkg_resources" => serve_pkg_resources(attached, module),
         _ => Ok(()),
     }

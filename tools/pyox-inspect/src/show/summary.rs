@@ -98,7 +98,11 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines
             .push(("links", format!("{}: needs {needs}{}", shape.mode, glibc.collect::<String>())));
     }
-    lines.extend(summary.snapshot.iter().map(|found| ("snapshot", snapshot_line(found))));
+    if let Some(found) = &summary.snapshot {
+        lines.push(("snapshot", snapshot_line(found)));
+        lines.extend(guards_of(found).map(|guards| ("guards", guards)));
+        lines.extend(not_held(found).into_iter().map(|line| ("not held", line)));
+    }
     lines.extend(summary.blob.iter().map(|blob| ("blob", blob_line(blob))));
     let left_out = summary.excluded.filter(|count| *count > 0);
     lines.extend(left_out.map(|count| ("left out", format!("{count} (see `excluded`)"))));
@@ -117,6 +121,31 @@ fn snapshot_line(snapshot: &SnapshotFacts) -> String {
         fact("hashes"),
         size(snapshot.size)
     )
+}
+
+/// The variables with which an executable does not use its snapshot.
+fn guards_of(snapshot: &SnapshotFacts) -> Option<String> {
+    let guards = snapshot.facts.get("guards")?.as_array()?;
+    let names: Vec<_> = guards.iter().filter_map(Value::as_str).collect();
+    (!names.is_empty()).then(|| names.join(" "))
+}
+
+/// The modules that a snapshot does not hold, with the reason, and how many others import each of them.
+fn not_held(snapshot: &SnapshotFacts) -> Vec<String> {
+    let Some(refused) = snapshot.facts.get("refused").and_then(Value::as_object) else {
+        return Vec::new();
+    };
+    let cause = |why: &Value| {
+        let rest = why.as_str()?.strip_prefix("it imports ")?;
+        Some(rest.split_once(": ")?.0.to_owned())
+    };
+    let own = refused.iter().filter(|(_, why)| cause(why).is_none());
+    let line = |(name, why): (&String, &Value)| {
+        let others = refused.values().filter(|why| cause(why).as_ref() == Some(name)).count();
+        let others = if others > 0 { format!(" ({others} more import it)") } else { String::new() };
+        format!("{name}: {}{others}", plain(why))
+    };
+    own.map(line).collect()
 }
 
 fn blob_line(blob: &BlobFacts) -> String {

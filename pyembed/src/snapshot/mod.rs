@@ -13,6 +13,11 @@ use pyox_blob::config::Value;
 use crate::ffi::{self, Attached, Image, Object, Result};
 use crate::{PythonConfig, files, importer, role, run, surroundings};
 
+mod modules;
+mod survey;
+
+use modules::Renewal;
+
 /// Settings that a start with an image follows as well. All others may change what happens before an image is taken.
 const ALLOWED: [&str; 16] = [
     "buffered_stdio",
@@ -44,7 +49,18 @@ pub(crate) struct Request {
     /// Modules that the image must not hold.
     refused: Vec<String>,
     has_fixed_hashes: bool,
+    /// Whether what imports ask of the process is to be told, in place of an image.
+    is_survey: bool,
+    /// Whether what the application's start imports is imported too.
+    wants_start: bool,
+    guards: ffi::Guards,
+    renewals: Vec<Renewal>,
+    /// Members of a JSON object that the image tells of itself.
+    facts: String,
 }
+
+/// The level that holds the application's own modules.
+const APPLICATION: &str = "application";
 
 /// The request, in a process that is recorded; prepares its configuration.
 pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
@@ -67,6 +83,11 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         preload: Vec::new(),
         refused: Vec::new(),
         has_fixed_hashes: false,
+        is_survey: false,
+        wants_start: false,
+        guards: ffi::Guards::default(),
+        renewals: Vec::new(),
+        facts: String::new(),
         of_process,
     };
     let (mut seed, mut asks_for_order) = (SEED, false);
@@ -74,6 +95,15 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         match line.split_once(' ') {
             Some(("apart", _)) => {}
             Some(("answer", "order")) => asks_for_order = true,
+            None if line == "start" => request.wants_start = true,
+            None if line == "survey" => request.is_survey = true,
+            None if line == "guard-links" => request.guards.has_no_links = true,
+            Some(("renew", rest)) => match Renewal::parse(rest) {
+                Some(renewal) => request.renewals.push(renewal),
+                None => ffi::fail(&format!("unknown request: {line}")),
+            },
+            Some(("guard", name)) => request.guards.without(name),
+            Some(("facts", members)) => members.clone_into(&mut request.facts),
             Some(("level", level)) => level.clone_into(&mut request.level),
             Some(("preload", name)) => request.preload.push(name.to_owned()),
             Some(("refuse", name)) => request.refused.push(name.to_owned()),
@@ -103,6 +133,7 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
         }
     }
     // They may be below the executable's folder, and come later.
+    // What is looked for there is looked for in vain.
     config.search_path.clear();
     Some(request)
 }
@@ -111,15 +142,31 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
 pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Request) -> ! {
     // Which `run::main` does otherwise.
     attached.quietly(|| run::site_builtins(attached));
-    let done = preload(attached, &request)
+    let ready = empty_environment(attached).and_then(|()| {
+        if request.level == APPLICATION {
+            surroundings::set_variables(attached, config)
+        } else {
+            Ok(())
+        }
+    });
+    if request.is_survey {
+        let told = ready.and_then(|()| survey::take(attached, config, &request));
+        match told {
+            Ok(report) => request.of_process.answer(report.as_bytes()),
+            Err(raised) => ffi::fail(&attached.take(raised).describe()),
+        }
+    }
+    let done = ready
+        .and_then(|()| preload(attached, &request))
+        .and_then(|()| modules::forget_renewed(attached, &request.renewals))
         .and_then(|()| forget(attached))
-        .and_then(|()| modules(attached));
+        .and_then(|()| names(attached));
     let taken = done.and_then(|modules| {
         files::unmount();
         let path = config.executable.as_os_str().as_bytes();
-        let (level, is_fixed) = (request.level, request.has_fixed_hashes);
-        ffi::take(attached, request.of_process, path, is_fixed, |facts| {
-            describe(&level, is_fixed, &modules, facts)
+        let (level, is_fixed, more) = (request.level, request.has_fixed_hashes, request.facts);
+        ffi::take(attached, request.of_process, path, is_fixed, request.guards, |facts| {
+            describe(&level, is_fixed, &modules, facts, &more)
         })
     });
     match taken {
@@ -134,7 +181,7 @@ fn preload(attached: Attached<'_>, request: &Request) -> Result<()> {
     let standard: Vec<&str> = standard.iter().filter_map(Object::text).collect();
     for name in &request.preload {
         let top = name.split('.').next().unwrap_or(name);
-        if !standard.contains(&top) {
+        if request.level != APPLICATION && !standard.contains(&top) {
             ffi::fail(&format!("--preload {name}: it is not of the standard library"));
         }
         if let Err(raised) = import.call([&attached.string(name)?]) {
@@ -150,78 +197,39 @@ fn preload(attached: Attached<'_>, request: &Request) -> Result<()> {
     Ok(())
 }
 
+/// Takes from Python what the recorded process has in its environment.
+fn empty_environment(attached: Attached<'_>) -> Result<()> {
+    attached.import(c"posix")?.attribute(c"environ")?.call_method(c"clear", []).map(drop)
+}
+
 /// Makes the process forget what is its own.
 fn forget(attached: Attached<'_>) -> Result<()> {
-    attached.import(c"posix")?.attribute(c"environ")?.call_method(c"clear", [])?;
+    empty_environment(attached)?;
     let none = attached.list([])?;
     attached.sys(c"argv")?.set_items(&none)?;
     attached.sys(c"orig_argv")?.set_items(&none)?;
-    forget_in_modules(attached)?;
+    modules::forget(attached)?;
     ffi::collect(attached);
     Ok(())
 }
 
-/// Gives the main thread another number in `threading`, where it is found by its number.
-fn move_main_thread(attached: Attached<'_>, from: Option<i64>, to: i64) -> Result<()> {
-    let Some(threading) = attached.loaded_module("threading")? else { return Ok(()) };
-    let number = match from {
-        Some(from) => attached.integer(from)?,
-        None => threading.call_method(c"get_ident", [])?,
-    };
-    let thread = threading.attribute(c"_active")?.call_method(c"pop", [&number])?;
-    let number = attached.integer(to)?;
-    threading.attribute(c"_active")?.call_method(c"__setitem__", [&number, &thread])?;
-    thread.set_attribute(c"_ident", &number)?;
-    // Set again as after a fork.
-    thread.set_attribute(c"_native_id", &attached.integer(0)?)?;
-    if cfg!(Py_3_13) {
-        let handle = threading.call_method(c"_make_thread_handle", [&number])?;
-        thread.set_attribute(c"_handle", &handle)?;
-    }
-    Ok(())
-}
-
-/// What modules of the standard library know of the process that has imported them, before an image is taken.
-fn forget_in_modules(attached: Attached<'_>) -> Result<()> {
-    move_main_thread(attached, None, 0)?;
-    let zero = attached.integer(0)?;
-    if let Some(random) = attached.loaded_module("random")? {
-        // It takes random numbers as after a fork.
-        random.call_method(c"seed", [&zero])?;
-    }
-    if let Some(logging) = attached.loaded_module("logging")? {
-        logging.set_attribute(c"_startTime", &zero)?;
-    }
-    Ok(())
-}
-
-/// The same in a process that begins with the image, before Python code runs as after a fork.
-fn take_main_thread(attached: Attached<'_>) -> Result<()> {
-    move_main_thread(attached, Some(0), ffi::thread_number())
-}
-
-/// And afterwards.
-fn renew_modules(attached: Attached<'_>) -> Result<()> {
-    let Some(time) = attached.loaded_module("time")? else { return Ok(()) };
-    time.call_method(c"tzset", [])?;
-    if let Some(logging) = attached.loaded_module("logging")? {
-        let now = if cfg!(Py_3_13) { c"time_ns" } else { c"time" };
-        logging.set_attribute(c"_startTime", &time.call_method(now, [])?)?;
-    }
-    Ok(())
-}
-
 /// The names of the modules that have been imported.
-fn modules(attached: Attached<'_>) -> Result<Vec<String>> {
+fn names(attached: Attached<'_>) -> Result<Vec<String>> {
     let names = attached.sys(c"modules")?.iterate()?;
     Ok(names.iter().filter_map(|name| name.text().map(str::to_owned)).collect())
 }
 
 /// What the image tells of itself: a JSON object.
-fn describe(level: &str, is_fixed: bool, modules: &[String], facts: &ffi::Facts) -> String {
+fn describe(
+    level: &str,
+    is_fixed: bool,
+    modules: &[String],
+    facts: &ffi::Facts,
+    more: &str,
+) -> String {
     let names: Vec<_> = modules.iter().map(|name| format!("{name:?}")).collect();
     format!(
-        "{{\"level\":\"{level}\",\"hashes\":\"{}\",\"objects\":{},\"texts\":{},\"modules\":[{}]}}",
+        "{{\"level\":\"{level}\",\"hashes\":\"{}\",\"objects\":{},\"texts\":{},{more}\"modules\":[{}]}}",
         if is_fixed { "fixed" } else { "fresh" },
         facts.objects,
         facts.texts,
@@ -235,7 +243,8 @@ pub(crate) fn resume(image: Image) -> Option<i32> {
     if !role::is_plain(&mut config) || !image.fits(config.executable.as_os_str().as_bytes()) {
         return None;
     }
-    let interpreter = image.adopt(config.executable.as_os_str().as_bytes(), take_main_thread);
+    let interpreter =
+        image.adopt(config.executable.as_os_str().as_bytes(), modules::take_main_thread);
     let attached = interpreter.attached();
     let ready = renew(attached, &config).and_then(|()| surroundings::prepare(attached, &config));
     if let Err(raised) = ready {
@@ -262,7 +271,7 @@ fn renew(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     for number in 0..3 {
         stream(attached, config, number)?;
     }
-    renew_modules(attached)?;
+    modules::renew(attached)?;
     fresh_main(attached)
 }
 
@@ -375,5 +384,11 @@ fn fresh_main(attached: Attached<'_>) -> Result<()> {
             main.set_attribute(name, &value)?;
         }
     }
-    attached.sys(c"modules")?.set_item(name, &main)
+    let modules = attached.sys(c"modules")?;
+    let other = c"__mp_main__";
+    // Another name, which `multiprocessing` gives it.
+    if attached.loaded_module(&other.to_string_lossy())?.is_some() {
+        modules.set_item(other, &main)?;
+    }
+    modules.set_item(name, &main)
 }

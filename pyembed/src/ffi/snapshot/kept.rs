@@ -1,0 +1,79 @@
+//! Hashes that structures of CPython keep beside dictionaries and sets: entries of `functools.lru_cache`, and the nodes of an
+//! `OrderedDict`. Both are used to find an entry again when it goes.
+
+use pyo3_ffi as c;
+
+use super::hashes::{Pointer, hash_of};
+use super::objects::Kind;
+
+/// An entry of a cache, as CPython 3.11 to 3.14 has it.
+#[repr(C)]
+struct Entry {
+    base: c::PyObject,
+    previous: *mut Entry,
+    next: *mut Entry,
+    hash: isize,
+    key: *mut c::PyObject,
+}
+
+/// An `OrderedDict` begins with a dictionary; then its nodes, from the first on.
+#[repr(C)]
+struct Ordered {
+    base: c::PyDictObject,
+    first: *mut Node,
+}
+
+#[repr(C)]
+struct Node {
+    key: *mut c::PyObject,
+    hash: isize,
+    next: *mut Node,
+}
+
+/// Those of an image.
+#[derive(Default)]
+pub(super) struct Kept {
+    entries: Vec<Pointer<c::PyObject>>,
+    ordered: Vec<Pointer<c::PyObject>>,
+}
+
+impl Kept {
+    /// Notes an object of that kind.
+    pub(super) fn note(&mut self, object: *mut c::PyObject, kind: Kind) {
+        match kind {
+            Kind::CacheEntry => self.entries.push(Pointer(object)),
+            Kind::OrderedDictionary => self.ordered.push(Pointer(object)),
+            _ => {}
+        }
+    }
+
+    /// Forgets what room is not used.
+    pub(super) fn complete(&mut self) {
+        self.entries.shrink_to_fit();
+        self.ordered.shrink_to_fit();
+    }
+
+    /// Hashes all keys anew.
+    ///
+    /// # Safety
+    /// The thread must be attached, what was noted as it was then, and all dictionaries complete: code of Python's may run.
+    pub(super) unsafe fn renew(&self) {
+        // SAFETY: the caller's word.
+        unsafe {
+            for entry in &self.entries {
+                let entry: *mut Entry = entry.0.cast();
+                // An entry that is about to go has none.
+                if !(*entry).key.is_null() {
+                    (*entry).hash = hash_of((*entry).key, (*entry).hash);
+                }
+            }
+            for ordered in &self.ordered {
+                let mut node = (*ordered.0.cast::<Ordered>()).first;
+                while !node.is_null() {
+                    (*node).hash = hash_of((*node).key, (*node).hash);
+                    node = (*node).next;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Which modules an image can hold: what their imports ask of the process decides.
+//!
+//! A recorded process imports the modules that are wanted and tells what each import has asked (`docs/formats/snapshot.md`).
+//! A module that asks for more than variables of the environment is left out, with all that import it. The survey is made
+//! again without these, until nothing is left out any more: only then it has seen what an image would hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pyox_blob::snapshot::{NATIVE, RESOLVES, VARIABLE};
+use pyox_stage::{Fault, Kind, Reporter, Result};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::recorder::Recorder;
+use crate::renewals::{RENEWALS, Renewal};
+use crate::{Level, Options, stdlib};
+
+/// No application needs more surveys; each leaves out more.
+const MOST_SURVEYS: usize = 12;
+
+/// Variables that most processes have: an image that must do without would hardly ever be used.
+const COMMON: [&str; 34] = [
+    "COLORTERM",
+    "COLUMNS",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "EDITOR",
+    "HOME",
+    "HOSTNAME",
+    "LANG",
+    "LANGUAGE",
+    "LESS",
+    "LINES",
+    "LOGNAME",
+    "LS_COLORS",
+    "MAIL",
+    "OLDPWD",
+    "PAGER",
+    "PATH",
+    "PWD",
+    "SHELL",
+    "SHLVL",
+    "SSH_AUTH_SOCK",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "TERM",
+    "TERM_PROGRAM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "VISUAL",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_DATA_DIRS",
+    "XDG_RUNTIME_DIR",
+];
+
+/// What an image is to hold, and what must be so where it is used.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    preload: Vec<String>,
+    /// Modules that are left out, with the reason.
+    refused: BTreeMap<String, String>,
+    /// Variables that must not be in the environment.
+    guards: BTreeSet<String>,
+    /// Names in modules that each process computes anew.
+    renewals: Vec<&'static Renewal>,
+    /// Whether the executable's path must lead there without links.
+    has_no_links: bool,
+}
+
+/// What a survey tells.
+#[derive(Debug, Deserialize)]
+struct Survey {
+    /// The modules that were asked for.
+    names: Vec<String>,
+    modules: Vec<Module>,
+    /// Those whose import has failed, with the error.
+    failed: BTreeMap<String, String>,
+}
+
+/// A module that was imported.
+#[derive(Debug, Deserialize)]
+struct Module {
+    name: String,
+    /// Whether it is of the standard library.
+    standard: bool,
+    /// Pairs of words and of what they are about.
+    asked: Vec<(String, String)>,
+    /// What it has imported, directly.
+    needs: Vec<String>,
+    /// Names in it that can be renewed.
+    renewed: Vec<String>,
+}
+
+impl Plan {
+    /// Decides, by as many surveys as it takes.
+    pub(crate) fn new(
+        recorder: &Recorder<'_>,
+        options: &Options,
+        reporter: &dyn Reporter,
+    ) -> Result<Self> {
+        let profile = options.profile.as_ref().map(|profile| profile.modules.as_slice());
+        let is_empty = options.preload.is_empty() && profile.is_none();
+        if options.level == Level::Interpreter || options.level == Level::Stdlib && is_empty {
+            return Ok(Self::default());
+        }
+        let task = reporter.begin(None, "looking at what imports ask");
+        let mut names: Vec<String> = options.preload.clone();
+        names.extend(profile.unwrap_or_default().iter().cloned());
+        let mut plan = Self::default();
+        for number in 0..MOST_SURVEYS {
+            let wants_start =
+                number == 0 && profile.is_none() && options.level == Level::Application;
+            let survey = Survey::take(recorder, options, &names, wants_start)?;
+            let before = plan.refused.len();
+            survey.judge(options, &mut plan)?;
+            names = survey.names;
+            names.retain(|name| !plan.refused.contains_key(name));
+            if plan.refused.len() == before {
+                drop(task);
+                plan.preload = names;
+                plan.tell(reporter);
+                return Ok(plan);
+            }
+            if names.is_empty() {
+                break;
+            }
+        }
+        drop(task);
+        plan.tell(reporter);
+        plan.guards.clear();
+        plan.has_no_links = false;
+        Ok(plan)
+    }
+
+    fn tell(&self, reporter: &dyn Reporter) {
+        for (name, why) in &self.refused {
+            reporter.detail(format_args!("not preloaded: {name}: {why}"));
+        }
+        for name in &self.guards {
+            reporter.detail(format_args!("starts as ever where the environment has {name}"));
+        }
+    }
+
+    /// What the process reads that takes the image.
+    pub(crate) fn request(&self, options: &Options) -> String {
+        let mut lines = request(options.level, &self.preload);
+        let known = stdlib::REFUSED.iter().map(|(name, _)| *name);
+        let known = known.filter(|name| !self.refused.contains_key(*name));
+        lines.extend(
+            known
+                .chain(self.refused.keys().map(String::as_str))
+                .map(|name| format!("refuse {name}")),
+        );
+        lines.extend(self.guards.iter().map(|name| format!("guard {name}")));
+        lines.extend(self.renewals.iter().map(|renewal| renewal.line()));
+        if self.has_no_links {
+            lines.push("guard-links".to_owned());
+        }
+        if options.level != Level::Interpreter {
+            let facts = json!({
+                "guards": self.guards,
+                "no-links": self.has_no_links,
+                "refused": self.refused,
+            });
+            let facts = facts.to_string();
+            // Its members stand among others.
+            lines.push(format!("facts {},", &facts[1..facts.len() - 1]));
+        }
+        lines.extend(options.fixed_hash_seed.map(|seed| format!("fixed-hash-seed {seed}")));
+        text(&lines)
+    }
+}
+
+impl Survey {
+    fn take(
+        recorder: &Recorder<'_>,
+        options: &Options,
+        names: &[String],
+        wants_start: bool,
+    ) -> Result<Self> {
+        let mut lines = request(options.level, names);
+        lines.extend(wants_start.then(|| "start".to_owned()));
+        lines.push("survey".to_owned());
+        lines.extend(RENEWALS.iter().map(Renewal::line));
+        let answer = recorder.run(&text(&lines))?;
+        let answer = recorder.named(&String::from_utf8_lossy(&answer));
+        serde_json::from_str(&answer).map_err(|error| {
+            Fault::new("survey", "expected a report, got something else")
+                .hint("is it an executable of this pyox?")
+                .caused_by(error)
+        })
+    }
+
+    /// Adds to what is left out, and gathers the guards for the rest.
+    fn judge(&self, options: &Options, plan: &mut Plan) -> Result<()> {
+        plan.guards.clear();
+        plan.renewals.clear();
+        plan.has_no_links = false;
+        // The modules that are to be left out for their own sake.
+        let mut roots: BTreeMap<&str, String> = BTreeMap::new();
+        for module in &self.modules {
+            let reasons = module.reasons(options, plan);
+            if let Some(reason) = reasons.into_iter().next() {
+                roots.insert(&module.name, reason);
+            }
+        }
+        for name in &options.preload {
+            if let Some((_, why)) = stdlib::REFUSED.iter().find(|(refused, _)| refused == name) {
+                let what = format!("{name}: {why}");
+                return Err(Fault::new("--preload", what).of_kind(Kind::Unsupported));
+            }
+            if let Some(error) = self.failed.get(name) {
+                return Err(Fault::new("--preload", format!("{name}: {error}")));
+            }
+            if !self.names.contains(name) {
+                let what = format!("{name}: it is not of the standard library");
+                return Err(Fault::new("--preload", what).hint("the level `application` takes it"));
+            }
+        }
+        let refused = self.spread(&roots);
+        for name in &options.preload {
+            if let Some(why) = refused.get(name.as_str()) {
+                let what = format!("{name}: {why}");
+                return Err(Fault::new("--preload", what).of_kind(Kind::Unsupported));
+            }
+        }
+        plan.refused.extend(refused.into_iter().map(|(name, why)| (name.to_owned(), why)));
+        for name in &self.names {
+            if let Some(error) = self.failed.get(name) {
+                let why = || format!("it cannot be imported by itself: {error}");
+                plan.refused.entry(name.clone()).or_insert_with(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// The modules that are to be left out, and all that import them, with the reason.
+    fn spread<'a>(&'a self, roots: &BTreeMap<&'a str, String>) -> BTreeMap<&'a str, String> {
+        let mut importers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for module in &self.modules {
+            for needed in &module.needs {
+                importers.entry(needed).or_default().push(&module.name);
+            }
+            // Without the package there is no module in it.
+            if let Some((package, _)) = module.name.rsplit_once('.') {
+                importers.entry(package).or_default().push(&module.name);
+            }
+        }
+        let mut refused: BTreeMap<&str, String> = BTreeMap::new();
+        for (root, why) in roots {
+            refused.insert(root, why.clone());
+        }
+        for (root, why) in roots {
+            let mut left = vec![*root];
+            while let Some(name) = left.pop() {
+                for importer in importers.get(name).into_iter().flatten() {
+                    if !refused.contains_key(importer) {
+                        refused.insert(importer, format!("it imports {root}: {why}"));
+                        left.push(importer);
+                    }
+                }
+            }
+        }
+        refused
+    }
+}
+
+impl Module {
+    /// Why it is to be left out for its own sake; notes what its image would need otherwise.
+    fn reasons(&self, options: &Options, plan: &mut Plan) -> Vec<String> {
+        if options.no_preload.contains(&self.name) {
+            return vec!["--no-preload".to_owned()];
+        }
+        if self.standard {
+            // Known one by one, but for variables that are seldom there.
+            let read = self.asked.iter().filter(|(what, _)| what == VARIABLE).map(|(_, of)| of);
+            let harmful = read.filter(|of| !stdlib::HARMLESS.contains(&of.as_str()));
+            plan.guards.extend(harmful.cloned());
+            let known = stdlib::REFUSED.iter().filter(|(name, _)| *name == self.name);
+            let known = known.map(|(_, why)| (*why).to_owned());
+            let native = self.asked.iter().filter(|(what, _)| what == NATIVE);
+            return known.chain(native.map(|(what, of)| format!("it {what} {of}"))).collect();
+        }
+        let mut reasons = Vec::new();
+        let renewals = RENEWALS.iter().filter(|renewal| renewal.module == self.name);
+        let renewals: Vec<_> = renewals
+            .filter(|renewal| self.renewed.iter().any(|name| name == renewal.name))
+            .collect();
+        for (what, of) in &self.asked {
+            match what.as_str() {
+                what if renewals.iter().any(|renewal| renewal.asks == what) => {}
+                VARIABLE if !is_common(of) => {
+                    plan.guards.insert(of.clone());
+                }
+                RESOLVES => plan.has_no_links = true,
+                _ if of.is_empty() => reasons.push(format!("it {what}")),
+                _ => reasons.push(format!("it {what} {of}")),
+            }
+        }
+        plan.renewals.extend(renewals);
+        if options.preload.contains(&self.name) { Vec::new() } else { reasons }
+    }
+}
+
+/// Whether a guard for a variable would hardly ever hold. One without a name, or with letters that a request cannot have,
+/// is as bad.
+fn is_common(name: &str) -> bool {
+    COMMON.contains(&name)
+        || ["LC_", "XDG_SESSION_"].iter().any(|prefix| name.starts_with(prefix))
+        || name.is_empty()
+        || name.contains(['\n', '\0', '='])
+}
+
+/// The lines that each request has.
+fn request(level: Level, preload: &[String]) -> Vec<String> {
+    let preload = preload.iter().map(|name| format!("preload {name}"));
+    [format!("level {}", level.name())].into_iter().chain(preload).collect()
+}
+
+fn text(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
