@@ -6,6 +6,7 @@
 #   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; half an hour;
 #                   `make test-cpython MODULES='test_glob test_os'` for some
 #   make test-roots  in root folders of other Debian releases: an old glibc, CPython 3.14 and 3.15
+#   make test-arm   executables for 64-bit Arm, under qemu in such a root folder
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
 #   make install    the tools and their run-time libraries, below PREFIX
@@ -29,7 +30,7 @@ ifeq ($(shell rustc --version 2>/dev/null),)
 export RUSTUP_TOOLCHAIN := $(firstword $(shell cd / && rustup show active-toolchain 2>/dev/null))
 endif
 
-.PHONY: fuzz lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots bench bench-quick bench-peers lint install wheel system clean
+.PHONY: fuzz lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots test-arm roots-system bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -40,12 +41,14 @@ tools: | system
 	$(CARGO) build --release
 
 # One library for each minor version, because CPython's structures differ. None of them needs a Python.
-runtime: $(TAGS:%=target/runtime/%/libpyembed_runner.a)
+runtime: $(TAGS:%=target/runtime/$(TARGET:%=%/)%/libpyembed_runner.a)
 
 # A runner without libpython, which it loads from its blob.
-runtime: $(TAGS:%=target/runtime/%/portable-runner)
+runtime: $(TAGS:%=target/runtime/$(TARGET:%=%/)%/portable-runner)
 
-target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/portable/*) | tools
+PORTABLE_SOURCES := $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/portable/*)
+
+target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(PORTABLE_SOURCES) | tools
 	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
 
 RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob crates/pyox-private -type f -not -name '*.md')
@@ -68,6 +71,34 @@ target/runtime/examples/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | runtime
 
 # No path of the building machine gets into an executable.
 REMAP = --remap-path-prefix=$(CURDIR)=pyox --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
+
+# --- other machines ---------------------------------------------------------
+
+# Run-time libraries for another machine, which `pyox-link` takes where a distribution is for that:
+# `make runtime TARGET=aarch64-unknown-linux-gnu TAGS=cp314`. Debian's Rust makes them, in a root folder that has the standard
+# library for that machine and a cross compiler; a Rust of one's own that has both: `CROSS=`.
+TARGET ?=
+FOREIGN := aarch64-unknown-linux-gnu
+CROSS_CC := aarch64-linux-gnu-gcc
+CARGO_FOLDER := $(or $(CARGO_HOME),$(HOME)/.cargo)
+CROSS ?= scripts/roots forky-cross --bind $(CARGO_FOLDER) -- env PATH=/usr/bin:/bin CARGO_HOME=$(CARGO_FOLDER)
+
+ifneq ($(TARGET),)
+ifneq ($(TARGET),$(FOREIGN))
+$(error TARGET: expected $(FOREIGN), got $(TARGET))
+endif
+endif
+
+target/runtime/$(FOREIGN)/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | roots-system
+	$(CROSS) env PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \
+	    cargo build --locked --package pyembed-runner --profile runtime --target $(FOREIGN) --target-dir target/cross
+	mkdir -p $(@D) && cp target/cross/$(FOREIGN)/runtime/libpyembed_runner.a $@
+
+target/runtime/$(FOREIGN)/%/portable-runner: target/runtime/$(FOREIGN)/%/libpyembed_runner.a $(PORTABLE_SOURCES) | roots-system
+	$(CARGO) build --quiet --release --package pyox-link --example portable_runner
+	$(CROSS) target/release/examples/portable_runner $< $@ $(CROSS_CC)
+
+.NOTPARALLEL: $(TAGS:%=target/runtime/$(FOREIGN)/%/libpyembed_runner.a)
 
 # --- the pipeline -----------------------------------------------------------
 
@@ -111,6 +142,10 @@ test-roots: tools runtime $(VENV)/ready
 	scripts/system mmdebstrap
 	$(VENV)/bin/python -m pytest tests/roots
 	scripts/roots forky -- tests/versions/run
+
+# Executables for 64-bit Arm, under qemu in a root folder: see tests/arm/run, which takes other tests too.
+test-arm: tools target/runtime/$(FOREIGN)/cp314/portable-runner $(VENV)/ready | roots-system
+	tests/arm/run
 
 test-apps: tools runtime
 	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST))
@@ -160,6 +195,10 @@ bench-peers: tools runtime
 system:
 	@scripts/system
 
+# What root folders of another architecture are made with, and run by.
+roots-system:
+	@scripts/system arch-test mmdebstrap qemu-user-static
+
 install: tools runtime
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(TOOLS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
@@ -169,6 +208,9 @@ install: tools runtime
 	        install -D -m 644 target/runtime/$$tag/$$file \
 	            $(DESTDIR)$(PREFIX)/lib/pyox/runtime/$$tag/$$file || exit 1; \
 	    done; \
+	done
+	for file in $(wildcard target/runtime/$(FOREIGN)/*/*); do \
+	    install -D -m 644 $$file $(DESTDIR)$(PREFIX)/lib/pyox/$${file#target/} || exit 1; \
 	done
 
 # pyox itself, for `pip install`: the tools and their run-time libraries as a wheel in build/wheel.

@@ -52,6 +52,20 @@ def run(*command, check=True, env=None, timeout=120, text=True, **options):
     return done
 
 
+def cache_folder():
+    """Where pyox keeps what it has made, as this process's environment has it."""
+    return Path(os.environ.get("PYOX_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "pyox"))
+
+
+def in_root(name, *command, bind=(), **options):
+    """Runs a command in a root folder of `scripts/roots`, with its own PATH. `bind` names folders that it sees."""
+    binds = [word for folder in bind for word in ("--bind", folder)]
+    environment = clean_environment() | {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    # It names a folder of this machine.
+    environment.pop("QEMU_LD_PREFIX", None)
+    return run(REPOSITORY / "scripts/roots", name, *binds, "--", *command, env=environment, **options)
+
+
 @dataclasses.dataclass(frozen=True)
 class Distribution:
     """A distribution that pyox-fetch has obtained, and the `python` that it was taken from."""

@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config, items):
     """Leaves out what does not run on each of the distributions that were named, or is about another shape."""
 
     def runs(item):
-        each = {"distribution", "each_minor", "shared"} & set(item.fixturenames)
+        each = {"arm", "distribution", "each_minor", "shared"} & set(item.fixturenames)
         return each and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
 
     left_out = [item for item in items if GIVEN and not runs(item)]

@@ -129,19 +129,6 @@ def test_a_distribution_that_is_not_known_here(pyox, products, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_distribution_of_another_target(pyox, source, tmp_path):
-    document = source.json | {"target": "aarch64-unknown-linux-gnu"}
-    path = tmp_path / "arm.json"
-    path.write_text(json.dumps(document))
-    collected = pyox("collect", "-d", path, HELLO, "-o", tmp_path / "m.json", check=False)
-    if collected.returncode != 0:
-        return refused(collected, "collect", "aarch64")
-    packed = pyox("pack", tmp_path / "m.json", "-d", path, "-o", tmp_path / "b", check=False)
-    if packed.returncode != 0:
-        return refused(packed, "pack", "aarch64")
-    refused(pyox("link", tmp_path / "b", "-d", path, "-o", tmp_path / "a", check=False), "link", "aarch64")
-
-
 def test_a_distribution_whose_files_are_gone(pyox, source, tmp_path):
     document = source.json | {"root": str(tmp_path / "gone")}
     path = tmp_path / "gone.json"

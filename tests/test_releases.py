@@ -20,6 +20,7 @@ from github import HOSTS, PORTAL, Fault, GitHub
 
 OLD, NEW = "20260701", "20260814"
 TARGET = "x86_64-unknown-linux-gnu"
+ARM, MUSL = "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-musl"
 HELLO = REPOSITORY / "examples/hello.py"
 
 
@@ -196,7 +197,7 @@ def test_versions_releases_and_flavors(client, github, small, tmp_path):
 
     github.add(NEW, *map(copy, (
         name_of("3.12.9", NEW), name_of("3.13.9", NEW), name_of("3.14.0rc1", NEW), name_of("3.13.9", NEW, "noopt-full"),
-        name_of("3.13.9", NEW, "lto-full"), name_of("3.13.9", NEW, target="aarch64-unknown-linux-gnu"),
+        name_of("3.13.9", NEW, "lto-full"), name_of("3.13.9", NEW, target=ARM), name_of("3.13.9", NEW, target=MUSL),
     )))  # fmt: skip
     for release, version in (("20260101", "3.13.5"), ("20260201", "3.13.6"), ("20260301", "3.13.6"), ("20260401", "3.13.8"), ("20210101", "3.8.9")):
         github.add(release, copy(name_of(version, release)))
@@ -223,15 +224,23 @@ def test_versions_releases_and_flavors(client, github, small, tmp_path):
     assert f"cpython@3.13.7: release {NEW} has no version 3.13.7: expected one of 3.12.9, 3.13.9, 3.14.0rc1" in refused
     assert "has no flavor best: expected one of install_only_stripped, lto-full, noopt-full" in client.refuse("cpython@3.13", "--flavor", "best")
     assert "has no target sparc: expected one of aarch64-unknown-linux-gnu, x86_64" in client.refuse("cpython@3.13", "--target", "sparc")
-    refused = client.refuse("cpython@3.13", "--target", "aarch64-unknown-linux-gnu")
-    assert "expected an archive for x86_64 Linux with glibc, got aarch64-unknown-linux-gnu" in refused and "--flavor full" in refused
+    assert fresh("cpython@3.13", "--target", ARM) == name_of("3.13.9", NEW, target=ARM)
+    refused = client.refuse("cpython@3.13", "--target", MUSL)
+    assert f"expected an archive for Linux with glibc, got {MUSL}" in refused and "--flavor full" in refused
     assert "error: --target: expected cpython@3.X" in client.refuse("host", "--target", TARGET)
     assert not (tmp_path / "pyox.lock").exists()
 
     listed = client("--list", "cpython@3.13", "--flavor", "full")
     assert listed.stdout.splitlines() == [f"cpython@3.13.9+{NEW} --target {TARGET} --flavor {flavor}-full" for flavor in ("lto", "noopt")]
-    listed = client("--list", "--target", "aarch64-unknown-linux-gnu")
-    assert listed.stdout == f"cpython@3.13.9+{NEW} --target aarch64-unknown-linux-gnu --flavor install_only_stripped\n"
+    listed = client("--list", "--target", ARM)
+    assert listed.stdout == f"cpython@3.13.9+{NEW} --target {ARM} --flavor install_only_stripped\n"
+
+
+def test_an_archive_that_holds_the_python_of_another_target(client, github, archive, shared, tmp_path):
+    version = minor_of(shared)
+    github.add(NEW, shutil.copy(archive, tmp_path / name_of(shared.version, NEW, target=ARM)))
+    refused = client.refuse(f"cpython@{version}", "--target", ARM)
+    assert f"expected a Python for {ARM}, got one for {TARGET}" in refused
 
 
 def test_a_full_archive(client, github, source, tmp_path):
@@ -434,13 +443,13 @@ def test_a_lock_of_another_target_and_locks_that_are_none(client, github, small,
     lock = tmp_path / "pyox.lock"
     client.download("cpython@3.13")
     good = lock.read_text()
-    lock.write_text(good.replace(f'target = "{TARGET}"', 'target = "aarch64-unknown-linux-gnu"'))
+    lock.write_text(good.replace(f'target = "{TARGET}"', f'target = "{ARM}"'))
     refused = client.refuse("cpython@3.13")
-    assert f"pyox.lock: cpython@3.13: expected an entry for {TARGET}, got one for aarch64-unknown-linux-gnu" in refused
+    assert f"pyox.lock: cpython@3.13: expected an entry for {TARGET}, got one for {ARM}" in refused
     client.download("--upgrade", "cpython@3.13")
-    assert [entry["target"] for entry in client.lock["python"]] == ["aarch64-unknown-linux-gnu", TARGET]
+    assert [entry["target"] for entry in client.lock["python"]] == [ARM, TARGET]
     for change, said in (
-        ((TARGET + "-install", "aarch64-unknown-linux-gnu-install"), f"url: expected that of a install_only_stripped archive for {TARGET}, got"),
+        ((TARGET + "-install", ARM + "-install"), f"url: expected that of a install_only_stripped archive for {TARGET}, got"),
         (("pyox.lock/1", "pyox.lock/2"), "pyox.lock: schema: expected pyox.lock/1, got `pyox.lock/2`"),
         ((digest(small), "123"), "pyox.lock: cpython@3.13: sha256: "),
         (("[[python]]", "[[python"), "pyox.lock:4: "),

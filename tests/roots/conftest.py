@@ -1,6 +1,5 @@
 """Root folders of Debian's releases, by `scripts/roots`, and a CPython that was built in an old one."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chain import REPOSITORY, clean_environment, run
+from chain import REPOSITORY, cache_folder, in_root, run
 
 # Counts up when the build below changes.
 RECIPE = 1
@@ -28,21 +27,15 @@ cp -L /usr/lib/*/libffi.so.7 "$2/opt/python/lib"
 
 @pytest.fixture(scope="session")
 def enter():
-    """Runs a command in a root folder. `bind` names folders that it sees."""
-
-    def enter(name, *command, bind=(), **options):
-        binds = [word for folder in bind for word in ("--bind", folder)]
-        environment = clean_environment() | {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        return run(REPOSITORY / "scripts/roots", name, *binds, "--", *command, env=environment, **options)
-
-    return enter
+    """Runs a command in a root folder."""
+    return in_root
 
 
 @pytest.fixture(scope="session")
 def old(pyox, fetched, enter, tmp_path_factory):
     """CPython 3.13, built in Debian's bullseye: a distribution that needs no newer glibc. It is kept in the cache."""
     fetched("source@3.13")
-    cache = Path(os.environ.get("PYOX_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "pyox"))
+    cache = cache_folder()
     releases = (cache / "source/downloads").glob("Python-3.13.*.tar.xz")
     release = max(releases, key=lambda path: tuple(map(int, re.findall(r"\d+", path.name.split("-")[1]))))
     base = Path(run(REPOSITORY / "scripts/roots", "bullseye", timeout=900).stdout.strip())

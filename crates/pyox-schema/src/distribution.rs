@@ -184,6 +184,18 @@ impl Python {
     }
 }
 
+/// The machine of a target triple, as ELF files name it: `x86_64` for `x86_64_v3-unknown-linux-gnu` too.
+///
+/// ```
+/// assert_eq!(pyox_schema::machine_of("aarch64-unknown-linux-gnu"), "aarch64");
+/// assert_eq!(pyox_schema::machine_of("x86_64_v3-unknown-linux-musl"), "x86_64");
+/// ```
+#[must_use]
+pub fn machine_of(target: &str) -> &str {
+    let first = target.split('-').next().unwrap_or_default();
+    if first.starts_with("x86_64_v") { "x86_64" } else { first }
+}
+
 /// The specifiers in a `requires-python`.
 ///
 /// # Errors
@@ -238,14 +250,21 @@ impl Distribution {
         self.root.join(relative)
     }
 
+    /// The machine that it runs on, such as `x86_64`.
+    #[must_use]
+    pub fn machine(&self) -> &str {
+        machine_of(&self.target)
+    }
+
     /// The distribution's identity: the digest of this document without [`Distribution::root`], so
     /// that it is the same on every machine that has the same distribution. Whether it can be linked statically does not
-    /// count, nor why not: that depends on what else is installed.
+    /// count, nor why not, nor the linker driver's name: that depends on the machine and on what else is installed.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut identity = Self { root: PathBuf::new(), ..self.clone() };
         identity.link.can_static = false;
         identity.link.reason = None;
+        identity.link.driver.clear();
         Digest::of(&identity.to_json())
     }
 

@@ -25,7 +25,7 @@ pub mod name;
 pub use digest::Digest;
 pub use distribution::{
     Distribution, Extension, FileRef, Library, Link, Linkage, Paths, Python, Stdlib, VersionError,
-    specifiers,
+    machine_of, specifiers,
 };
 pub use document::{Document, Error};
 pub use link_plan::{LinkMode, LinkPlan};

@@ -136,8 +136,9 @@ fn the_digest_is_that_of_the_specified_form() {
 }
 "#;
     let document = Distribution::from_json(text.as_bytes()).unwrap();
-    // Whether it links statically depends on what else is installed.
+    // Whether it links statically depends on what else is installed, and the driver's name on the machine.
     let without = text.replace("\"static\": true", "\"static\": false");
+    let without = without.replace("\"driver\": \"cc\"", "\"driver\": \"\"");
     assert_eq!(document.digest(), Digest::of(without.as_bytes()));
 }
 

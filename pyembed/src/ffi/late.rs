@@ -8,8 +8,6 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyox_blob::layout::PAGE;
-
 use super::section::{Phdr, dynamic_of_program};
 
 // The address of a function of Python, or null. The compiler takes a function's address for one that is never null.
@@ -150,11 +148,13 @@ impl Writable {
     /// # Safety
     /// The range must be the program's own, of pages that the loader has protected.
     unsafe fn new(base: usize, range: &Phdr) -> Self {
+        // SAFETY: a question. Kernels of some machines have larger pages than others.
+        let page = unsafe { libc::getauxval(libc::AT_PAGESZ) };
         // Both are addresses of this process.
         #[allow(clippy::cast_possible_truncation)]
         let (start, end) = {
-            let start = base + range.p_vaddr as usize;
-            (start / PAGE * PAGE, (start + range.p_memsz as usize) / PAGE * PAGE)
+            let (page, start) = (page as usize, base + range.p_vaddr as usize);
+            (start / page * page, (start + range.p_memsz as usize) / page * page)
         };
         let range = Self { start, len: end.saturating_sub(start) };
         // SAFETY: the caller's word.

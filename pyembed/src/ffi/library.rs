@@ -1,6 +1,5 @@
 //! Shared libraries in the hands of the dynamic loader.
 
-#[cfg(target_arch = "x86_64")]
 use std::arch::naked_asm;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
@@ -284,20 +283,28 @@ unsafe extern "C" fn pyembed_dlopen(path: *const c_char, flags: c_int) -> *mut c
     )
 }
 
-/// As above, but the C library takes the executable for the caller.
+/// As above.
 ///
 /// # Safety
 /// As for `dlopen`.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pyembed_dlopen(path: *const c_char, flags: c_int) -> *mut c_void {
-    type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
-    // SAFETY: the arguments are as for `dlopen`, and `NEXT` is what the C library calls by that name.
-    unsafe {
-        let found = resolve(path, flags);
-        let next: Dlopen = std::mem::transmute(NEXT.load(Ordering::Relaxed));
-        next(if found.is_null() { path } else { found }, flags)
-    }
+    naked_asm!(
+        "stp x0, x1, [sp, #-32]!",
+        "str x30, [sp, #16]",
+        "bl {resolve}",
+        "ldr x30, [sp, #16]",
+        "ldp x2, x1, [sp], #32",
+        "cmp x0, #0",
+        "csel x0, x2, x0, eq",
+        "adrp x16, {next}",
+        "ldr x16, [x16, #:lo12:{next}]",
+        "br x16",
+        resolve = sym resolve,
+        next = sym NEXT,
+    )
 }
 
 /// The path to open, and [`NEXT`] set; null for the path as it is.

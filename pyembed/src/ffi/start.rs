@@ -1,7 +1,7 @@
 //! Starting the interpreter and ending it: PEP 587's structures and the table of frozen modules.
 
 use std::borrow::Cow;
-use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
@@ -228,7 +228,8 @@ pub(crate) fn decoded(path: &Path) -> Vec<u8> {
         }
         let mut at = text;
         while *at != 0 {
-            let letter = (*at).cast_unsigned();
+            // `wchar_t` has a sign on some machines.
+            let letter = u32::from_ne_bytes((*at).to_ne_bytes());
             match char::from_u32(letter) {
                 Some(letter) => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
                 // What is no character is a surrogate, between U+D800 and U+DFFF.
@@ -601,5 +602,6 @@ fn check(status: c::PyStatus) -> Result<(), Status> {
 
 /// A string of `wchar_t`, which is UTF-32 on the platforms that pyembed runs on.
 fn wide(text: &str) -> WideString {
-    text.chars().map(|letter| c_uint::from(letter).cast_signed()).chain([0]).collect()
+    let letter = |letter| libc::wchar_t::from_ne_bytes(u32::from(letter).to_ne_bytes());
+    text.chars().map(letter).chain([0]).collect()
 }

@@ -93,7 +93,8 @@ impl Stream {
         // No file system has longer names.
         let len = name.len().min(entry.d_name.len() - 1);
         for (to, byte) in entry.d_name.iter_mut().zip(&name.as_bytes()[..len]) {
-            *to = byte.cast_signed();
+            // `char` has a sign on some machines.
+            *to = libc::c_char::from_ne_bytes([*byte]);
         }
         entry.d_name[len] = 0;
     }

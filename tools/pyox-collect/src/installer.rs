@@ -1,7 +1,8 @@
 //! Who resolves and installs projects: uv where it is on PATH, because it takes a tenth of the time, or pip.
 //!
 //! Both get the same requirements, the same indexes and an empty folder, and leave the same files. The distribution's own pip
-//! is preferred to others; without one, another Python's pip is told to take wheels for the distribution's tags.
+//! is preferred to others; without one, another Python's pip is told to take wheels for the distribution's tags. So it is where
+//! the distribution is for another machine, and no emulator runs its Python.
 
 use std::env;
 use std::ffi::OsString;
@@ -52,9 +53,10 @@ impl Tool {
         let uv =
             env::split_paths(&path).map(|folder| folder.join("uv")).find(|path| path.is_file());
         match uv {
-            Some(uv) => Ok(Self::Uv(uv)),
-            None if wanted == Installer::Any => find_pip(distribution),
-            None => Err(Fault::new("uv", "expected uv on PATH, found none")
+            // It asks the Python for its tags.
+            Some(uv) if wanted == Installer::Uv || runs(distribution) => Ok(Self::Uv(uv)),
+            _ if wanted == Installer::Any => find_pip(distribution),
+            _ => Err(Fault::new("uv", "expected uv on PATH, found none")
                 .hint("`pip install uv` brings it; without --installer pip will do")
                 .of_kind(Kind::Missing)),
         }
@@ -97,7 +99,8 @@ impl Tool {
         }
         let said = if self.is_uv() { uv_explanation(&output) } else { explanation(&output) };
         let hint = if is_foreign {
-            "the distribution has no pip of its own, so that only wheels will do".to_owned()
+            "the distribution has no pip of its own that runs here, so that only wheels will do"
+                .to_owned()
         } else {
             format!("-v shows all that {name} says")
         };
@@ -105,6 +108,16 @@ impl Tool {
         let kind = Kind::Command { program, status: output.status };
         Err(Fault::new(name, said).hint(hint).of_kind(kind))
     }
+}
+
+/// Whether the distribution's Python can be run. That of this machine can.
+fn runs(distribution: &Distribution) -> bool {
+    distribution.machine() == env::consts::ARCH
+        || Command::new(distribution.path(&distribution.paths.executable))
+            .args(["-ISB", "-c", ""])
+            .stdin(Stdio::null())
+            .output()
+            .is_ok_and(|output| output.status.success())
 }
 
 /// Runs an installer to its end, and shows meanwhile what it is at.
@@ -287,8 +300,11 @@ fn find_pip(distribution: &Distribution) -> Result<Tool> {
     if version(&isolated).is_some() {
         return Ok(Tool::Pip { command: isolated, foreign: false });
     }
-    let bundled = distribution.path(&distribution.paths.stdlib).join("ensurepip/_bundled");
-    for folder in [bundled, PathBuf::from("/usr/share/python-wheels")] {
+    let stdlib = distribution.path(&distribution.paths.stdlib);
+    let bundled = stdlib.join("ensurepip/_bundled");
+    // Debian's, of its own installation and of this machine.
+    let debian = stdlib.join("../../share/python-wheels");
+    for folder in [bundled, debian, PathBuf::from("/usr/share/python-wheels")] {
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
         let mut wheels: Vec<PathBuf> =
             entries.map(|e| e.path()).filter(|p| name_of(p).starts_with("pip-")).collect();
@@ -337,7 +353,7 @@ fn foreign_tags(distribution: &Distribution) -> Vec<String> {
     for abi in [python.tag.as_str(), "abi3", "none"] {
         option("--abi", abi);
     }
-    let machine = distribution.target.split('-').next().unwrap_or_default();
+    let machine = distribution.machine();
     let (family, newest) = if distribution.target.ends_with("musl") {
         ("musllinux_1", 2)
     } else {

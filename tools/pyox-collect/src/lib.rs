@@ -292,8 +292,8 @@ fn find(
     if options.interpreter != Some(true) {
         tkinter::leave_out(&mut found, &mut reads, &exclusions, &options.run);
     }
-    payloads::check_architecture(&found.candidates, &reads, &distribution.target)?;
-    libraries::follow(&mut found, &mut reads, &reader, &exclusions, reporter)?;
+    payloads::check_architecture(&found.candidates, &reads, distribution.machine())?;
+    libraries::follow(&mut found, &mut reads, &reader, &exclusions, distribution, reporter)?;
     cold::mark(&mut found.candidates, &reads, &options.run);
     reader.save();
     exclusions.check_excludes()?;

@@ -1,8 +1,8 @@
 //! The shared libraries that extension modules need, as the dynamic loader would find them.
 //!
 //! Each ELF file's `DT_NEEDED` is followed: to the libraries that a wheel brings (through `$ORIGIN`),
-//! and to those of the system, which become resources under `lib/`. libc's family stays with the
-//! platform, and so do, for wheels, the libraries that every manylinux platform promises.
+//! and to those of the system, which become resources under `lib/`. Those for another machine lie where a Python for it is
+//! installed. libc's family stays with the platform, and so do, for wheels, the libraries that every manylinux platform promises.
 //! Costs one parse of each file, which the reading has done already.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use pyox_blob::tree::LIBRARIES;
 use pyox_elf::is_libc;
-use pyox_schema::{Origin, ResourceKind};
+use pyox_schema::{Distribution, Origin, ResourceKind};
 use pyox_stage::{Reporter, Result, Silent};
 
 use crate::candidate::{Candidate, Found, Layer, Owner};
@@ -55,6 +55,7 @@ struct Search<'a> {
     reads: &'a mut Vec<Option<Facts>>,
     reader: &'a Reader,
     exclusions: &'a Exclusions,
+    distribution: &'a Distribution,
     /// Candidates with a file, by that.
     by_path: BTreeMap<PathBuf, usize>,
     /// Shared libraries by SONAME and by file name.
@@ -71,6 +72,7 @@ pub(crate) fn follow(
     reads: &mut Vec<Option<Facts>>,
     reader: &Reader,
     exclusions: &Exclusions,
+    distribution: &Distribution,
     ui: &dyn Reporter,
 ) -> Result<()> {
     let mut search = Search {
@@ -83,6 +85,7 @@ pub(crate) fn follow(
         reads,
         reader,
         exclusions,
+        distribution,
     };
     for number in 0..search.found.candidates.len() {
         search.register(number);
@@ -199,7 +202,11 @@ impl Search<'_> {
         if name.starts_with("libpython3") {
             return None;
         }
-        let system = self.system.get_or_insert_with(system_libraries);
+        let system = self.system.get_or_insert_with(|| {
+            let mut system = system_libraries();
+            of_folders(beside(self.distribution), &mut system);
+            system
+        });
         let paths = system.get(name)?;
         paths
             .iter()
@@ -238,6 +245,16 @@ fn system_library(user: &Candidate, name: &str, path: &Path) -> Candidate {
     Candidate::new(&owner, user.layer, kind, location.clone(), Some((location, path.to_owned())))
 }
 
+/// The folders of libraries that a distribution is installed with: `lib`, and on Debian `lib/aarch64-linux-gnu`.
+fn beside(distribution: &Distribution) -> Vec<PathBuf> {
+    let stdlib = distribution.path(&distribution.paths.stdlib);
+    let Some(folder) = stdlib.parent() else { return Vec::new() };
+    // `cpython-313-aarch64-linux-gnu`
+    let triplet = distribution.python.soabi.splitn(3, '-').nth(2);
+    let of_machine = triplet.map(|triplet| folder.join(triplet));
+    [folder.to_owned()].into_iter().chain(of_machine).collect()
+}
+
 /// The system's libraries by SONAME: the loader's cache, then its default folders.
 fn system_libraries() -> BTreeMap<String, Vec<PathBuf>> {
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
@@ -256,17 +273,26 @@ fn system_libraries() -> BTreeMap<String, Vec<PathBuf>> {
     }
     if found.is_empty() {
         // musl has no cache.
-        for folder in ["/lib", "/usr/local/lib", "/usr/lib", "/lib64", "/usr/lib64"] {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                if let Ok(name) = entry.file_name().into_string()
-                    && name.contains(".so")
-                {
-                    found.entry(name).or_default().push(entry.path());
-                }
+        let folders = ["/lib", "/usr/local/lib", "/usr/lib", "/lib64", "/usr/lib64"];
+        of_folders(folders.map(PathBuf::from), &mut found);
+    }
+    found
+}
+
+/// Adds the libraries of some folders.
+fn of_folders(
+    folders: impl IntoIterator<Item = PathBuf>,
+    found: &mut BTreeMap<String, Vec<PathBuf>>,
+) {
+    for folder in folders {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if let Ok(name) = entry.file_name().into_string()
+                && name.contains(".so")
+            {
+                found.entry(name).or_default().push(entry.path());
             }
         }
     }
-    found
 }
 
 /// A path without `.` and `..`, as the loader would walk a tree without links.

@@ -170,13 +170,12 @@ impl Reader {
     }
 }
 
-/// Refuses extension modules for another machine than that of a target triple.
+/// Refuses extension modules for another machine than that.
 pub(crate) fn check_architecture(
     candidates: &[Candidate],
     facts: &[Option<Facts>],
-    target: &str,
+    expected: &str,
 ) -> Result<()> {
-    let expected = target.split('-').next().unwrap_or_default();
     for (candidate, facts) in candidates.iter().zip(facts) {
         let found = facts.as_ref().and_then(|facts| facts.native.as_ref()?.architecture.as_deref());
         let is_module = candidate.resource.kind == ResourceKind::ExtensionModule;

@@ -13,6 +13,7 @@ use pyox_download::{Client, Want};
 use pyox_elf::{Elf, is_libc_link_name};
 use pyox_schema::{
     Digest, Distribution, Document, Extension, FileRef, Library, Link, Linkage, Paths, Python,
+    machine_of,
 };
 use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 use walkdir::WalkDir;
@@ -128,13 +129,6 @@ impl Tree {
     fn describe(self, ui: &dyn Reporter) -> Result<Distribution> {
         let json = &self.json;
         let toolchain = Toolchain::of(&json.target_triple);
-        if !json.target_triple.starts_with(std::env::consts::ARCH) {
-            ui.warn(format_args!(
-                "this distribution is for {}, and this machine is {}: pyox-pack cannot run its Python",
-                json.target_triple,
-                std::env::consts::ARCH
-            ));
-        }
         let stdlib = self.sysconfig_path("stdlib")?;
         let survey = stdlib::survey(&self.root.join(&stdlib))?;
         let include = self.sysconfig_path("include").ok();
@@ -286,9 +280,7 @@ impl Tree {
             return Ok(None);
         };
         let file = self.file("build_info.core.shared_lib", &path)?;
-        let machine = self.json.target_triple.split('-').next().unwrap_or_default();
-        let machine = if machine.starts_with("x86_64") { "x86_64" } else { machine };
-        host::check_shared(&self.root.join(&file.path), machine)?;
+        host::check_shared(&self.root.join(&file.path), machine_of(&self.json.target_triple))?;
         Ok(Some(file))
     }
 

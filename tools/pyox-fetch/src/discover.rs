@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use pyox_schema::Distribution;
 use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result};
 
-use crate::host::{self, Found, MINORS};
+use crate::host::{self, Found, MINORS, Machine};
 use crate::wish::Wish;
 
 /// Some Pythons that are at one place.
@@ -50,7 +50,7 @@ fn first(spec: &str, places: &[Place], wish: &Wish, ui: &dyn Reporter) -> Result
         if !seen.insert(identity) {
             continue;
         }
-        let found = match Found::new(program) {
+        let found = match Found::new(program, Machine::Own) {
             Ok(found) => found,
             Err(error) => {
                 passed.silent.push(error);

@@ -4,6 +4,8 @@
 //! builder laid it out; what it says is then checked against the files. Nothing is copied: the document
 //! points into the installation, and the digests in it tell later stages when that has changed. Costs
 //! an interpreter start (20 ms; a version manager's shim adds its own) and reading the libraries.
+//!
+//! A Python for another machine can be asked where an emulator runs it. What it is for is then what its file says.
 
 use std::env;
 use std::fs;
@@ -12,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pyox_elf::{Elf, is_libc_link_name};
-use pyox_schema::{Distribution, Document, Extension, Library, Link, Linkage, Paths, Python};
+use pyox_schema::{
+    Distribution, Document, Extension, Library, Link, Linkage, Paths, Python, machine_of,
+};
 use pyox_stage::{Fault, FaultExt, Kind, Result};
 use serde::Deserialize;
 
@@ -57,9 +61,18 @@ struct Details {
     module_link: std::collections::BTreeMap<String, Vec<String>>,
 }
 
-/// The document of one installed Python.
+/// The document of one installed Python, for whatever machine.
 pub(crate) fn describe(program: &Path) -> Result<Distribution> {
-    Found::new(program)?.describe()
+    Found::new(program, Machine::Any)?.describe()
+}
+
+/// Whose Pythons will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// This machine's.
+    Own,
+    /// Those that can be run here, by an emulator too.
+    Any,
 }
 
 /// A Python that has told its version.
@@ -76,12 +89,26 @@ enum Answer {
 
 impl<'a> Found<'a> {
     /// Asks a Python what it is.
-    pub(crate) fn new(program: &'a Path) -> Result<Self> {
-        if let Some(distribution) = memo::recall(program) {
-            return Ok(Self { program, answer: Answer::Known(Box::new(distribution)) });
+    pub(crate) fn new(program: &'a Path, wanted: Machine) -> Result<Self> {
+        let known = memo::recall(program);
+        let foreign = match &known {
+            Some(distribution) => {
+                let machine = distribution.machine();
+                (machine != env::consts::ARCH).then(|| machine.to_owned())
+            }
+            None => foreign_machine(program)?,
+        };
+        if let (Machine::Own, Some(machine)) = (wanted, &foreign) {
+            return Err(unfit(program, env::consts::ARCH, machine));
         }
-        check_machine(program)?;
-        Ok(Self { program, answer: Answer::Asked(Box::new(ask(program)?)) })
+        let answer = match known {
+            Some(distribution) => Answer::Known(Box::new(distribution)),
+            None => Answer::Asked(Box::new(ask(program).map_err(|error| match &foreign {
+                Some(machine) => does_not_run(program, machine, error),
+                None => error,
+            })?)),
+        };
+        Ok(Self { program, answer })
     }
 
     pub(crate) fn version(&self) -> &str {
@@ -109,29 +136,44 @@ pub(crate) fn environment(program: &Path) -> Option<&Path> {
     program.parent()?.parent().filter(|folder| folder.join("pyvenv.cfg").is_file())
 }
 
-/// Refuses a Python that could not run here, or not be embedded here, by its own file: the kernel's words for it are that
-/// there is no such file.
-fn check_machine(program: &Path) -> Result<()> {
+/// The machine that a Python is for, if that is not this one; by its own file, since the kernel's words for what it cannot
+/// run are that there is no such file.
+///
+/// # Errors
+///
+/// If no executable could be made of it, whoever runs it.
+fn foreign_machine(program: &Path) -> Result<Option<String>> {
     let bytes = fs::read(program).fault_at(program)?;
     if !pyox_elf::is_elf(&bytes) {
-        return Ok(());
+        return Ok(None);
     }
     let elf = Elf::parse(&bytes).fault_at(program)?;
-    let unfit = |expected: &str, got: &str| {
-        Fault::at(program, format_args!("expected a Python for {expected}, got one for {got}"))
-            .of_kind(Kind::Unsupported)
-    };
     let machine = elf.architecture().unwrap_or("another machine");
     if !elf.is_64 {
-        return Err(unfit("64 bits", &format!("32 bits ({machine})")));
-    }
-    if machine != env::consts::ARCH {
-        return Err(unfit(env::consts::ARCH, machine));
+        return Err(unfit(program, "64 bits", &format!("32 bits ({machine})")));
     }
     if cfg!(target_env = "gnu") && is_musl(&elf) {
-        return Err(unfit("glibc", "musl"));
+        return Err(unfit(program, "glibc", "musl"));
     }
-    Ok(())
+    Ok((machine != env::consts::ARCH).then(|| machine.to_owned()))
+}
+
+fn unfit(program: &Path, expected: &str, got: &str) -> Fault {
+    Fault::at(program, format_args!("expected a Python for {expected}, got one for {got}"))
+        .of_kind(Kind::Unsupported)
+}
+
+/// A Python for another machine, which was tried and did not answer.
+fn does_not_run(program: &Path, machine: &str, error: Fault) -> Fault {
+    let said = error.to_string();
+    let place = format!("{}: ", program.display());
+    let why = said.strip_prefix(&place).unwrap_or(&said);
+    unfit(program, env::consts::ARCH, &format!("{machine}, which does not run here: {why}"))
+        .hint(format_args!(
+            "qemu-{machine}, registered with binfmt_misc, runs it; QEMU_LD_PREFIX names the folder with its C library"
+        ))
+        .caused_by(error)
+        .of_kind(Kind::Unsupported)
 }
 
 fn is_musl(elf: &Elf) -> bool {
@@ -153,7 +195,9 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
         let what = format!("expected a release build of CPython, got {kind} build");
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
-    let (archive, shared) = libpython(program, (major, minor), &details)?;
+    let elf = read_elf(&details.executable)?;
+    let target = target(&details.executable, &elf)?;
+    let (archive, shared) = libpython(program, (major, minor), &details, &target)?;
     let unfit = archive.as_deref().map(toolchain::unfit).transpose()?.flatten();
     if let (Some(unfit), None) = (&unfit, &shared) {
         let what = format!("{unfit}, and there is no {}", details.shared_library);
@@ -163,11 +207,9 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
     let parts: Vec<&PathBuf> = archive.iter().chain(&shared).collect();
     let root = common_root(&details, &parts);
     let relative = |path: &Path| files::relative(&root, path);
-    let elf = read_elf(&details.executable)?;
     let survey = stdlib::survey(&details.stdlib)?;
     let libraries = link_names(&details.link);
-    let target = target(&details.executable, &elf)?;
-    let toolchain = Toolchain { driver: "cc".to_owned() };
+    let toolchain = Toolchain::of(&target);
     let why_not_static = match &archive {
         Some(_) => toolchain.missing_static(&libraries),
         None => {
@@ -257,11 +299,12 @@ fn libpython(
     program: &Path,
     (major, minor): (u8, u8),
     details: &Details,
+    target: &str,
 ) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
     let archive = details.libraries.first();
     let shared = details.shared_libraries.first();
     if let Some(path) = shared {
-        check_shared(path, env::consts::ARCH)?;
+        check_shared(path, machine_of(target))?;
     }
     if archive.or(shared).is_none() {
         let what = format!(

@@ -13,17 +13,26 @@ use pyox_stage::{Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 /// Where the linker finds libraries: what is installed there decides whether a static link is possible.
-const LIBRARIES: [&str; 4] =
-    ["/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib"];
+fn libraries(machine: &str) -> [PathBuf; 4] {
+    let of_machine = format!("{machine}-linux-gnu");
+    let system = Path::new("/usr");
+    [
+        system.join("lib"),
+        system.join("local/lib"),
+        system.join("lib").join(&of_machine),
+        // A cross compiler's.
+        system.join(&of_machine).join("lib"),
+    ]
+}
 
 /// Counts up when a document says more of the same Python.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
     #[serde(default)]
     recipe: u32,
-    /// The C compiler, where there is one.
+    /// The linker driver on PATH, where there is one.
     compiler: Option<PathBuf>,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     document: String,
@@ -37,10 +46,11 @@ pub(crate) fn recall(program: &Path) -> Option<Distribution> {
     let mut stamps = memo.stamps.iter();
     let is_same = stamps.all(|(path, before)| Stamp::of(path).ok() == *before)
         && Digest::of(memo.document.as_bytes()) == memo.sha256;
-    if !is_same || compiler() != memo.compiler || memo.recipe != RECIPE {
+    if !is_same || memo.recipe != RECIPE {
         return None;
     }
-    Distribution::from_json(memo.document.as_bytes()).ok()
+    let distribution = Distribution::from_json(memo.document.as_bytes()).ok()?;
+    (compiler(&distribution) == memo.compiler).then_some(distribution)
 }
 
 /// Keeps a document. Nothing depends on it, so it does not matter where that fails.
@@ -56,12 +66,12 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     ];
     let own = own.into_iter().flatten().map(|path| distribution.path(path));
     let named = distribution.files().into_keys().map(|path| distribution.root.join(path));
-    let compiler = compiler();
+    let compiler = compiler(distribution);
     // A virtual environment may be made anew with another Python.
     let environment = program.parent().and_then(Path::parent).map(|it| it.join("pyvenv.cfg"));
     let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(environment);
     let about = about.chain(own).chain(named);
-    let stamps = about.chain(LIBRARIES.iter().map(PathBuf::from));
+    let stamps = about.chain(libraries(distribution.machine()));
     let memo = Memo {
         recipe: RECIPE,
         compiler,
@@ -84,9 +94,10 @@ fn store(program: &Path) -> Option<PathBuf> {
     pyox_elf::is_elf(&magic).then(|| folder.join(format!("host-{name}.json")))
 }
 
-/// The C compiler on PATH.
-fn compiler() -> Option<PathBuf> {
+/// The linker driver on PATH.
+fn compiler(distribution: &Distribution) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut candidates = env::split_paths(&path).map(|folder| folder.join("cc"));
+    let driver = &distribution.link.driver;
+    let mut candidates = env::split_paths(&path).map(|folder| folder.join(driver));
     candidates.find(|path| path.is_file())
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 
 use common::{Place, Tar, library, member, python_json, shared_libpython, stderr, target};
-use pyox_schema::{Digest, Linkage};
+use pyox_schema::{Digest, Distribution, Document, Linkage};
 use serde_json::{Value, json};
 
 /// Fetches a distribution with that document, and gives what is said against it.
@@ -224,15 +224,19 @@ fn libraries_keep_the_order_in_which_they_need_each_other() {
 }
 
 #[test]
-fn a_distribution_for_another_machine_is_described_with_a_warning() {
+fn a_distribution_for_another_machine_describes_itself() {
     let mut json = python_json();
-    json["target_triple"] = "s390x-unknown-linux-gnu".into();
+    json["target_triple"] = "aarch64-unknown-linux-gnu".into();
     let place = Place::new();
     place.write("a.tar.zst", &Tar::distribution_with(&json).zst());
     let output = place.run(&["./a.tar.zst"]);
-    assert_eq!(output.status.code(), Some(0));
-    let said = stderr(&output);
-    assert!(said.contains("warning: this distribution is for s390x-unknown-linux-gnu"), "{said}");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let document = Distribution::from_json(&output.stdout).unwrap();
+    assert_eq!(
+        (document.target.as_str(), document.machine()),
+        ("aarch64-unknown-linux-gnu", "aarch64")
+    );
+    assert_eq!(document.link.driver, "aarch64-linux-gnu-gcc");
 }
 
 #[test]

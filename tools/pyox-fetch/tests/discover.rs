@@ -95,12 +95,18 @@ fn what_cannot_be_embedded_is_passed_over_with_its_reason() {
     let (python, version) = real();
     place.script("bin2/python3", "#!/bin/sh\necho no such version >&2\nexit 127\n");
     launcher(&place, "bin3/python3", &python);
-    let path = format!("{}:{}", place.path("bin2").display(), place.path("bin3").display());
-    let path = format!("{path}:{}", place.path("bin").display());
+    // One of another machine is no Python of this one, whoever runs it.
+    let mut arm = fs::read(env!("CARGO_BIN_EXE_pyox-fetch")).unwrap();
+    arm[18..20].copy_from_slice(&183_u16.to_le_bytes());
+    place.script("bin4/python3", "");
+    place.write("bin4/python3", &arm);
+    let folders = ["bin2", "bin4", "bin3", "bin"].map(|name| place.path(name));
+    let path = env::join_paths(folders).unwrap();
     let output = command(&place, &["host"]).env("PATH", &path).output().unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("note: passed over") && said.contains("no such version"), "{said}");
+    assert!(said.contains("expected a Python for x86_64, got one for aarch64\n"), "{said}");
     assert!(said.contains(&format!("note: host: CPython {version}, ")), "{said}");
     assert_eq!(Distribution::from_json(&output.stdout).unwrap().python.version, version);
 }

@@ -42,17 +42,19 @@ pub struct Options {
     pub distribution: Option<PathBuf>,
     /// The folder of the run-time libraries, where it is not one of the usual ones.
     pub runtime: Option<PathBuf>,
+    /// The target triple that the distribution must have, if it must be a certain one.
+    pub target: Option<String>,
     /// The newest glibc that anything in the executable may need.
     pub max_glibc: Option<Version>,
 }
 
-/// Where the run-time library for an interpreter's tag is, such as `cp313`.
+/// Where the run-time library for a target and an interpreter's tag is, such as `cp313`.
 ///
 /// # Errors
 ///
 /// If it is in none of the usual folders.
-pub fn find_runtime(tag: &str) -> Result<PathBuf> {
-    Runtime::new(None, tag).library().map(|found| found.path.into())
+pub fn find_runtime(target: &str, tag: &str) -> Result<PathBuf> {
+    Runtime::new(None, target, tag).library().map(|found| found.path.into())
 }
 
 /// Whether a file is an executable that pyox has linked. Reads all of it. A file that cannot be read is none.
@@ -61,7 +63,8 @@ pub fn is_executable(path: &Path) -> bool {
     std::fs::read(path).is_ok_and(|bytes| join::is_runner(&bytes))
 }
 
-/// A blob that can be linked, and how.
+/// A blob that can be linked, and how. Its distribution says what for: the tool's own target is nothing special but for
+/// where its run-time library lies.
 ///
 /// ```no_run
 /// use pyox_link::{Link, Options};
@@ -108,8 +111,17 @@ impl<'a> Link<'a> {
         let config = blob.config().fault(place)?;
         let digest: Digest = config.distribution.parse().fault(place)?;
         let distribution = cache::distribution(options.distribution.as_deref(), &digest)?;
+        if let Some(wanted) = options.target.as_ref().filter(|it| **it != distribution.target) {
+            let what = format!("expected a blob for {wanted}, got one for {}", distribution.target);
+            return Err(Fault::new(place, what)
+                .hint("the distribution decides the target: fetch one for it"));
+        }
         let shared = plan::shared_objects(&blob).fault(place)?;
-        let runtime = Runtime::new(options.runtime.as_deref(), &distribution.python.tag);
+        let runtime = Runtime::new(
+            options.runtime.as_deref(),
+            &distribution.target,
+            &distribution.python.tag,
+        );
         let plan = plan::make(&distribution, options.mode, &shared, &runtime)?;
         if plan.mode == LinkMode::Portable {
             let libpython = tree::libpython(config.python);

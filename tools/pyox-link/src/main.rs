@@ -46,6 +46,9 @@ struct Cli {
     /// What the library of `--emit` is called
     #[arg(long, default_value = "app")]
     name: String,
+    /// Fail if the distribution is for another target than this, such as aarch64-unknown-linux-gnu
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
     /// Fail if anything in the executable needs a newer glibc than this, such as 2.28
     #[arg(long, value_name = "VERSION")]
     max_glibc: Option<Version>,
@@ -93,6 +96,7 @@ fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
         },
         distribution: cli.distribution.clone(),
         runtime: cli.runtime.clone(),
+        target: cli.target.clone(),
         max_glibc: cli.max_glibc,
     };
     let bytes = input::read(cli.blob.as_deref(), "a blob")?;

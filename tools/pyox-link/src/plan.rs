@@ -9,7 +9,7 @@ use pyox_schema::{
 };
 use pyox_stage::{Compiler, Fault, Kind, Result};
 
-use crate::runtime::Runtime;
+use crate::runtime::{OWN_TARGET, Runtime};
 
 /// Where the blob's segment begins: behind all that is linked, and near enough for the 32-bit distances
 /// that code of the small model has.
@@ -204,7 +204,6 @@ pub(crate) fn make(
     shared: &[&str],
     runtime: &Runtime,
 ) -> Result<LinkPlan> {
-    check_target(distribution)?;
     let (mode, reason) = choose(distribution, wanted, shared)?;
     let link = &distribution.link;
     let absolute = |file: &FileRef| FileRef {
@@ -282,17 +281,6 @@ pub(crate) fn is_libc(library: &str) -> bool {
     LIBC_FAMILY.contains(&library)
 }
 
-fn check_target(distribution: &Distribution) -> Result<()> {
-    let here = env!("PYOX_TARGET");
-    if distribution.target == here {
-        return Ok(());
-    }
-    let what = format!("expected one for {here}, got one for {}", distribution.target);
-    Err(Fault::new("distribution", what)
-        .hint("pyox-link links for the system that it runs on; fetch a distribution for it")
-        .of_kind(Kind::Unsupported))
-}
-
 fn choose(
     distribution: &Distribution,
     wanted: Option<LinkMode>,
@@ -331,6 +319,10 @@ fn choose(
         .hint("link with --dynamic")
         .of_kind(Kind::Unsupported)),
         Some(mode) => Ok((mode, "as asked for".to_owned())),
+        // Its runner is linked already; for the others a compiler and libraries for that machine are wanted.
+        None if distribution.target != OWN_TARGET && link.shared_libpython.is_some() => {
+            Ok((LinkMode::Portable, format!("it is for {}", distribution.target)))
+        }
         None if shared.is_empty() && link.can_static => {
             Ok((LinkMode::Static, "no shared object needs a loader".to_owned()))
         }

@@ -1,7 +1,7 @@
 //! Where the run-time libraries are: `libpyembed_runner.a` and `portable-runner`, for each minor version of Python.
 //!
 //! They lie in `lib/pyox/runtime/TAG/` beside the folder of an installed `pyox-link`, or in the `runtime/TAG/`
-//! of the build folder that it was built in.
+//! of the build folder that it was built in. Those for another target than its own are in `TARGET/TAG/` there.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,17 +17,23 @@ const LIBRARY: &str = "libpyembed_runner.a";
 /// The name of the runner that is linked without libpython.
 const RUNNER: &str = "portable-runner";
 
-/// The run-time files for an interpreter's tag, such as `cp313`.
+/// The target that this tool was built for.
+pub(crate) const OWN_TARGET: &str = env!("PYOX_TARGET");
+
+/// The run-time files for a target, and an interpreter's tag, such as `cp313`.
 pub(crate) struct Runtime {
     folders: Vec<PathBuf>,
-    tag: String,
+    target: String,
+    /// Where they lie in each of the folders.
+    inside: PathBuf,
 }
 
 impl Runtime {
     /// Those of a folder, or of the usual ones.
-    pub(crate) fn new(folder: Option<&Path>, tag: &str) -> Self {
+    pub(crate) fn new(folder: Option<&Path>, target: &str, tag: &str) -> Self {
         let folders = folder.map_or_else(usual_folders, |folder| vec![folder.to_owned()]);
-        Self { folders, tag: tag.to_owned() }
+        let of_target = if target == OWN_TARGET { Path::new("") } else { Path::new(target) };
+        Self { folders, target: target.to_owned(), inside: of_target.join(tag) }
     }
 
     /// pyembed, to be linked.
@@ -41,13 +47,18 @@ impl Runtime {
     }
 
     fn find(&self, name: &str) -> Result<FileRef> {
-        let paths = self.folders.iter().map(|folder| folder.join(&self.tag).join(name));
+        let wanted = self.inside.join(name);
+        let paths = self.folders.iter().map(|folder| folder.join(&wanted));
         let Some(path) = { paths }.find(|path| path.is_file()) else {
             let searched: Vec<_> = self.folders.iter().map(|f| f.display().to_string()).collect();
-            let what = format!("expected {}/{name} in one of {}", self.tag, searched.join(", "));
-            return Err(Fault::new("run-time library", what)
-                .hint("build it with `make runtime`, or name its folder with --runtime")
-                .of_kind(Kind::Missing));
+            let what = format!("expected {} in one of {}", wanted.display(), searched.join(", "));
+            let target = match self.target.as_str() {
+                OWN_TARGET => String::new(),
+                other => format!(" TARGET={other}"),
+            };
+            let hint =
+                format!("build it with `make runtime{target}`, or name its folder with --runtime");
+            return Err(Fault::new("run-time library", what).hint(hint).of_kind(Kind::Missing));
         };
         // The compiler works in another folder.
         let path = std::path::absolute(&path).fault_at(&path)?;

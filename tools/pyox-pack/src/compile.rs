@@ -1,16 +1,19 @@
 //! Sources become bytecode: in the distribution's own interpreter, once for each content.
 //!
+//! Bytecode does not depend on the machine: any CPython of the same version gives the same. So another one can do it for a
+//! distribution that does not run here.
+//!
 //! A worker is an interpreter that runs `worker.py`; it is started when the first source has to be
 //! compiled and not before, so that a run that finds everything in the store starts none. What it
 //! gives is put into canonical form (see [`crate::marshal`]) and kept under the digest of all that
 //! it depends on. Sources that do not compile are kept too, with the reason.
 
 use std::io::{self, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pyox_schema::{Digest, Distribution};
+use pyox_schema::{Digest, Distribution, machine_of};
 use pyox_stage::{Fault, FaultExt, Kind, Store};
 
 use crate::marshal::{self, Code};
@@ -34,7 +37,10 @@ pub(crate) enum Compiled {
 /// Compiles for one distribution at one optimisation level.
 pub(crate) struct Compiler {
     interpreter: PathBuf,
+    /// Implementation and version, which only the same compiles for.
     version: String,
+    /// Of whatever machine that is.
+    target: String,
     magic: [u8; 4],
     optimize: u8,
     store: Store,
@@ -60,16 +66,20 @@ pub(crate) struct Worker {
 }
 
 impl Compiler {
-    /// A compiler for that distribution, whose bytecode magic number is `magic`.
+    /// A compiler for that distribution, whose bytecode magic number is `magic`; `instead` runs in the place of its
+    /// interpreter.
     #[must_use]
     pub(crate) fn new(
         distribution: &Distribution,
+        instead: Option<&Path>,
         magic: [u8; 4],
         optimize: u8,
         store: Store,
     ) -> Self {
         Self {
-            interpreter: distribution.path(&distribution.paths.executable),
+            interpreter: instead
+                .map_or_else(|| distribution.path(&distribution.paths.executable), Path::to_owned),
+            target: distribution.target.clone(),
             version: format!(
                 "{} {}",
                 distribution.python.implementation, distribution.python.version
@@ -153,7 +163,7 @@ impl Compiler {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().fault(&place)?;
+        let mut child = command.spawn().fault(&place).map_err(|fault| self.with_hint(fault))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Fault::new(place, "expected pipes to the interpreter"));
         };
@@ -164,18 +174,38 @@ impl Compiler {
             output: BufReader::new(output),
         };
         self.workers.fetch_add(1, Ordering::Relaxed);
-        match read_array(&mut worker.output) {
-            Ok(magic) if magic == self.magic => Ok(worker),
-            Ok(magic) => {
-                let what = format!(
-                    "bytecode magic: expected {:08x} as the distribution says, got {:08x}",
-                    u32::from_be_bytes(self.magic),
-                    u32::from_be_bytes(magic)
-                );
-                Err(Fault::new(place, what).hint("fetch the distribution again"))
-            }
-            Err(error) => Err(worker.died(place, error)),
+        let magic = match read_array(&mut worker.output) {
+            Ok(magic) => magic,
+            Err(error) => return Err(self.with_hint(worker.died(place, error))),
+        };
+        if magic != self.magic {
+            let what = format!(
+                "bytecode magic: expected {:08x} as the distribution says, got {:08x}",
+                u32::from_be_bytes(self.magic),
+                u32::from_be_bytes(magic)
+            );
+            return Err(Fault::new(place, what).hint("fetch the distribution again"));
         }
+        let version = match worker.read_bytes() {
+            Ok(version) => format!("cpython {}", String::from_utf8_lossy(&version)),
+            Err(error) => return Err(worker.died(place, error)),
+        };
+        if version != self.version {
+            let what = format!("expected {} as the distribution says, got {version}", self.version);
+            return Err(Fault::new(place, what).hint("patch releases may compile differently"));
+        }
+        Ok(worker)
+    }
+
+    /// The way out where the distribution's interpreter is not for this machine.
+    fn with_hint(&self, fault: Fault) -> Fault {
+        if machine_of(&self.target) == std::env::consts::ARCH {
+            return fault;
+        }
+        fault.hint(format_args!(
+            "it is for {}: an emulator runs it, or --compile-with names a {} of this machine",
+            self.target, self.version
+        ))
     }
 }
 

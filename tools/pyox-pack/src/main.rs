@@ -31,6 +31,9 @@ struct Args {
     /// Compress extension modules and shared libraries too: a smaller blob, a slower first import
     #[arg(long)]
     compress_native: bool,
+    /// Compile with this CPython, of exactly the same version, if the distribution's own does not run here
+    #[arg(long, value_name = "PYTHON")]
+    compile_with: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -48,6 +51,7 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
         jobs: args.jobs.unwrap_or(Options::default().jobs),
         compress: !args.no_compress,
         compress_native: args.compress_native,
+        compile_with: args.compile_with.as_deref(),
     };
     let blob = pack(&manifest, &options, reporter)?;
     output::binary(output, "a blob", &blob)?;

@@ -36,6 +36,9 @@ pub struct Options<'a> {
     pub compress: bool,
     /// Whether native code is compressed as well.
     pub compress_native: bool,
+    /// The CPython that compiles in the place of the distribution's own, where that does not run here. It must have exactly the
+    /// same version.
+    pub compile_with: Option<&'a Path>,
 }
 
 impl Default for Options<'_> {
@@ -45,6 +48,7 @@ impl Default for Options<'_> {
             jobs: parallel::available(),
             compress: true,
             compress_native: false,
+            compile_with: None,
         }
     }
 }
@@ -85,7 +89,8 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &dyn Reporter) -> Result
     let distribution = cache::distribution(options.distribution, &manifest.distribution.sha256)?;
     let magic = validate::distribution(manifest, &distribution)?;
     let optimize = manifest.bytecode.optimize;
-    let compiler = Compiler::new(&distribution, magic, optimize, Store::open("bytecode")?);
+    let store = Store::open("bytecode")?;
+    let compiler = Compiler::new(&distribution, options.compile_with, magic, optimize, store);
     let store = if options.compress { Some(Store::open("zstd")?) } else { None };
     let shrinker = Shrinker::new(store, options.compress_native);
 

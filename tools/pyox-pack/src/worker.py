@@ -2,7 +2,7 @@
 
 It runs as `python -c THIS OPTIMIZE` and talks over stdin and stdout, all integers u32 little-endian:
 
-    once, to the packer     the bytecode magic number (4 bytes)
+    once, to the packer     the bytecode magic number (4 bytes); length of the version, version
     each request            length of the location, length of the source, location (UTF-8), source
     each answer             0, length, the marshalled code object; or
                             1, line, length, why the source does not compile (UTF-8); or
@@ -41,7 +41,8 @@ def main():
     optimize = int(sys.argv[1])
     warnings.simplefilter("ignore")
     read, output = sys.stdin.buffer.read, sys.stdout.buffer
-    output.write(MAGIC_NUMBER)
+    version = sys.version.split()[0].encode()
+    output.write(MAGIC_NUMBER + u32(len(version)) + version)
     output.flush()
     while len(head := read(8)) == 8:
         location_length = int.from_bytes(head[:4], "little")

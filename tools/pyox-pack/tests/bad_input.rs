@@ -259,17 +259,32 @@ fn an_interpreter_that_fails() {
     says(&fixture.refusal(), &["python3: no such file"]);
 }
 
+/// A script that says what an interpreter of that version says first.
+fn interpreter_that_says(version: &str) -> String {
+    let magic = common::distribution().python.bytecode_magic;
+    let digits = u32::from_str_radix(&magic, 16).expect("hexadecimal").to_be_bytes();
+    let length = u32::try_from(version.len()).expect("short").to_le_bytes();
+    // To `printf`, in octal.
+    let octal = [digits, length].map(|word| word.map(|byte| format!("\\{byte:03o}")).concat());
+    let octal = octal.concat();
+    format!("#!/bin/sh\nprintf '{octal}{version}'\nread x\nkill -9 $$\n")
+}
+
 #[test]
 fn an_interpreter_that_dies_in_the_middle() {
-    let magic = common::distribution().python.bytecode_magic;
-    // To `printf`, in octal.
-    let digits = u32::from_str_radix(&magic, 16).expect("hexadecimal").to_be_bytes();
-    let octal = digits.map(|byte| format!("\\{byte:03o}")).concat();
-    let script = format!("#!/bin/sh\nprintf '{octal}'\nread x\nkill -9 $$\n");
+    let script = interpreter_that_says(&common::distribution().python.version);
     says(
         &with_interpreter(&script).refusal(),
         &["the distribution's interpreter stopped: signal: 9"],
     );
+}
+
+#[test]
+fn an_interpreter_of_another_patch_release() {
+    let version = &common::distribution().python.version;
+    let expected =
+        format!("expected cpython {version} as the distribution says, got cpython 3.0.99");
+    says(&with_interpreter(&interpreter_that_says("3.0.99")).refusal(), &[&expected]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ use crate::{delivery, links, siblings, unchanged};
 pub struct BuildOptions {
     /// Distributions in place of the project's, the first that can be had.
     pub python: Vec<String>,
+    /// The target triple of the executables, where they are for another machine: that of the archive among `python`.
+    pub target: Option<String>,
     /// Static or dynamic.
     pub mode: Option<LinkMode>,
     /// Which of its executables; all without a word.
@@ -121,6 +123,7 @@ fn distribution(
         requires_python: project.requires_python.clone(),
         project: Some(project.root.clone()),
         upgrade: options.upgrade,
+        target: options.target.clone(),
         // It is that of the project's own archive.
         sha256: project.settings.sha256.filter(|_| options.python.is_empty()),
         ..fetch::Options::default()
@@ -317,7 +320,9 @@ impl Collecting<'_> {
             return Ok(Some(Built { programs: target.programs.clone(), ..built }));
         }
         let blob = pack::pack(manifest, &packing, reporter)?;
-        let linking = link::Options { mode, max_glibc, ..Default::default() };
+        let target_triple = self.options.target.clone();
+        let linking =
+            link::Options { mode, max_glibc, target: target_triple, ..Default::default() };
         let link = Link::new(&blob, target.name, &linking, reporter)?;
         if let Some((kind, folder)) = &self.options.emit {
             link.emit(*kind, folder, target.name, reporter)?;

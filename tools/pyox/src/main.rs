@@ -99,6 +99,9 @@ struct BuildArgs {
     /// The Python to embed, as pyox-fetch takes it; of several the first that can be had
     #[arg(long, value_name = "SPEC")]
     python: Vec<String>,
+    /// Make it for another machine, such as aarch64-unknown-linux-gnu, with the archive of cpython@3.X for that
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
     /// Link libc and all: the executable needs nothing but the kernel
     #[arg(long = "static", conflicts_with = "dynamic")]
     static_: bool,
@@ -201,6 +204,7 @@ impl BuildArgs {
         let beside = (!self.path.is_dir()).then(|| PathBuf::from("dist"));
         let options = BuildOptions {
             python: self.python.clone(),
+            target: self.target.clone(),
             mode: match (self.static_, self.dynamic) {
                 (true, _) => Some(LinkMode::Static),
                 (_, true) => Some(LinkMode::Dynamic),
@@ -310,7 +314,7 @@ fn doctor(reporter: &dyn Reporter) -> Result<Answer> {
         Ok(found) => {
             let python = &found.python;
             say(true, &format!("a Python to embed: {} {}", python.version, found.root.display()))?;
-            let runtime = pyox::link::find_runtime(&python.tag);
+            let runtime = pyox::link::find_runtime(&found.target, &python.tag);
             say(
                 runtime.is_ok(),
                 &match &runtime {

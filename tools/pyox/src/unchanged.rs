@@ -32,8 +32,8 @@ impl Build {
     /// `how` is all that counts beside the manifest; the run-time library and this program count by themselves.
     pub(crate) fn new(manifest: &Manifest, how: &str, tag: &str, path: &Path) -> Result<Self> {
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
-        let runtime =
-            pyox_link::find_runtime(tag).ok().and_then(|library| Stamp::of(&library).ok());
+        let library = pyox_link::find_runtime(&manifest.distribution.target, tag);
+        let runtime = library.ok().and_then(|library| Stamp::of(&library).ok());
         let own = env::current_exe().ok().and_then(|own| Stamp::of(&own).ok());
         let mut text = manifest.to_json();
         text.extend(format!("{how} {runtime:?} {own:?}").into_bytes());

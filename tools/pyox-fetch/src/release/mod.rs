@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pyox_download::{Client, Want};
-use pyox_schema::{Digest, Distribution};
+use pyox_schema::{Digest, Distribution, machine_of};
 use pyox_stage::{Fault, Kind, Reporter, Result};
 
 use crate::wish::is_of;
@@ -78,6 +78,11 @@ pub(crate) fn obtain(
         ui.note(format_args!("{spec}: {asset}, noted in {}", path.display()));
     }
     let mut distribution = archive::unpacked(&entry, &want.url, ui)?;
+    if machine_of(&distribution.target) != machine_of(&asset.target) {
+        let what =
+            format!("expected a Python for {}, got one for {}", asset.target, distribution.target);
+        return Err(Fault::new(&want.url, what));
+    }
     spec.clone_into(&mut distribution.source);
     Ok(distribution)
 }
@@ -193,13 +198,11 @@ impl<'a> Choice<'a> {
                 format!("digest mismatch: expected sha256 {expected}, got {found} for {asset}");
             return Err(Fault::new(self.spec, what).of_kind(Kind::Digest { expected, found }));
         }
-        let machine = asset.target.split(['-', '_']).next().unwrap_or_default();
-        let is_foreign =
-            !std::env::consts::ARCH.starts_with(machine) || !asset.target.contains("-linux-gnu");
-        if asset.is_install_only() && is_foreign {
-            let (here, target) = (std::env::consts::ARCH, &asset.target);
+        // Of another machine's Linux, an emulator may run it.
+        if asset.is_install_only() && !asset.target.ends_with("-linux-gnu") {
+            let target = &asset.target;
             let what = format!(
-                "expected an archive for {here} Linux with glibc, got {target}: its Python cannot be asked here"
+                "expected an archive for Linux with glibc, got {target}: its Python cannot be asked here"
             );
             return Err(Fault::new(self.spec, what)
                 .hint("--flavor full takes an archive that describes itself")
