@@ -96,6 +96,22 @@ def test_what_is_inherited_stays_and_nothing_is_added(hello):
     assert variables == expected
 
 
+def symbols(archive):
+    """What the objects of a static library ask others for."""
+    require("nm")
+    listing = run("nm", "--undefined-only", archive, check=False).stdout
+    return {line.split()[-1] for line in listing.splitlines() if " U " in line}
+
+
+def test_what_is_built_from_source_checks_its_stack_and_its_buffers(source):
+    """`-fstack-protector-strong` and `_FORTIFY_SOURCE`: of both the calls are there to see."""
+    libpython = source.json["link"]["libpython"]["path"]
+    asked = symbols(source.document.parent / source.json["root"] / libpython)
+    assert "__stack_chk_fail" in asked
+    checked = {name for name in asked if re.fullmatch(r"__\w+_chk", name)}
+    assert {"__memcpy_chk", "__sprintf_chk"} & checked and len(checked) >= 10, checked
+
+
 def started(*command, **options):
     done = run(*command, **({"timeout": 60} | options))
     assert done.stdout == STARTED, done

@@ -24,7 +24,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use pyox_distribution::Source;
+use pyox_distribution::{Flavor, Source};
 use pyox_schema::{Digest, Distribution};
 use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
@@ -225,6 +225,7 @@ fn check_version(
 }
 
 fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
+    let optimized = if options.pgo { Flavor::Optimized } else { Flavor::Plain };
     match spec {
         Spec::Host(version) | Spec::Uv(version) => {
             let (name, requires) = (spec.to_string(), options.requires_python.as_deref());
@@ -238,12 +239,17 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
         Spec::HostPath(path) => host::describe(path),
         Spec::Address(url) => archive::download(url, options, reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
-        Spec::SourceVersion(version) => {
-            source::build(&spec.to_string(), Source::Version(version.clone()), options, reporter)
+        Spec::SourceVersion(version) | Spec::SourceDebug(version) => {
+            let flavor = match spec {
+                Spec::SourceDebug(_) => Flavor::Debug,
+                _ => optimized,
+            };
+            let source = Source::Version(version.clone());
+            source::build(&spec.to_string(), source, flavor, options, reporter)
         }
         Spec::SourceTarball(path) => {
             source::check(path, options.sha256.as_ref())?;
-            source::build("source", Source::Tarball(path.clone()), options, reporter)
+            source::build("source", Source::Tarball(path.clone()), optimized, options, reporter)
         }
         Spec::Release(version, release) => {
             release::obtain(&spec.to_string(), version, release.as_deref(), options, reporter)
