@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
 use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
 
-use crate::plan::{is_libc, wrap};
+use crate::plan::{can_have_snapshot, is_libc, not_movable, wrap};
 use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
@@ -75,17 +75,18 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     let folder = Partial::new(&cache::folder("runners")?)?;
     let mut command = Command::new(&plan.driver);
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).fault_at(&path)
+    };
     if plan.mode == LinkMode::Static {
-        let table = python_api::table(Path::new(&plan.libpython.path))?;
-        let (script, sections) = (snapshot::script(), snapshot::sections());
-        for (name, text) in
-            [(python_api::FILE, table), (snapshot::SCRIPT, script), (snapshot::SECTIONS, sections)]
-        {
-            let path = folder.path().join(name);
-            fs::write(&path, text).fault_at(&path)?;
-        }
-        command.args([python_api::FILE, snapshot::SECTIONS]);
-        command.arg(format!("-Wl,-T,{}", snapshot::SCRIPT));
+        file(python_api::FILE, python_api::table(Path::new(&plan.libpython.path))?)?;
+        command.arg(python_api::FILE);
+    }
+    if can_have_snapshot(plan) {
+        file(snapshot::SCRIPT, snapshot::script())?;
+        file(snapshot::SECTIONS, snapshot::sections())?;
+        command.args([snapshot::SECTIONS, &format!("-Wl,-T,{}", snapshot::SCRIPT)]);
         command.args(snapshot::REPLACED.iter().map(|name| wrap(name)));
     }
     ui.detail(format_args!("{command:?}"));
@@ -172,6 +173,9 @@ pub(crate) fn linker_failed(driver: &str, result: &Output, folder: &Path) -> Fau
             .of_kind(Kind::Io(std::io::ErrorKind::StorageFull));
     }
     let text = String::from_utf8_lossy(&result.stderr);
+    if text.contains("when making a PIE object") {
+        return not_movable();
+    }
     // The driver repeats that its linker has failed.
     let said = text.lines().map(str::trim).filter(|line| !line.starts_with("collect2:"));
     let telling = ["undefined", "cannot", "error", "multiple definition", "not found"];

@@ -44,6 +44,8 @@ pub enum Refusal {
     NoElf,
     /// It needs a loader.
     Dynamic,
+    /// It is loaded at a random address.
+    Movable,
     /// It was not linked for that.
     NotLinked,
     /// Its headers do not fit its bytes.
@@ -62,6 +64,9 @@ impl Executable {
         let segments = elf.program_headers(endian, &*bytes).map_err(|_| Refusal::NoElf)?;
         if segments.iter().any(|segment| segment.p_type(endian) == object::elf::PT_INTERP) {
             return Err(Refusal::Dynamic);
+        }
+        if elf.e_type.get(endian) == object::elf::ET_DYN {
+            return Err(Refusal::Movable);
         }
         let sections = elf.sections(endian, &*bytes).map_err(|_| Refusal::Damaged)?;
         let place = |table: U64<LittleEndian>, size: usize, number: usize| {

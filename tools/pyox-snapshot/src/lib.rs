@@ -70,6 +70,9 @@ pub fn open(path: &Path) -> Result<Executable> {
             Refusal::Dynamic => {
                 "expected a static executable: those that need a loader have no snapshots yet"
             }
+            Refusal::Movable => {
+                "expected an executable at a fixed address, got one that was linked with `--pie`"
+            }
             Refusal::NotLinked => {
                 "expected an executable of a pyox that knows snapshots, got another one"
             }
@@ -78,6 +81,7 @@ pub fn open(path: &Path) -> Result<Executable> {
         let fault = Fault::at(path, what).of_kind(Kind::Unsupported);
         match refusal {
             Refusal::Dynamic => fault.hint("link it with `pyox-link --static`"),
+            Refusal::Movable => fault.hint("link it without `--pie`"),
             Refusal::NotLinked | Refusal::NoElf | Refusal::Damaged => fault.hint("link it again"),
         }
     })
