@@ -16,6 +16,7 @@ mod source;
 mod spec;
 mod stdlib;
 mod store;
+mod sums;
 mod toolchain;
 mod unpack;
 mod wish;
@@ -253,6 +254,31 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
         }
         Spec::Release(version, release) => {
             release::obtain(&spec.to_string(), version, release.as_deref(), options, reporter)
+        }
+    }
+}
+
+/// How an entry of the cache's folders that this stage writes is found to be as it was written.
+pub mod verify {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    use pyox_stage::verify::Verdict;
+
+    pub use crate::memo::check as memo;
+    pub use crate::sums::check as unpacked;
+
+    /// An archive that was built from source: by the checksum that is in it.
+    #[must_use]
+    pub fn built(path: &Path) -> Verdict {
+        if path.extension().is_none_or(|end| end != "zst") {
+            return Verdict::Unknown;
+        }
+        let read = File::open(path).and_then(zstd::Decoder::new);
+        match read.and_then(|mut archive| io::copy(&mut archive, &mut io::sink())) {
+            Ok(_) => Verdict::Whole,
+            Err(error) => Verdict::Damaged(error.to_string()),
         }
     }
 }
