@@ -7,7 +7,9 @@ import struct
 
 import pytest
 
-from chain import clean_environment, require, run
+from chain import clean_environment, require, run, write
+from conftest import HOSTS
+from test_bad_input import refused
 
 STARTED = "started\n"
 # What it inherits and what it has: descriptors, blocked signals, and the environment.
@@ -94,6 +96,59 @@ def test_what_is_inherited_stays_and_nothing_is_added(hello):
     variables.pop("_", None), variables.pop("PWD", None), variables.pop("SHLVL", None), variables.pop("OLDPWD", None)
     expected = {name: value for name, value in environment.items() if name not in ("_", "PWD", "SHLVL", "OLDPWD")}
     assert variables == expected
+
+
+def symbols(archive):
+    """What the objects of a static library ask others for."""
+    require("nm")
+    listing = run("nm", "--undefined-only", archive, check=False).stdout
+    return {line.split()[-1] for line in listing.splitlines() if " U " in line}
+
+
+def test_what_is_built_from_source_checks_its_stack_and_its_buffers(source):
+    """`-fstack-protector-strong` and `_FORTIFY_SOURCE`: of both the calls are there to see."""
+    libpython = source.json["link"]["libpython"]["path"]
+    asked = symbols(source.document.parent / source.json["root"] / libpython)
+    assert "__stack_chk_fail" in asked
+    checked = {name for name in asked if re.fullmatch(r"__\w+_chk", name)}
+    assert {"__memcpy_chk", "__sprintf_chk"} & checked and len(checked) >= 10, checked
+
+
+@pytest.mark.parametrize("shape", ["--static", "--dynamic"])
+def test_a_position_independent_executable(pyox, source, tmp_path, shape):
+    """It lies elsewhere in each process, with all that is in it, and does the same."""
+    code = """
+        import _socket, ctypes, sys, zlib, threading
+        address = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value
+        print(hex(address), len(sys.argv), zlib.crc32(b"pyox"), open(__file__).readline().strip())
+    """
+    fixed = pyox.build_script(tmp_path, source, code, name="fixed", link=[shape])
+    movable = tmp_path / "movable"
+    pyox("link", tmp_path / "fixed.blob", "-d", source.document, shape, "--pie", "-o", movable)
+    places, rest = set(), set()
+    for _ in range(4):
+        place, *others = run(movable).stdout.split(" ", 1)
+        places.add(place)
+        rest.add(*others)
+    assert len(places) > 1 and rest == {run(fixed).stdout.split(" ", 1)[1]}
+    headers, tags = segments(movable)
+    assert struct.unpack_from("<H", movable.read_bytes(), 16)[0] == 3, "ET_DYN"
+    load, relro = 1, 0x6474E552
+    assert [flags for kind, flags, *_ in headers if kind == load and flags & 3 == 3] == []
+    assert [kind for kind, *_ in headers if kind == relro] == [relro]
+    textrel, flags_1 = 22, 0x6FFFFFFB
+    assert textrel not in tags and tags[flags_1] & 0x08000001 == 0x08000001, "DF_1_PIE and DF_1_NOW"
+    if shape == "--static":
+        done = run(pyox.folder / "pyox-snapshot", movable, "-o", tmp_path / "snapshot", check=False)
+        refused(done, "snapshot", "linked with `--pie`", "link it without `--pie`")
+
+
+def test_where_no_position_independent_executable_can_be_made(pyox, fetched, tmp_path):
+    """Debian compiles its static libpython for a fixed address."""
+    debian = fetched(next(spec for spec in HOSTS if "/usr/bin" in spec))
+    blob = pyox.blob(tmp_path, debian, write(tmp_path / "app.py", "pass\n"))
+    done = pyox("link", blob, "-d", debian.document, "--dynamic", "--pie", "-o", tmp_path / "app", check=False)
+    refused(done, "link", "--pie: the distribution's libpython was compiled for a fixed address", "link without --pie")
 
 
 def started(*command, **options):

@@ -4,6 +4,8 @@ What a reader makes of forged bytes is held by its own tests. Here the tools mee
 working folder, and things that have no end.
 """
 
+import base64
+import hashlib
 import json
 import os
 import random
@@ -12,6 +14,7 @@ import signal
 import subprocess
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -36,10 +39,13 @@ def wheel(folder, name, version, text=""):
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     path = folder / f"{name}-{version}-py3-none-any.whl"
+    rows = []
     with zipfile.ZipFile(path, "w") as archive:
         for place, content in files.items():
             archive.writestr(place, content)
-        archive.writestr(f"{info}/RECORD", "".join(f"{place},,\n" for place in [*files, f"{info}/RECORD"]))
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).decode().rstrip("=")
+            rows.append(f"{place},sha256={digest},{len(content)}\n")
+        archive.writestr(f"{info}/RECORD", "".join([*rows, f"{info}/RECORD,,\n"]))
     return path
 
 
@@ -106,6 +112,94 @@ def test_pack_forgets_the_digests_that_collect_believed(own, source, tmp_path):
     done = own("pack", manifest, "-d", source.document, "-o", tmp_path / "b", check=False)
     refused(done, "pack", "digest mismatch", "collect again")
     assert not record.exists()
+
+
+def test_verify_finds_and_removes_what_is_damaged(offline, source, tmp_path):
+    """In every folder of the cache; what was removed is made again, and the executable is the same."""
+    kit = wheel(tmp_path / "wheels", "kit", "1.0")
+    script = write(tmp_path / "app.py", "import kit\nprint(kit.VERSION)\n")
+    cache = tmp_path / "cache"
+
+    def built(name):
+        return offline.build(tmp_path, source, script, "--with", kit, name=name, link=["--static"]).read_bytes()
+
+    def verify():
+        done = run(offline.folder / "pyox", "cache", "verify", env=offline.environment, check=False)
+        assert done.returncode in (0, 1) and done.stderr == "", done
+        return done.returncode, done.stdout
+
+    first = built("first")
+    status, said = verify()
+    assert status == 0 and "damaged" not in said, said
+    # A byte in the middle of one file of each, besides what has nothing to tell by.
+    files = [next(path for path in sorted((cache / name).rglob("*")) if path.is_file()) for name in ("bytecode", "documents", "runners", "zstd")]
+    files += [*(cache / "projects").rglob("kit/__init__.py")]
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    for record in (cache / "digests").glob("*.json"):
+        if not record.name.startswith("project-"):
+            record.write_text("{" + record.read_text())
+            files.append(record)
+    status, said = verify()
+    assert status == 1
+    for path in files:
+        # Of an installation all goes.
+        entry = path.relative_to(cache) if "projects" not in path.parts else Path(*path.relative_to(cache).parts[:2])
+        assert f"  {entry}: damaged, and removed: " in said, (entry, said)
+        assert not (cache / entry).exists()
+    assert said.count("damaged") == len(files)
+    assert verify()[0] == 0
+    assert built("again") == first
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Mounts a folder so that nobody can write to it."""
+    assert os.geteuid() == 0, "needs root to mount"
+    mounted = []
+
+    def mount(folder):
+        for options in ("bind", "remount,bind,ro"):
+            run("mount", "-o", options, folder, folder)
+            mounted.append(folder)
+
+    yield mount
+    for folder in set(mounted):
+        run("umount", folder)
+
+
+def test_a_cache_that_cannot_be_written_to(offline, source, tmp_path, read_only):
+    """What is in it is used, and what would have to be written is named."""
+    kit = wheel(tmp_path / "wheels", "kit", "1.0")
+    script = write(tmp_path / "app.py", "import kit\nprint(kit.VERSION)\n")
+    first = offline.build(tmp_path, source, script, "--with", kit, name="first", link=["--static"])
+    read_only(tmp_path / "cache")
+    again = offline.build(tmp_path, source, script, "--with", kit, name="again", link=["--static"])
+    assert again.read_bytes() == first.read_bytes()
+    # Compiled and linked anew each time: that is slower, and no error.
+    script.write_text("import kit\nprint(kit.VERSION, 'new')\n")
+    new = offline.build(tmp_path, source, script, "--with", kit, name="new", link=["--static"])
+    assert run(new).stdout == "1.0 new\n"
+    other = wheel(tmp_path / "wheels", "other", "1.0")
+    done = offline("collect", "-d", source.document, script, "--with", other, check=False)
+    refused(done, "collect", f"{tmp_path}/cache/projects", "read-only file system", "set PYOX_CACHE_DIR")
+
+
+def test_a_cache_on_a_full_disk(pyox, source, tmp_path, full_disk):
+    """Of what is kept only for speed the loss is told, and the executable is made."""
+    script = write(tmp_path / "app.py", "print('made')\n")
+    own = pyox.with_environment(PYOX_CACHE_DIR=str(full_disk))
+    blob = pyox.blob(tmp_path, source, script)
+    packed = own("pack", tmp_path / "app.json", "-d", source.document, "-o", tmp_path / "full.blob")
+    assert "No space left on device" in packed.stderr
+    assert (tmp_path / "full.blob").read_bytes() == blob.read_bytes()
+    kit = wheel(tmp_path / "wheels", "kit", "1.0", "X = 1\n" * 100_000)
+    done = own.with_environment(PIP_NO_INDEX="1")("collect", "-d", source.document, script, "--with", kit, check=False)
+    refused(done, "collect", "No space left on device")
+    left = [path for path in full_disk.rglob(".*") if path.name.startswith(".partial-")]
+    assert left == []
 
 
 @pytest.mark.parametrize("kind", ["writable", "group", "owner", "above", "link"])

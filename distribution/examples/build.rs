@@ -1,4 +1,4 @@
-//! Builds a distribution by hand: `cargo run -p pyox-distribution --example build -- 3.13 CACHE [--pgo]`.
+//! Builds a distribution by hand: `cargo run -p pyox-distribution --example build -- 3.13 CACHE [--pgo|--debug]`.
 //!
 //! The first argument is a version or the path of a tarball; the archive's path goes to stdout. Users go
 //! through `pyox-fetch source@3.13`; this is for whoever works on the recipe.
@@ -6,16 +6,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pyox_distribution::{Event, Request, Source, build};
+use pyox_distribution::{Event, Flavor, Request, Source, build};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let pgo = arguments.iter().position(|argument| argument == "--pgo");
-    if let Some(at) = pgo {
-        arguments.remove(at);
-    }
+    let flavor = match arguments.last().map(String::as_str) {
+        Some("--pgo") => Flavor::Optimized,
+        Some("--debug") => Flavor::Debug,
+        _ => Flavor::Plain,
+    };
+    arguments.truncate(2);
     let [source, cache] = &arguments[..] else {
-        eprintln!("usage: build VERSION|TARBALL CACHE [--pgo]");
+        eprintln!("usage: build VERSION|TARBALL CACHE [--pgo|--debug]");
         return ExitCode::from(2);
     };
     let source = if source.contains(".t") {
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
     };
     let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cache = PathBuf::from(cache);
-    let request = Request { source, pgo: pgo.is_some(), jobs, cache, sha256: None, offline: false };
+    let request = Request { source, flavor, jobs, cache, sha256: None, offline: false };
     let start = std::time::Instant::now();
     let mut progress = |event: Event| {
         if !matches!(event, Event::Compiling { done, .. } if done % 50 != 0) {

@@ -81,7 +81,7 @@ fn key(path: &Path) -> String {
 fn add_install(members: &mut Members, build: &Build) -> Result<()> {
     let install = build.install();
     let minor = build.minor();
-    let library = format!("lib/libpython{minor}.a");
+    let library = build.libpython();
     for entry in WalkDir::new(&install).sort_by_file_name().min_depth(1) {
         let entry = entry.map_err(|error| Error::new(error.to_string()))?;
         let path = entry.path();
@@ -95,10 +95,10 @@ fn add_install(members: &mut Members, build: &Build) -> Result<()> {
             Member::Folder
         } else if kind.is_symlink() {
             Member::Link(fs::read_link(path).map_err(Error::io(path))?)
-        } else if relative == library {
+        } else if relative.strip_prefix("lib/") == Some(&library) {
             // make installs libpython twice.
             let config = glob_config(&install, &minor)?;
-            Member::Link(PathBuf::from(format!("python{minor}/{config}/libpython{minor}.a")))
+            Member::Link(PathBuf::from(format!("python{minor}/{config}/{library}")))
         } else if relative.starts_with("bin/") || path.extension().is_some_and(|end| end == "pc") {
             relocatable(path, &minor)?
         } else {
@@ -124,12 +124,14 @@ fn glob_config(install: &Path, minor: &str) -> Result<String> {
 /// A script or pkg-config file that finds the installation by where it lies itself.
 fn relocatable(path: &Path, minor: &str) -> Result<Member> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
-    let shebang = format!("#!{PREFIX}/bin/python{minor}\n");
+    // A debug build's programs name it with a `d` at the end, a link to the same.
+    let shebang = format!("#!{PREFIX}/bin/python{minor}");
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return Ok(Member::File(path.to_owned()));
     };
     let executable = is_executable(path)?;
-    if let Some(script) = text.strip_prefix(&shebang) {
+    let script = text.strip_prefix(&shebang);
+    if let Some(script) = script.and_then(|text| text.trim_start_matches('d').strip_prefix('\n')) {
         // To the shell the first line runs the interpreter beside the script; to Python it is a string.
         let header = format!(
             "#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")/python{minor}\" \"$0\" \"$@\"\n' '''\n"

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::recipe::{Build, PREFIX};
 use crate::setup::{self, Module};
-use crate::{Error, Result};
+use crate::{Error, Flavor, Result};
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -127,6 +127,11 @@ pub(crate) fn describe(build: &Build) -> Result<Document> {
     let minor = build.minor();
     let config = var("LIBPL")?;
     let tag = format!("cp{}", minor.replace('.', ""));
+    let options = match build.flavor {
+        Flavor::Plain => "noopt",
+        Flavor::Optimized => "pgo+lto",
+        Flavor::Debug => "debug",
+    };
     // Like "install/lib/python3.13"; `data` is the prefix itself.
     let path = |path: &str| {
         if path == "." { "install".to_owned() } else { format!("install/{path}") }
@@ -134,8 +139,8 @@ pub(crate) fn describe(build: &Build) -> Result<Document> {
     Ok(Document {
         version: "8",
         target_triple: format!("{arch}-unknown-linux-gnu"),
-        optimizations: if build.pgo { "pgo+lto" } else { "noopt" },
-        build_options: if build.pgo { "pgo+lto" } else { "noopt" },
+        optimizations: options,
+        build_options: options,
         python_abi_tag: format!("{tag}{}", facts.abi_flags),
         python_tag: tag,
         python_platform_tag: facts.platform.replace(['-', '.'], "_"),
@@ -260,9 +265,9 @@ fn build_info(build: &Build, facts: &Facts) -> Result<BuildInfo> {
             objs: core.into_iter().collect(),
             links: core_links,
             static_lib: format!(
-                "install{}/libpython{}.a",
+                "install{}/{}",
                 config.trim_start_matches(PREFIX),
-                build.minor()
+                build.libpython()
             ),
         },
         extensions,
@@ -396,7 +401,7 @@ mod tests {
         let build = Build {
             tree: &tree,
             libraries: &libraries,
-            pgo: false,
+            flavor: Flavor::Plain,
             jobs: 1,
             log: Path::new("/nowhere/log"),
         };

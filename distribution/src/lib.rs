@@ -40,9 +40,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Request {
     /// Where CPython's source comes from.
     pub source: Source,
-    /// Profile-guided and link-time optimisation (fat objects, so that any linker can use them).
-    /// Takes some ten times as long, and the profile makes the bytes differ from build to build.
-    pub pgo: bool,
+    /// How it is compiled.
+    pub flavor: Flavor,
     /// How many compilers run at once; at least one.
     pub jobs: usize,
     /// The folder for downloads, work and finished archives; made where it does not exist.
@@ -51,6 +50,18 @@ pub struct Request {
     pub sha256: Option<Digest>,
     /// Download nothing.
     pub offline: bool,
+}
+
+/// How CPython is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// `-O2`.
+    Plain,
+    /// Profile-guided and link-time optimisation (fat objects, so that any linker can use them).
+    /// Takes some ten times as long, and the profile makes the bytes differ from build to build.
+    Optimized,
+    /// With CPython's assertions and its count of all references (`Py_DEBUG`), for tests of pyox itself; a few times slower.
+    Debug,
 }
 
 /// Where CPython's source comes from.
@@ -98,9 +109,9 @@ pub enum Event {
 ///
 /// These are the tarball, the recipe, the options, the static libraries that go into the archive, the C
 /// library, and the versions of compiler, linker and make.
-fn key(tarball: Digest, pgo: bool, toolchain: &libraries::Toolchain) -> Digest {
-    let mut text = format!("tarball {tarball}\npgo {pgo}\n");
-    text.push_str(&recipe::fingerprint(pgo));
+fn key(tarball: Digest, flavor: Flavor, toolchain: &libraries::Toolchain) -> Digest {
+    let mut text = format!("tarball {tarball}\n");
+    text.push_str(&recipe::fingerprint(flavor));
     text.push_str(&toolchain.fingerprint());
     Digest::of(text.as_bytes())
 }
@@ -126,8 +137,13 @@ pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathB
             .with_hint("choose another cache folder"));
     }
     let name = |tarball: Digest, version: &str| {
-        let key = key(tarball, request.pgo, &toolchain);
-        format!("cpython-{version}{}-{}", if request.pgo { "-pgo" } else { "" }, key.short())
+        let key = key(tarball, request.flavor, &toolchain);
+        let flavor = match request.flavor {
+            Flavor::Plain => "",
+            Flavor::Optimized => "-pgo",
+            Flavor::Debug => "-debug",
+        };
+        format!("cpython-{version}{flavor}-{}", key.short())
     };
     let archive = |name: &str| cache.join(format!("{name}.tar.zst"));
     let (name, tarball) = match &request.source {
@@ -170,7 +186,7 @@ fn make(
     let build = recipe::Build {
         tree: &tree,
         libraries: &libraries,
-        pgo: request.pgo,
+        flavor: request.flavor,
         jobs: request.jobs.max(1),
         log: &work.log,
     };
@@ -259,12 +275,14 @@ mod tests {
     fn the_key_changes_with_every_input() {
         let toolchain = libraries::Toolchain::find().unwrap();
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        assert_eq!(key(a, false, &toolchain), key(a, false, &toolchain));
-        assert_ne!(key(a, false, &toolchain), key(b, false, &toolchain));
-        assert_ne!(key(a, false, &toolchain), key(a, true, &toolchain));
+        let first = key(a, Flavor::Plain, &toolchain);
+        assert_eq!(first, key(a, Flavor::Plain, &toolchain));
+        assert_ne!(first, key(b, Flavor::Plain, &toolchain));
+        assert_ne!(first, key(a, Flavor::Optimized, &toolchain));
+        assert_ne!(first, key(a, Flavor::Debug, &toolchain));
         let mut other = toolchain.clone();
         other.versions.push_str("gcc 99\n");
-        assert_ne!(key(a, false, &toolchain), key(a, false, &other));
+        assert_ne!(first, key(a, Flavor::Plain, &other));
     }
 
     #[test]
@@ -274,7 +292,7 @@ mod tests {
         fs::write(&tarball, "no tarball").unwrap();
         let request = Request {
             source: Source::Tarball(tarball),
-            pgo: false,
+            flavor: Flavor::Plain,
             jobs: 1,
             cache: cache.path().join("cache"),
             sha256: None,

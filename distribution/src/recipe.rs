@@ -16,7 +16,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::UNIX_EPOCH;
 
 use crate::libraries::{Found, LIBRARIES, Version, compiler};
-use crate::{Error, Event, Result, setup};
+use crate::{Error, Event, Flavor, Result, setup};
 
 /// To be raised with every change that changes an archive's bytes and that [`fingerprint`] does not see.
 const RECIPE: u32 = 1;
@@ -42,6 +42,9 @@ const CONFIGURE: &[&str] = &[
 /// also add debug information if it knew that gcc can.
 const CONFIGURE_PGO: &[&str] = &["--enable-optimizations", "--with-lto", "ac_cv_prog_cc_g=no"];
 
+/// Arguments of `configure` for a debug build.
+const CONFIGURE_DEBUG: &[&str] = &["--with-pydebug"];
+
 /// The environment of every step, on top of an empty one with only `PATH`.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("CC", "gcc"),
@@ -66,25 +69,43 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const SOURCES: &[&str] =
     &["./", "Include/", "Modules/", "Objects/", "Parser/", "Programs/", "Python/", "build/"];
 
+/// What every build is compiled with: a stack that was written over, and a buffer that the C library is told to write past, end
+/// the process. The value may be set already, where a compiler has one of its own.
+const HARDENING: &str =
+    "-fwrapv -Wall -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2";
+
 /// The compiler's own flags: no debug information, which would double the archive.
 ///
 /// What link-time optimisation needs is in the objects, compressed. It has the names of the sources, and
 /// where one is relative the build folder too; so there all are made absolute.
-fn opt(pgo: bool) -> String {
-    if !pgo {
-        return "-DNDEBUG -fwrapv -O2 -Wall".into();
-    }
+fn opt(flavor: Flavor) -> String {
     let absolute = |folder: &&str| {
         format!(" -fdebug-prefix-map={folder}=/build/{}", folder.trim_start_matches("./"))
     };
-    "-DNDEBUG -fwrapv -O3 -Wall".to_owned() + &SOURCES.iter().map(absolute).collect::<String>()
+    match flavor {
+        Flavor::Plain => format!("-DNDEBUG -O2 {HARDENING}"),
+        Flavor::Debug => format!("-O1 {HARDENING}"),
+        Flavor::Optimized => {
+            let absolute: String = SOURCES.iter().map(absolute).collect();
+            format!("-DNDEBUG -O3 {HARDENING}{absolute}")
+        }
+    }
+}
+
+/// What `configure` gets besides.
+fn configure(flavor: Flavor) -> &'static [&'static str] {
+    match flavor {
+        Flavor::Plain => &[],
+        Flavor::Optimized => CONFIGURE_PGO,
+        Flavor::Debug => CONFIGURE_DEBUG,
+    }
 }
 
 /// The part of a build's key that this crate decides.
-pub(crate) fn fingerprint(pgo: bool) -> String {
-    let configure_pgo = if pgo { CONFIGURE_PGO } else { &[] };
-    let mut text = format!("recipe {RECIPE}\n{CONFIGURE:?}{configure_pgo:?}{ENVIRONMENT:?}\n");
-    let _ = writeln!(text, "{}", opt(pgo));
+pub(crate) fn fingerprint(flavor: Flavor) -> String {
+    let configure = configure(flavor);
+    let mut text = format!("recipe {RECIPE}\n{CONFIGURE:?}{configure:?}{ENVIRONMENT:?}\n");
+    let _ = writeln!(text, "{}", opt(flavor));
     for library in LIBRARIES {
         let _ = writeln!(text, "{library:?}");
     }
@@ -160,7 +181,7 @@ fn version(header: &str) -> Option<Version> {
 pub(crate) struct Build<'a> {
     pub tree: &'a Tree,
     pub libraries: &'a [Found],
-    pub pgo: bool,
+    pub flavor: Flavor,
     pub jobs: usize,
     pub log: &'a Path,
 }
@@ -174,6 +195,16 @@ impl Build<'_> {
     /// The installed tree, as `PREFIX` of the archive.
     pub(crate) fn install(&self) -> PathBuf {
         self.tree.root.join("pyox-root").join(PREFIX.trim_start_matches('/'))
+    }
+
+    /// The file's name of the static libpython.
+    pub(crate) fn libpython(&self) -> String {
+        format!("libpython{}{}.a", self.minor(), self.abi_flags())
+    }
+
+    /// `sys.abiflags`.
+    fn abi_flags(&self) -> &'static str {
+        if self.flavor == Flavor::Debug { "d" } else { "" }
     }
 
     /// The folder with the static libraries of the system.
@@ -196,7 +227,7 @@ impl Build<'_> {
         let words = [compiler.get_program()].into_iter().chain(compiler.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
         command.env("CC", words.join(" "));
-        command.env("OPT", opt(self.pgo));
+        command.env("OPT", opt(self.flavor));
         command.env("SOURCE_DATE_EPOCH", self.tree.epoch.to_string());
         command
     }
@@ -217,10 +248,7 @@ impl Build<'_> {
             fs::copy(&found.path, &copy).map_err(Error::io(&copy))?;
         }
         let mut command = self.command("./configure");
-        command.args(CONFIGURE);
-        if self.pgo {
-            command.args(CONFIGURE_PGO);
-        }
+        command.args(CONFIGURE).args(configure(self.flavor));
         self.step(&mut command, "configure")?;
 
         self.rewrite("Modules/Setup.stdlib", "Modules/Setup.local", |text| {
@@ -239,7 +267,8 @@ impl Build<'_> {
             .filter(|line| is_compilation(line))
             .count();
         // An optimised build compiles everything twice, with the profile's run in between.
-        let mut total = if self.pgo { planned.max(1) * 2 } else { planned.max(1) };
+        let times = if self.flavor == Flavor::Optimized { 2 } else { 1 };
+        let mut total = planned.max(1) * times;
         let mut done = 0;
         progress(Event::Compiling { done, total });
 
@@ -403,11 +432,14 @@ mod tests {
 
     #[test]
     fn the_recipe_is_part_of_the_key() {
-        let text = fingerprint(false);
+        let text = fingerprint(Flavor::Plain);
         for part in ["--with-readline=editline", "libssl-dev", "-O2", "without _tkinter"] {
             assert!(text.contains(part), "{part}");
         }
         // A change of the one kind of build makes none of the other again.
-        assert!(fingerprint(true).contains("--with-lto") && !text.contains("--with-lto"));
+        let (optimized, debug) = (fingerprint(Flavor::Optimized), fingerprint(Flavor::Debug));
+        assert!(optimized.contains("--with-lto") && !text.contains("--with-lto"));
+        // Assertions are compiled in.
+        assert!(debug.contains("--with-pydebug") && !debug.contains("NDEBUG"));
     }
 }

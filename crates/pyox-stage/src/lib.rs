@@ -7,6 +7,7 @@
 //! - [`cache`] is the folder under the user's cache directory, with what survives between runs, [`Partial`] a
 //!   folder in it that is being filled, and [`Store`] one of results that are found by digests; [`prune`] is for what nobody
 //!   has used for long.
+//! - [`verify`] tells whether what is in the cache is as it was written.
 //! - [`shown`] makes text of others fit for a terminal.
 
 #![deny(missing_docs)]
@@ -21,6 +22,7 @@ mod report;
 mod stamp;
 mod store;
 mod text;
+pub mod verify;
 
 pub use compiler::Compiler;
 pub use fault::{Fault, FaultExt, Kind, position};

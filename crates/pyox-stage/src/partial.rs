@@ -1,7 +1,7 @@
 //! Folders of the cache that are being filled.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock, syncfs};
@@ -34,7 +34,16 @@ impl Partial {
         if flock(&sweeping, FlockOperation::LockExclusive).is_ok() {
             sweep(within);
         }
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(within).fault_at(within)?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(within);
+        let is_closed = folder.as_ref().is_err_and(|error| {
+            matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+        });
+        let folder = folder.fault_at(within).map_err(|fault| {
+            if !is_closed {
+                return fault;
+            }
+            fault.hint("set PYOX_CACHE_DIR to a folder that pyox may write to")
+        })?;
         let lock = File::open(folder.path()).fault_at(folder.path())?;
         let _ = flock(&lock, FlockOperation::LockExclusive);
         Ok(Self { folder, lock })

@@ -7,9 +7,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::verify::Verdict;
 use crate::{Result, cache, files};
 use pyox_schema::Digest;
 
@@ -49,12 +50,24 @@ impl Store {
     #[must_use]
     pub fn get(&self, key: &Digest) -> Option<Vec<u8>> {
         let mut bytes = fs::read(self.path(key)).ok()?;
-        let (head, body) = bytes.split_first_chunk::<HEAD>()?;
-        if *head != Self::head(body) {
-            return None;
-        }
+        Self::is_whole(&bytes).then_some(())?;
         bytes.drain(..HEAD);
         Some(bytes)
+    }
+
+    fn is_whole(bytes: &[u8]) -> bool {
+        let parts = bytes.split_first_chunk::<HEAD>();
+        parts.is_some_and(|(head, body)| *head == Self::head(body))
+    }
+
+    /// Whether the file of a result is as it was written.
+    #[must_use]
+    pub fn check(path: &Path) -> Verdict {
+        match fs::read(path) {
+            Ok(bytes) if Self::is_whole(&bytes) => Verdict::Whole,
+            Ok(_) => Verdict::Damaged("its checksum is another".to_owned()),
+            Err(error) => Verdict::Damaged(error.to_string()),
+        }
     }
 
     /// Keeps a result.
@@ -114,6 +127,7 @@ mod tests {
             damaged[at] ^= 1;
             fs::write(&path, &damaged).unwrap();
             assert_eq!(store.get(&key), None, "{at}");
+            assert_ne!(Store::check(&path), Verdict::Whole, "{at}");
             fs::write(&path, &bytes[..at]).unwrap();
             assert_eq!(store.get(&key), None, "{at}");
         }

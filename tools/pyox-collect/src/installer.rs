@@ -350,7 +350,12 @@ fn foreign_tags(distribution: &Distribution) -> Vec<String> {
     let mut option = |name: &str, value: &str| options.extend([name.to_owned(), value.to_owned()]);
     option("--implementation", "cp");
     option("--python-version", &format!("{major}.{minor}"));
-    for abi in [python.tag.as_str(), "abi3", "none"] {
+    option("--abi", &python.tag);
+    // A debug build loads what others do.
+    if let Some(tag) = python.tag.strip_suffix('d') {
+        option("--abi", tag);
+    }
+    for abi in ["abi3", "none"] {
         option("--abi", abi);
     }
     let machine = distribution.machine();

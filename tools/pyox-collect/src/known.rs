@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use pyox_elf::Elf;
 use pyox_schema::Digest;
+use pyox_stage::verify::Verdict;
 use pyox_stage::{Result, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +155,32 @@ impl Known {
             let _ = files::write(&store, &json);
         }
     }
+}
+
+/// Whether the digests in a file are those of the files that they are about.
+///
+/// What was changed since counts for nothing, so it is not read.
+#[must_use]
+pub fn check(path: &Path) -> Verdict {
+    let Some(entries) = fs::read(path)
+        .ok()
+        .and_then(|json| serde_json::from_slice::<BTreeMap<String, Entry>>(&json).ok())
+    else {
+        return Verdict::Damaged("it is no list of digests".to_owned());
+    };
+    for (name, entry) in entries {
+        if entry.sum != entry.computed(&name) {
+            return Verdict::Damaged(format!("{name}: its checksum is another"));
+        }
+        let about = Path::new(&name);
+        let is_same = || Stamp::of(about).is_ok_and(|now| now == entry.stamp);
+        let digest = if is_same() { files::digest(about).ok() } else { None };
+        // It may have been changed meanwhile.
+        if digest.is_some_and(|(found, _)| found != entry.facts.sha256) && is_same() {
+            return Verdict::Damaged(format!("{name}: its digest is another"));
+        }
+    }
+    Verdict::Whole
 }
 
 impl From<Elf> for Native {

@@ -414,6 +414,26 @@ fn resources(found: &mut Found, reads: Vec<Option<Facts>>) -> Result<Vec<Resourc
     Ok(resources)
 }
 
+/// How an entry of the cache's folders that this stage writes is found to be as it was written.
+pub mod verify {
+    use std::path::Path;
+
+    use pyox_stage::verify::Verdict;
+
+    pub use crate::known::check as digests;
+    use crate::wheel;
+
+    /// Installed projects: by the digests that they were installed with.
+    #[must_use]
+    pub fn installed(folder: &Path) -> Verdict {
+        let checked = wheel::installed(folder).and_then(|all| wheel::check(folder, &all));
+        match checked {
+            Ok(()) => Verdict::Whole,
+            Err(fault) => Verdict::Damaged(fault.to_string()),
+        }
+    }
+}
+
 /// For the targets in `fuzz/`.
 #[cfg(fuzzing)]
 pub mod fuzzing {

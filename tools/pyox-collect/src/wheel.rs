@@ -118,29 +118,7 @@ pub fn project_name(requirement: &str) -> String {
 /// without the origin of a local file.
 pub(crate) fn settle(folder: &Path) -> Result<()> {
     let projects = installed(folder)?;
-    let mut found = Found::default();
-    let owner = Arc::new(Owner {
-        project: String::new(),
-        origin: Origin::default(),
-        reason: String::new(),
-    });
-    for ((layer, location), expected) in expectations(&projects) {
-        let path = folder.join(location);
-        if layer == Layer::Installation && !path.is_file() {
-            // With `--target`, which a foreign pip needs, pip leaves out what is beside `site-packages` in `lib/`.
-            continue;
-        }
-        let owner = Arc::clone(&owner);
-        let file = File { location: location.to_owned(), path, owner, expected };
-        found.candidates.push(file.candidate(
-            layer,
-            ResourceKind::PackageData,
-            file.location.clone(),
-        ));
-    }
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    Reader::forgetful(jobs).read(&found.candidates, &Silent)?;
-
+    check(folder, &projects)?;
     for project in &projects {
         let path = folder.join(&project.folder).join("RECORD");
         let mut lines = Vec::new();
@@ -165,6 +143,33 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
             let _ = fs::remove_file(folder.join(&project.folder).join(name));
         }
     }
+    Ok(())
+}
+
+/// Whether the files of installed projects are what the `RECORD`s say.
+pub(crate) fn check(folder: &Path, projects: &[Installed]) -> Result<()> {
+    let mut found = Found::default();
+    let owner = Arc::new(Owner {
+        project: String::new(),
+        origin: Origin::default(),
+        reason: String::new(),
+    });
+    for ((layer, location), expected) in expectations(projects) {
+        let path = folder.join(location);
+        if layer == Layer::Installation && !path.is_file() {
+            // With `--target`, which a foreign pip needs, pip leaves out what is beside `site-packages` in `lib/`.
+            continue;
+        }
+        let owner = Arc::clone(&owner);
+        let file = File { location: location.to_owned(), path, owner, expected };
+        found.candidates.push(file.candidate(
+            layer,
+            ResourceKind::PackageData,
+            file.location.clone(),
+        ));
+    }
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    Reader::forgetful(jobs).read(&found.candidates, &Silent)?;
     Ok(())
 }
 

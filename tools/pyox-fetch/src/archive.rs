@@ -38,7 +38,7 @@ pub(crate) fn open(
         return Err(Fault::at(path, what));
     }
     let path = path.canonicalize().fault_at(path)?;
-    described(&[path.clone(), path.join(unpack::TOP)], false, path.display(), ui)
+    described(&[path.clone(), path.join(unpack::TOP)], Origin::Folder, path.display(), ui)
 }
 
 /// The distribution in an archive that an address has; it is downloaded if it was not before.
@@ -57,18 +57,35 @@ pub(crate) fn unpacked(
     place: impl Display,
     ui: &dyn Reporter,
 ) -> Result<Distribution> {
-    described(&[unpack::top(entry)], true, place, ui)
+    described(&[unpack::top(entry)], Origin::Store, place, ui)
+}
+
+/// The distribution in an archive that `pyox-distribution` has built.
+pub(crate) fn built(path: &Path, ui: &dyn Reporter) -> Result<Distribution> {
+    let entry = store::obtain(path, None, ui)?;
+    described(&[unpack::top(&entry)], Origin::Build, path.display(), ui)
+}
+
+/// Whose an unpacked distribution is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The user's: it stays as it is.
+    Folder,
+    /// The store's, of an archive that somebody has made.
+    Store,
+    /// The store's, built here.
+    Build,
 }
 
 /// The distribution in one of some folders: described by its document, or else by its Python.
 fn described(
     roots: &[PathBuf],
-    is_ours: bool,
+    origin: Origin,
     place: impl Display,
     ui: &dyn Reporter,
 ) -> Result<Distribution> {
     if let Some(root) = roots.iter().find(|root| root.join(python_json::NAME).is_file()) {
-        return Tree::open(root, is_ours)?.describe(ui);
+        return Tree::open(root, origin)?.describe(ui);
     }
     let programs = roots.iter().map(|root| root.join(PYTHON));
     let Some(program) = { programs }.find(|program| program.is_file()) else {
@@ -91,15 +108,14 @@ const PYTHON: &str = "bin/python3";
 /// An unpacked distribution.
 struct Tree {
     root: PathBuf,
-    /// Whether it is in the store, where something may be put beside it.
-    is_ours: bool,
+    origin: Origin,
     document: PathBuf,
     json: PythonJson,
     minor: u8,
 }
 
 impl Tree {
-    fn open(root: &Path, is_ours: bool) -> Result<Self> {
+    fn open(root: &Path, origin: Origin) -> Result<Self> {
         let document = root.join(python_json::NAME);
         let json = PythonJson::read(&document)?;
         let unfit = |key: &str, expected: &str, got: &str| {
@@ -119,11 +135,16 @@ impl Tree {
             return Err(unfit("target_triple", "a Linux target", &json.target_triple));
         }
         let options = json.build_options();
-        if options.split('+').any(|o| ["debug", "freethreading", "freethreaded"].contains(&o)) {
+        // There is a run-time library for one debug build, and that is made from source.
+        let refused: &[&str] = match origin {
+            Origin::Build => &["freethreading", "freethreaded"],
+            _ => &["debug", "freethreading", "freethreaded"],
+        };
+        if options.split('+').any(|option| refused.contains(&option)) {
             let expected = "neither a debug nor a free-threaded build";
             return Err(unfit("build_options", expected, options));
         }
-        Ok(Self { root: root.to_owned(), is_ours, document, json, minor })
+        Ok(Self { root: root.to_owned(), origin, document, json, minor })
     }
 
     fn describe(self, ui: &dyn Reporter) -> Result<Distribution> {
@@ -162,7 +183,7 @@ impl Tree {
                 implementation: json.python_implementation_name.clone(),
                 version: json.python_version.clone(),
                 version_info: (3, self.minor),
-                tag: json.python_tag.clone(),
+                tag: self.tag(),
                 soabi: self.soabi(&suffixes),
                 bytecode_magic: self.magic()?,
                 extension_suffixes: suffixes,
@@ -223,6 +244,12 @@ impl Tree {
                 Err(Fault::at(&self.document, format_args!("{key}: expected a path, got none")))
             }
         }
+    }
+
+    /// That of the ABI, by which the run-time library is found: `cp313d` for a debug build.
+    fn tag(&self) -> String {
+        let is_debug = self.json.build_options().split('+').any(|option| option == "debug");
+        format!("{}{}", self.json.python_tag, if is_debug { "d" } else { "" })
     }
 
     fn soabi(&self, suffixes: &[String]) -> String {
@@ -308,8 +335,9 @@ impl Tree {
             Some(_) => format!("its objects are {format}"),
             None => return Ok(None),
         };
-        // A folder of the user's stays as it is.
-        let linkers: Vec<_> = if self.is_ours { Linker::all().collect() } else { Vec::new() };
+        // Native ones are put beside them.
+        let linkers: Vec<_> =
+            if self.origin == Origin::Folder { Vec::new() } else { Linker::all().collect() };
         for file in affected {
             let Some(native) = self.native(file, &linkers, ui)? else {
                 let tried = linkers.iter().map(|linker| format!(" nor {}", linker.version));

@@ -16,6 +16,7 @@ mod source;
 mod spec;
 mod stdlib;
 mod store;
+mod sums;
 mod toolchain;
 mod unpack;
 mod wish;
@@ -24,7 +25,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use pyox_distribution::Source;
+use pyox_distribution::{Flavor, Source};
 use pyox_schema::{Digest, Distribution};
 use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 
@@ -225,6 +226,7 @@ fn check_version(
 }
 
 fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result<Distribution> {
+    let optimized = if options.pgo { Flavor::Optimized } else { Flavor::Plain };
     match spec {
         Spec::Host(version) | Spec::Uv(version) => {
             let (name, requires) = (spec.to_string(), options.requires_python.as_deref());
@@ -238,15 +240,45 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
         Spec::HostPath(path) => host::describe(path),
         Spec::Address(url) => archive::download(url, options, reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
-        Spec::SourceVersion(version) => {
-            source::build(&spec.to_string(), Source::Version(version.clone()), options, reporter)
+        Spec::SourceVersion(version) | Spec::SourceDebug(version) => {
+            let flavor = match spec {
+                Spec::SourceDebug(_) => Flavor::Debug,
+                _ => optimized,
+            };
+            let source = Source::Version(version.clone());
+            source::build(&spec.to_string(), source, flavor, options, reporter)
         }
         Spec::SourceTarball(path) => {
             source::check(path, options.sha256.as_ref())?;
-            source::build("source", Source::Tarball(path.clone()), options, reporter)
+            source::build("source", Source::Tarball(path.clone()), optimized, options, reporter)
         }
         Spec::Release(version, release) => {
             release::obtain(&spec.to_string(), version, release.as_deref(), options, reporter)
+        }
+    }
+}
+
+/// How an entry of the cache's folders that this stage writes is found to be as it was written.
+pub mod verify {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    use pyox_stage::verify::Verdict;
+
+    pub use crate::memo::check as memo;
+    pub use crate::sums::check as unpacked;
+
+    /// An archive that was built from source: by the checksum that is in it.
+    #[must_use]
+    pub fn built(path: &Path) -> Verdict {
+        if path.extension().is_none_or(|end| end != "zst") {
+            return Verdict::Unknown;
+        }
+        let read = File::open(path).and_then(zstd::Decoder::new);
+        match read.and_then(|mut archive| io::copy(&mut archive, &mut io::sink())) {
+            Ok(_) => Verdict::Whole,
+            Err(error) => Verdict::Damaged(error.to_string()),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
+use pyox_stage::verify::Verdict;
 use pyox_stage::{Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,16 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     };
     if let Ok(json) = serde_json::to_vec(&memo) {
         let _ = files::write(&store, &json);
+    }
+}
+
+/// Whether a memo in a file is as it was written.
+#[must_use]
+pub fn check(path: &Path) -> Verdict {
+    let memo = fs::read(path).ok().and_then(|json| serde_json::from_slice::<Memo>(&json).ok());
+    match memo {
+        Some(memo) if Digest::of(memo.document.as_bytes()) == memo.sha256 => Verdict::Whole,
+        _ => Verdict::Damaged("its digest is another".to_owned()),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use pyox_distribution::{Event, Request, Source};
+use pyox_distribution::{Event, Flavor, Request, Source};
 use pyox_schema::{Digest, Distribution};
 use pyox_stage::{Fault, Kind, Reporter, Result, cache};
 
@@ -14,6 +14,7 @@ use crate::{Options, archive};
 pub(crate) fn build(
     name: &str,
     source: Source,
+    flavor: Flavor,
     options: &Options,
     ui: &dyn Reporter,
 ) -> Result<Distribution> {
@@ -21,7 +22,7 @@ pub(crate) fn build(
     let sha256 = options.sha256.filter(|_| matches!(source, Source::Version(_)));
     let request = Request {
         source,
-        pgo: options.pgo,
+        flavor,
         jobs: options.jobs.get(),
         cache: cache::folder("source")?,
         sha256,
@@ -68,7 +69,7 @@ pub(crate) fn build(
         };
         fault.caused_by(error)
     })?;
-    let mut distribution = archive::open(&path, None, ui)?;
+    let mut distribution = archive::built(&path, ui)?;
     name.clone_into(&mut distribution.source);
     Ok(distribution)
 }

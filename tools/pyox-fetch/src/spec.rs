@@ -22,6 +22,8 @@ pub enum Spec {
     Uv(Option<String>),
     /// Built from CPython's release tarball of that version.
     SourceVersion(String),
+    /// The same with CPython's assertions and its count of references, for tests of pyox itself.
+    SourceDebug(String),
     /// Built from a release tarball on this machine.
     SourceTarball(PathBuf),
     /// A version of python-build-standalone, over the network, and the date of its release where one is named.
@@ -65,6 +67,14 @@ impl Spec {
             return Ok(Self::Uv(Some(self::version(text, version)?)));
         }
         if let Some(version) = text.strip_prefix("source@") {
+            if let Some((version, flavor)) = version.split_once('+') {
+                let version = self::version(text, version)?;
+                if flavor == "debug" {
+                    return Ok(Self::SourceDebug(version));
+                }
+                let what = format_args!("expected `debug` after the `+`, got `{flavor}`");
+                return Err(Fault::new(text, what));
+            }
             return Ok(Self::SourceVersion(self::version(text, version)?));
         }
         if let Some(rest) = text.strip_prefix("cpython@") {
@@ -124,6 +134,7 @@ impl fmt::Display for Spec {
             Self::Uv(None) => f.write_str("uv"),
             Self::Uv(Some(version)) => write!(f, "uv@{version}"),
             Self::SourceVersion(version) => write!(f, "source@{version}"),
+            Self::SourceDebug(version) => write!(f, "source@{version}+debug"),
             Self::SourceTarball(path) => write!(f, "source:{}", path.display()),
             Self::Release(version, None) => write!(f, "cpython@{version}"),
             Self::Release(version, Some(release)) => write!(f, "cpython@{version}+{release}"),
@@ -147,6 +158,7 @@ mod tests {
             ("uv@3.13.5", Spec::Uv(Some("3.13.5".into()))),
             ("source@3.13", Spec::SourceVersion("3.13".into())),
             ("source@3.13.5", Spec::SourceVersion("3.13.5".into())),
+            ("source@3.13+debug", Spec::SourceDebug("3.13".into())),
             ("source:Python.tgz", Spec::SourceTarball("Python.tgz".into())),
             ("cpython@3.13", Spec::Release("3.13".into(), None)),
             ("cpython@3.13.5+20260814", Spec::Release("3.13.5".into(), Some("20260814".into()))),
@@ -178,6 +190,8 @@ mod tests {
         }
         let fault = Spec::parse("cpython@3.13+latest").unwrap_err();
         assert!(fault.to_string().contains("expected the date of a release"), "{fault}");
+        let fault = Spec::parse("source@3.13+fast").unwrap_err();
+        assert!(fault.to_string().contains("expected `debug`"), "{fault}");
         assert_eq!(Spec::parse("source").unwrap_err().way_out(), Some("for example source@3.13"));
         assert!(Spec::parse("host:").is_err());
         assert!(Spec::parse("source:").is_err());

@@ -16,6 +16,7 @@ use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Task, cache, 
 use rustix::fs::{FlockOperation, flock};
 use walkdir::WalkDir;
 
+use crate::sums;
 use crate::unpack::{self, Limits};
 
 /// The file beside the archive's one folder that has the archive's size.
@@ -52,6 +53,7 @@ pub(crate) fn obtain(
         return Err(Fault::at(archive, "changed while it was unpacked").of_kind(kind));
     }
 
+    sums::write(partial.path())?;
     let note = partial.path().join(SIZE);
     fs::write(&note, size.to_string()).fault_at(&note)?;
     partial.sync().fault_at(&entry)?;

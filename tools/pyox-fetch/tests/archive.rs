@@ -112,6 +112,33 @@ fn format_7_is_read_and_others_are_refused() {
 }
 
 #[test]
+fn an_unpacked_archive_can_be_verified() {
+    use pyox_fetch::verify::unpacked;
+    use pyox_stage::verify::Verdict;
+
+    let place = Place::new();
+    place.write("a.tar.zst", &Tar::distribution().zst());
+    let root = place.fetch(&["./a.tar.zst"]).root;
+    let entry = root.parent().unwrap();
+    assert_eq!(unpacked(entry), Verdict::Whole);
+    // What was made beside the files is none of the archive's.
+    fs::write(root.join("later"), "x").unwrap();
+    assert_eq!(unpacked(entry), Verdict::Whole);
+    let file = root.join("PYTHON.json");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, [&whole[..], b" "].concat()).unwrap();
+    assert_eq!(
+        unpacked(entry),
+        Verdict::Damaged("python/PYTHON.json: its digest is another".into())
+    );
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(unpacked(entry), Verdict::Damaged(_)));
+    // Older versions have left none.
+    fs::remove_file(entry.join("sums")).unwrap();
+    assert_eq!(unpacked(entry), Verdict::Unknown);
+}
+
+#[test]
 fn what_cannot_be_embedded_is_refused_by_name() {
     for (key, value) in [
         ("python_major_minor_version", "3.10"),

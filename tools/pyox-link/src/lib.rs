@@ -38,6 +38,9 @@ use runtime::Runtime;
 pub struct Options {
     /// Static or dynamic; by default static where nothing needs a loader.
     pub mode: Option<LinkMode>,
+    /// Whether the executable is loaded at a random address, which costs a longer start and rules snapshots out. Portable ones
+    /// are in any case.
+    pub pie: bool,
     /// The distribution's document, where it is not the one that the cache knows.
     pub distribution: Option<PathBuf>,
     /// The folder of the run-time libraries, where it is not one of the usual ones.
@@ -122,7 +125,7 @@ impl<'a> Link<'a> {
             &distribution.target,
             &distribution.python.tag,
         );
-        let plan = plan::make(&distribution, options.mode, &shared, &runtime)?;
+        let plan = plan::make(&distribution, options.mode, options.pie, &shared, &runtime)?;
         if plan.mode == LinkMode::Portable {
             let libpython = tree::libpython(config.python);
             if blob.file(&libpython).fault(place)?.is_none() {

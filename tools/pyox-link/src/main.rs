@@ -40,6 +40,9 @@ struct Cli {
     /// runner that is linked already
     #[arg(long, value_name = "SHAPE", conflicts_with_all = ["static_", "dynamic"])]
     shape: Option<Shape>,
+    /// Let the executable be loaded at a random address: a longer start, and no snapshot
+    #[arg(long, conflicts_with = "emit")]
+    pie: bool,
     /// Write something else into a folder: `artifacts` for another build system, `staticlib` or `cdylib`
     #[arg(long, num_args = 2, value_names = ["KIND", "DIR"], conflicts_with = "output")]
     emit: Option<Vec<String>>,
@@ -94,6 +97,7 @@ fn run(cli: &Cli, reporter: &dyn Reporter) -> Result<Answer> {
             (_, true) => Some(LinkMode::Dynamic),
             _ => cli.shape.map(LinkMode::from),
         },
+        pie: cli.pie,
         distribution: cli.distribution.clone(),
         runtime: cli.runtime.clone(),
         target: cli.target.clone(),

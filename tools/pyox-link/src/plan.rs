@@ -15,8 +15,14 @@ use crate::runtime::{OWN_TARGET, Runtime};
 /// that code of the small model has.
 const SECTION_ADDRESS: u32 = 0x6000_0000;
 
-/// Where it begins in a portable runner, which is small and loaded anywhere: the kernel reserves all that lies before.
-const PORTABLE_SECTION_ADDRESS: u32 = 0x0400_0000;
+/// Where it begins in a runner that is loaded anywhere, as portable ones are: the kernel reserves all that lies before.
+const MOVABLE_SECTION_ADDRESS: u32 = 0x0400_0000;
+
+/// The argument for a static runner at a fixed address, which alone can have a snapshot.
+const FIXED_STATIC: &str = "-static";
+
+/// The argument for any runner at a fixed address.
+const FIXED: &str = "-no-pie";
 
 /// Libraries of the C library's family, which a static link takes from the toolchain and a dynamic one
 /// from the platform.
@@ -201,6 +207,7 @@ fn needs_loader(shared: &[&str]) -> String {
 pub(crate) fn make(
     distribution: &Distribution,
     wanted: Option<LinkMode>,
+    is_pie: bool,
     shared: &[&str],
     runtime: &Runtime,
 ) -> Result<LinkPlan> {
@@ -216,10 +223,14 @@ pub(crate) fn make(
     let Some(libpython) = &link.libpython else {
         return Err(Fault::new("distribution", "expected a static libpython, found none"));
     };
+    // It is that of an interpreter that lies at a fixed address itself.
+    if is_pie && link.arguments.iter().any(|argument| argument == FIXED) {
+        return Err(not_movable());
+    }
     let brought = link.libraries.iter().filter_map(|library| library.archive.as_ref());
     let of_system = |library: &&Library| library.archive.is_none();
     let compiler = Compiler::of(&distribution.target, &link.driver);
-    let mut arguments = arguments(mode, &distribution.python.version, &link.arguments);
+    let mut arguments = arguments(mode, is_pie, &distribution.python.version, &link.arguments);
     arguments.extend(compiler.arguments);
     Ok(LinkPlan {
         schema: LinkPlan::SCHEMA.to_owned(),
@@ -236,6 +247,22 @@ pub(crate) fn make(
         inittab: inittab(distribution),
         section: ELF_SECTION.to_owned(),
     })
+}
+
+/// Whether a runner with that plan can have a snapshot: it lies at fixed addresses, and the linker takes scripts that add to its
+/// own, as GNU ld does. A static runner is linked by no other.
+pub(crate) fn can_have_snapshot(plan: &LinkPlan) -> bool {
+    let mut chosen =
+        plan.arguments.iter().filter_map(|argument| argument.strip_prefix("-fuse-ld="));
+    let takes_scripts = plan.mode == LinkMode::Static || chosen.all(|linker| linker == "bfd");
+    takes_scripts && plan.arguments.iter().any(|argument| argument == FIXED)
+}
+
+/// Why an executable cannot be loaded anywhere.
+pub(crate) fn not_movable() -> Fault {
+    Fault::new("--pie", "the distribution's libpython was compiled for a fixed address")
+        .hint("link without --pie, or take another distribution, such as source@3.13")
+        .of_kind(Kind::Unsupported)
 }
 
 /// The plan where nothing is left to link: the run-time library is the runner.
@@ -379,10 +406,8 @@ pub(crate) fn arguments_within(version: &str) -> Vec<String> {
 
 /// The arguments for the runner that has no libpython in it.
 pub(crate) fn portable_arguments() -> Vec<String> {
-    let mut arguments = of_every_runner();
     // Only then are the places of all addresses of Python kept.
-    arguments.retain(|argument| argument != "-no-pie" && *argument != at(SECTION_ADDRESS));
-    arguments.push(at(PORTABLE_SECTION_ADDRESS));
+    let mut arguments = of_every_runner(true);
     arguments.push("-pie".to_owned());
     arguments.extend(of_dynamic_ones());
     // A daemon thread of CPython before 3.14 ends by this function, and may have frames of ours.
@@ -401,11 +426,9 @@ fn at(address: u32) -> String {
 }
 
 /// What all runners are linked with.
-fn of_every_runner() -> Vec<String> {
+fn of_every_runner(is_pie: bool) -> Vec<String> {
     vec![
-        // At fixed addresses there is nothing to relocate at the start.
-        "-no-pie".to_owned(),
-        at(SECTION_ADDRESS),
+        at(if is_pie { MOVABLE_SECTION_ADDRESS } else { SECTION_ADDRESS }),
         "-Wl,--build-id=none".to_owned(),
         "-Wl,-z,noexecstack".to_owned(),
         "-Wl,--strip-all".to_owned(),
@@ -422,13 +445,26 @@ fn of_dynamic_ones() -> impl Iterator<Item = String> {
     ["-Wl,--export-dynamic", "-Wl,-z,relro,-z,now"].map(str::to_owned).into_iter().chain(own)
 }
 
-fn arguments(mode: LinkMode, version: &str, of_distribution: &[String]) -> Vec<String> {
-    let mut arguments = of_every_runner();
+fn arguments(
+    mode: LinkMode,
+    is_pie: bool,
+    version: &str,
+    of_distribution: &[String],
+) -> Vec<String> {
+    let mut arguments = of_every_runner(is_pie);
+    let position: &[&str] = match (mode, is_pie) {
+        // At fixed addresses there is nothing to relocate at the start.
+        (LinkMode::Static, false) => &[FIXED, FIXED_STATIC],
+        (_, false) => &[FIXED],
+        (LinkMode::Static, true) => &["-static-pie", "-Wl,-z,relro,-z,now"],
+        (_, true) => &["-pie"],
+    };
+    arguments.extend(position.iter().copied().map(str::to_owned));
     arguments.push(REPLACED.to_owned());
     arguments.extend(of_interpreters(version));
     match mode {
         LinkMode::Static => {
-            arguments.extend(["-static".to_owned(), "-Wl,--gc-sections".to_owned()]);
+            arguments.push("-Wl,--gc-sections".to_owned());
             arguments.extend(INTERPOSED.iter().chain(&ONLY_STATIC).map(|name| wrap(name)));
         }
         LinkMode::Dynamic | LinkMode::Portable => arguments.extend(of_dynamic_ones()),

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
 use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
 
-use crate::plan::is_libc;
+use crate::plan::{can_have_snapshot, is_libc, not_movable};
 use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
@@ -76,7 +76,7 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     let mut command = Command::new(&plan.driver);
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
     let mut texts = Vec::new();
-    if snapshot::is_served(plan) {
+    if can_have_snapshot(plan) {
         let sections = snapshot::sections(plan.mode);
         texts.extend([(snapshot::SCRIPT, snapshot::script()), (snapshot::SECTIONS, sections)]);
         command.args([snapshot::SECTIONS, &format!("-Wl,-T,{}", snapshot::SCRIPT)]);
@@ -174,6 +174,9 @@ pub(crate) fn linker_failed(driver: &str, result: &Output, folder: &Path) -> Fau
             .of_kind(Kind::Io(std::io::ErrorKind::StorageFull));
     }
     let text = String::from_utf8_lossy(&result.stderr);
+    if text.contains("when making a PIE object") {
+        return not_movable();
+    }
     // The driver repeats that its linker has failed.
     let said = text.lines().map(str::trim).filter(|line| !line.starts_with("collect2:"));
     let telling = ["undefined", "cannot", "error", "multiple definition", "not found"];

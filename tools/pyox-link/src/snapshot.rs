@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use pyox_schema::{LinkMode, LinkPlan};
+use pyox_schema::LinkMode;
 
 use pyox_blob::snapshot::{
     BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION,
@@ -127,13 +127,6 @@ const WATCHED: [&str; 65] = [
     "unsetenv",
     "write",
 ];
-
-/// Whether the linker takes scripts that add to its own: of the common ones GNU ld does. A static runner needs it.
-pub(crate) fn is_served(plan: &LinkPlan) -> bool {
-    let mut chosen =
-        plan.arguments.iter().filter_map(|argument| argument.strip_prefix("-fuse-ld="));
-    plan.mode == LinkMode::Static || chosen.all(|linker| linker == "bfd")
-}
 
 /// The linker's arguments for that.
 pub(crate) fn arguments(mode: LinkMode) -> impl Iterator<Item = String> {

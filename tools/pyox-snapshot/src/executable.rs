@@ -42,8 +42,8 @@ struct Part {
 pub enum Refusal {
     /// It is no executable for Linux.
     NoElf,
-    /// It can be loaded at any address, as portable ones are.
-    Portable,
+    /// It is loaded at a random address.
+    Movable,
     /// It was not linked for that.
     NotLinked,
     /// Its headers do not fit its bytes.
@@ -60,7 +60,7 @@ impl Executable {
         let endian = LittleEndian;
         let elf = Elf::parse(&*bytes).map_err(|_| Refusal::NoElf)?;
         if elf.e_type(endian) == object::elf::ET_DYN {
-            return Err(Refusal::Portable);
+            return Err(Refusal::Movable);
         }
         let segments = elf.program_headers(endian, &*bytes).map_err(|_| Refusal::NoElf)?;
         let sections = elf.sections(endian, &*bytes).map_err(|_| Refusal::Damaged)?;

@@ -84,8 +84,8 @@ pub fn open(path: &Path) -> Result<Executable> {
     Executable::parse(bytes).map_err(|refusal| {
         let what = match refusal {
             Refusal::NoElf => "expected an executable that pyox-link has made, got something else",
-            Refusal::Portable => {
-                "expected a static or a dynamic executable: portable ones have no snapshots yet"
+            Refusal::Movable => {
+                "expected an executable at a fixed address, got a portable one or one linked with `--pie`"
             }
             Refusal::NotLinked => {
                 "expected an executable of a pyox that knows snapshots, got another one"
@@ -94,9 +94,7 @@ pub fn open(path: &Path) -> Result<Executable> {
         };
         let fault = Fault::at(path, what).of_kind(Kind::Unsupported);
         match refusal {
-            Refusal::Portable => fault.hint(
-                "link it with `--shape dynamic`, for which Python's static library is needed",
-            ),
+            Refusal::Movable => fault.hint("link it as static or dynamic, and without `--pie`"),
             Refusal::NotLinked | Refusal::NoElf | Refusal::Damaged => fault.hint("link it again"),
         }
     })

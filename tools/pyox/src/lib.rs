@@ -34,6 +34,7 @@
 mod build;
 mod delivery;
 pub mod init;
+mod kept;
 mod links;
 mod lock;
 mod project;
@@ -45,6 +46,7 @@ mod sources;
 mod unchanged;
 
 pub use build::{BuildOptions, Built, build};
+pub use kept::verify_cache;
 pub use project::{Program, Project};
 pub use settings::Settings;
 

@@ -17,7 +17,7 @@ use pyox::link::Emit;
 use pyox::{BuildOptions, Built, Project, build};
 use pyox_cli::{Answer, Common, Result, output};
 use pyox_schema::LinkMode;
-use pyox_stage::{Fault, FaultExt, Reporter, cache, files};
+use pyox_stage::{Fault, FaultExt, Reporter, cache, files, shown};
 
 /// Turns a Python application into one executable
 #[derive(Debug, Parser)]
@@ -77,16 +77,25 @@ enum Task {
     /// Tell what is missing here, and how to get it
     Doctor,
     /// Tell where the cache is and how large its parts are
+    #[command(args_conflicts_with_subcommands = true)]
     Cache {
         /// Remove all that is in it
         #[arg(long)]
         clear: bool,
+        #[command(subcommand)]
+        task: Option<CacheTask>,
     },
     /// Print the path of rules for Make: `include $(shell pyox makefile)`
     Makefile,
     /// `fetch`, `collect`, `pack`, `link` and `inspect` run that stage
     #[command(external_subcommand)]
     Stage(Vec<OsString>),
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheTask {
+    /// Read all that is in it, tell what is damaged, and remove that; it is made again when it is needed
+    Verify,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -185,7 +194,8 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
         }
         Task::Clean { path } => clean(path, reporter)?,
         Task::Doctor => return doctor(reporter),
-        Task::Cache { clear } => show_cache(*clear)?,
+        Task::Cache { task: Some(CacheTask::Verify), .. } => return verify_cache(),
+        Task::Cache { clear, task: None } => show_cache(*clear)?,
         Task::Makefile => {
             // Make includes files.
             let path = cache::folder("documents")?.join("pyox.mk");
@@ -359,6 +369,27 @@ fn show_cache(clear: bool) -> Result<()> {
         let _ = writeln!(text, "  {name:<14} {done}{:>9.1} MiB", mib(size));
     }
     output::text(None, text.as_bytes())
+}
+
+/// Answers no if something was damaged.
+fn verify_cache() -> Result<Answer> {
+    let root = cache::root()?;
+    let mut text = format!("{}\n", root.display());
+    let mut is_whole = true;
+    for (name, found) in pyox::verify_cache()? {
+        let _ = write!(text, "  {name:<14} {:>6} whole", found.whole);
+        if found.unknown > 0 {
+            let _ = write!(text, ", {} with nothing to tell by", found.unknown);
+        }
+        text.push('\n');
+        for (path, why) in found.damaged {
+            is_whole = false;
+            let path = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+            let _ = writeln!(text, "  {}: damaged, and removed: {}", shown(&path), shown(&why));
+        }
+    }
+    output::text(None, text.as_bytes())?;
+    Ok(if is_whole { Answer::Done } else { Answer::No })
 }
 
 #[allow(clippy::cast_precision_loss)] // It is rounded to a digit.
