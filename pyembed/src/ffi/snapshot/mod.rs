@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`memory`] | the region that a recorded process takes its memory from |
 //! | [`objects`] | the objects in it |
-//! | [`hashes`], [`kept`] | what depends on the hash seed |
+//! | [`hashes`], [`sets`], [`kept`] | what depends on the hash seed |
 //! | [`paths`] | what names the executable |
 //! | [`process`] | what each process has of its own |
 //! | [`outside`] | a check that nothing in it points elsewhere |
@@ -28,6 +28,7 @@ mod objects;
 mod outside;
 mod paths;
 mod process;
+mod sets;
 mod utf8_mode;
 mod watch;
 
@@ -418,6 +419,7 @@ pub(crate) fn take(
         facts.texts = hashed.len();
         // Of what has the path in it, the order was by chance.
         hashed.renew_plain();
+        hashed.erase_late();
         if has_fixed_hashes {
             hashed.keep_those_of(&found.objects());
         }
