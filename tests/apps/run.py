@@ -119,6 +119,7 @@ class Distribution:
         tool("fetch", spec, "-o", self.document)
         document = json.loads(self.document.read_text())
         self.root = Path(document["root"])
+        self.stdlib = document["paths"]["stdlib"]
         self.version = document["python"]["version"]
         self.minor = ".".join(self.version.split(".")[:2])
         self.python = self.root / document["paths"]["executable"]
@@ -137,8 +138,11 @@ def tool(stage, *arguments):
 
 
 def pip(distribution, *arguments):
-    """Runs the distribution's pip."""
-    command = [distribution.python, "-I", "-m", "pip", "--disable-pip-version-check", *arguments]
+    """Runs the distribution's pip, or the one that it brings along to be installed."""
+    wheels = sorted((distribution.root / distribution.stdlib / "ensurepip/_bundled").glob("pip-*.whl"))
+    own = subprocess.run([distribution.python, "-I", "-c", "import pip"], capture_output=True).returncode == 0
+    program = ["-m", "pip"] if own or not wheels else [wheels[-1] / "pip"]
+    command = [distribution.python, "-I", *program, "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]

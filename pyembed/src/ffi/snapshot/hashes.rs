@@ -210,9 +210,10 @@ impl Hashed {
     ///
     /// # Safety
     /// What was noted must be as it was then.
-    pub(super) unsafe fn erase_late(&self) {
+    pub(super) unsafe fn settle(&self) {
         // SAFETY: the caller's word.
         unsafe {
+            self.renew_plain();
             for keys in &self.late_keys {
                 Keys::erase(keys.0);
             }
@@ -263,7 +264,7 @@ impl Hashed {
     ///
     /// # Safety
     /// As above.
-    pub(super) unsafe fn renew_plain(&self) {
+    unsafe fn renew_plain(&self) {
         // SAFETY: the caller's word.
         unsafe {
             for text in &self.texts {

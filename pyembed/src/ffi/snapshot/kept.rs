@@ -16,6 +16,25 @@ struct Entry {
     key: *mut c::PyObject,
 }
 
+/// A cache begins with an entry that is the root of all others; as CPython 3.12 to 3.14 has it.
+#[repr(C)]
+struct Cache {
+    root: Entry,
+    result: *mut c::PyObject,
+    wrapper: usize,
+    is_typed: usize,
+    entries: *mut c::PyObject,
+}
+
+/// The dictionary in which a cache finds its entries, and in which nothing else may stand.
+///
+/// # Safety
+/// The object must be such a cache.
+pub(super) unsafe fn entries_of(cache: *mut c::PyObject) -> *mut c::PyObject {
+    // SAFETY: the caller's word.
+    unsafe { (*cache.cast::<Cache>()).entries }
+}
+
 /// An `OrderedDict` begins with a dictionary; then its nodes, from the first on.
 #[repr(C)]
 struct Ordered {

@@ -377,8 +377,9 @@ pub(crate) fn take(
             Paths::default(),
             Containers::default(),
         );
-        // It takes its memory before it looks, and so is in the list itself.
-        let mut blocks = Vec::with_capacity(memory::live_blocks().count() + 1);
+        // They take their memory before anything is looked at, and so are in the list themselves.
+        let room = memory::live_blocks().count() + 2;
+        let (mut blocks, mut texts) = (Vec::with_capacity(room), Vec::with_capacity(room));
         blocks.extend(memory::live_blocks());
         let own = blocks.as_ptr().addr();
         for &(block, capacity) in &blocks {
@@ -388,15 +389,14 @@ pub(crate) fn take(
             let object = types.object_in(block, capacity);
             if let Some((object, kind)) = object {
                 facts.objects += 1;
+                if matches!(kind, objects::Kind::Text | objects::Kind::Bytes) {
+                    texts.push(block);
+                }
                 if cfg!(Py_3_12) {
                     (*object.cast::<isize>()) = IMMORTAL;
                 }
                 hashed.note(object, kind);
-                if c::PyDict_CheckExact(object) != 0 {
-                    containers.note_dictionary(object);
-                } else if c::PyList_CheckExact(object) != 0 {
-                    containers.note_list(object);
-                }
+                containers.note(object, kind);
             }
             if let Err(what) = found.note(&path, block, capacity, object) {
                 fail(&what);
@@ -418,8 +418,7 @@ pub(crate) fn take(
         drop((blocks, types));
         facts.texts = hashed.len();
         // Of what has the path in it, the order was by chance.
-        hashed.renew_plain();
-        hashed.erase_late();
+        hashed.settle();
         if has_fixed_hashes {
             hashed.keep_those_of(&found.objects());
         }
@@ -439,9 +438,10 @@ pub(crate) fn take(
             paths: found,
             guards,
         });
-        if outside::is_pointed_to() {
-            fail("what was imported keeps memory that no image can hold");
+        if outside::is_pointed_to(&texts) {
+            fail("unfit: it keeps memory that no image can hold");
         }
+        drop(texts);
         let text = describe(&facts);
         let text: &'static str = Box::leak(text.into_boxed_str());
         let len = memory::close() - places.image;
