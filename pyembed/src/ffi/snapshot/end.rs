@@ -123,8 +123,10 @@ impl Containers {
             (*super::place::<c::PyTypeObject>(*class)).tp_dict.expose_provenance()
         };
         // Only entries may stand in those of caches.
-        let entries =
-            |cache: &usize| unsafe { kept::entries_of(super::place(*cache)).expose_provenance() };
+        let entries = |cache: &usize| {
+            // SAFETY: the caches that were noted.
+            unsafe { kept::entries_of(super::place(*cache)).expose_provenance() }
+        };
         let names: std::collections::BTreeSet<usize> =
             self.classes.iter().map(names).chain(self.caches.iter().map(entries)).collect();
         self.dictionaries.retain(|dictionary| !names.contains(dictionary));
