@@ -4,7 +4,8 @@
 #   make test       everything that must hold
 #   make test-apps  applications from PyPI, see tests/apps/run.py; `make test-apps APPS='numpy black'` for some
 #   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; half an hour;
-#                   `make test-cpython MODULES='test_glob test_os'` for some
+#                   `make test-cpython MODULES='test_glob test_os'` for some;
+#                   SNAPSHOT=stdlib has both in executables with a start-up snapshot of that level
 #   make test-roots  in root folders of other Debian releases: an old glibc, CPython 3.14 and 3.15
 #   make test-arm   executables for 64-bit Arm, under qemu in such a root folder
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
@@ -148,10 +149,10 @@ test-arm: tools target/runtime/$(FOREIGN)/cp314/portable-runner $(VENV)/ready | 
 	tests/arm/run
 
 test-apps: tools runtime
-	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST))
+	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))
 
 test-cpython: tools runtime
-	$(PYTHON) tests/cpython/run.py $(if $(MODULES),--only $(MODULES),--table) $(if $(CPYTHON_DIST),--dist $(CPYTHON_DIST))
+	$(PYTHON) tests/cpython/run.py $(if $(MODULES),--only $(MODULES),$(if $(SNAPSHOT),,--table)) $(if $(CPYTHON_DIST),--dist $(CPYTHON_DIST)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))
 
 lint: | system
 	$(CARGO) fmt --all --check

@@ -140,7 +140,7 @@ def test_a_position_independent_executable(pyox, source, tmp_path, shape):
     assert textrel not in tags and tags[flags_1] & 0x08000001 == 0x08000001, "DF_1_PIE and DF_1_NOW"
     if shape == "--static":
         done = run(pyox.folder / "pyox-snapshot", movable, "-o", tmp_path / "snapshot", check=False)
-        refused(done, "snapshot", "linked with `--pie`", "link it without `--pie`")
+        refused(done, "snapshot", "linked with `--pie`", "and without `--pie`")
 
 
 def test_where_no_position_independent_executable_can_be_made(pyox, fetched, tmp_path):

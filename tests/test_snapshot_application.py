@@ -97,6 +97,9 @@ QUESTIONS = {
     "tracing": ("import sys\nsys.settrace(None)", "it calls sys.settrace"),
     "main": ("import __main__\nMAIN = __main__", "it imports `__main__`"),
     "memory": ("import mmap\nMEMORY = mmap.mmap(-1, 4096)", "it maps memory"),
+    "function for C": ("import ctypes\nCALLED = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 5)", "it looks at the file /proc/self/status"),
+    "path in a text": ("URL = 'file://' + __file__", "it keeps a path within a text, or a folder's"),
+    "path of the folder": ("import os, sys\nFOLDER = os.path.dirname(sys.executable)", "it keeps a path within a text, or a folder's"),
     "module that cannot be held": ("import readline", "it imports readline: it keeps what it knows of the terminal"),
 }
 
@@ -123,6 +126,7 @@ INNOCENT = {
     "classes": "import abc, dataclasses, enum, typing\n@dataclasses.dataclass(frozen=True)\nclass Point:\n    x: int\nTABLE = {Point(1): 'one', 'a': 2}\nclass Color(enum.Enum):\n    RED = 1\n",
     "encoding": "import locale\nENCODING = locale.getpreferredencoding(), locale.getlocale()[1]\n",
     "translations": "import argparse\nPARSER = argparse.ArgumentParser(prog='p')\nPARSER.add_argument('--x', help='h')\n",
+    "letters like an address": "TEXTS = [r'abc\\b' * n + '\\\\b' for n in range(99)]\n",
     "warning": "import warnings\nwith warnings.catch_warnings():\n    warnings.simplefilter('ignore')\n    warnings.warn('old', DeprecationWarning)\n",
     "processes that could be started": "import multiprocessing, ctypes, sysconfig, zoneinfo, subprocess\nPOINTER = ctypes.c_void_p\n",
 }
@@ -280,8 +284,40 @@ def test_hashes_that_are_kept_elsewhere_are_renewed(pyox, source, tmp_path):
     assert [run(fast).stdout for _ in range(5)] == ["held\n"] * 5
 
 
+def test_caches_work_to_the_end(pyox, source, tmp_path):
+    text = """
+        import functools
+
+        @functools.lru_cache(maxsize=4)
+        def bounded(value): return [value]
+
+        @functools.cache
+        def unbounded(value): return [value]
+
+        class Late:
+            def __init__(self, name): self.name = name
+            def __del__(self): print(self.name, bounded("new"), bounded("old"), unbounded("new"), unbounded("old"))
+
+        bounded("old"), unbounded("old")
+    """
+    script = """
+        import asks
+        asks.bounded("new"), asks.unbounded("new")
+        asks.late = asks.Late("late")
+        asks.Late.held = [asks.Late("held")]
+        asks.bounded(asks.Late("cached"))
+        cycle = asks.Late("cycle")
+        cycle.me = cycle
+    """
+    fast, refused, _ = asks(pyox, source, tmp_path, text, script=script)
+    assert refused == {}
+    done = run(fast)
+    assert sorted(done.stdout.split("\n")) == sorted(run(tmp_path / "app").stdout.split("\n"))
+    assert done.stderr == ""
+
+
 def test_the_same_input_gives_the_same_bytes(pyox, source, tmp_path):
-    modules = {"asks": "import json, re, dataclasses, typing, logging\nclass A: pass\nTABLE = {str(n): A() for n in range(99)}\nNAMES = set(TABLE)\n", "clock": "import time\nSTART = time.time()\n"}
+    modules = {"asks": "import importlib.metadata, json, re, dataclasses, typing, logging\nNAMES = [each.name for each in importlib.metadata.distributions()]\nclass A: pass\nTABLE = {str(n): A() for n in range(99)}\nKEYS = set(TABLE)\n", "clock": "import time\nSTART = time.time()\n"}
     app = build(pyox, source, tmp_path, "import asks, clock", modules)
     made = []
     for number in range(2):
@@ -314,7 +350,7 @@ def test_nothing_of_the_building_process_is_in_it(pyox, source, tmp_path):
         done = run(*named, pyox.tool("snapshot"), app, "-o", fast, *APPLICATION, *options, env=environment, cwd=folder, check=False)
         if options:
             # What it keeps of the path cannot stand in an image.
-            assert done.returncode == 2 and "keeps a path of this process" in done.stderr, done.stderr
+            assert done.returncode == 2 and "--preload: asks: it keeps a path" in done.stderr, done.stderr
             continue
         content = fast.read_bytes()
         for marker in [*markers.values(), str(folder)]:

@@ -12,6 +12,9 @@ For each application of `matrix.toml` and each distribution it
    user id without a name (`confine.sh`);
 5. measures both in turn, and writes a row of the table.
 
+With --snapshot the executables are static ones that begin with a start-up snapshot of that level, whose profile is
+learned from the same task. Applications with native code are left out then, and the table is another one.
+
 Versions are pinned by `locks/NAME.txt`, all that pip installed; one that is missing is written. Costs 10 to
 60 seconds for each row, and more for the first download. Exit status: 0 every row is as `matrix.toml`
 says, 1 one is not (also when one works that is said to fail), 2 an error.
@@ -43,6 +46,10 @@ PAIRS = 5
 
 class Failed(Exception):
     """An application does not work; the reason, in one line."""
+
+
+class LeftOut(Failed):
+    """It cannot be what is asked for."""
 
 
 class Application:
@@ -112,6 +119,7 @@ class Distribution:
         tool("fetch", spec, "-o", self.document)
         document = json.loads(self.document.read_text())
         self.root = Path(document["root"])
+        self.stdlib = document["paths"]["stdlib"]
         self.version = document["python"]["version"]
         self.minor = ".".join(self.version.split(".")[:2])
         self.python = self.root / document["paths"]["executable"]
@@ -130,8 +138,11 @@ def tool(stage, *arguments):
 
 
 def pip(distribution, *arguments):
-    """Runs the distribution's pip."""
-    command = [distribution.python, "-I", "-m", "pip", "--disable-pip-version-check", *arguments]
+    """Runs the distribution's pip, or the one that it brings along to be installed."""
+    wheels = sorted((distribution.root / distribution.stdlib / "ensurepip/_bundled").glob("pip-*.whl"))
+    own = subprocess.run([distribution.python, "-I", "-c", "import pip"], capture_output=True).returncode == 0
+    program = ["-m", "pip"] if own or not wheels else [wheels[-1] / "pip"]
+    command = [distribution.python, "-I", *program, "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -164,7 +175,18 @@ def prepare(application, distribution, folder):
     return requirements, venv
 
 
-def build(application, distribution, folder, requirements):
+def take_snapshot(application, executable, level, folder):
+    """Gives the executable a snapshot, of what its task imports."""
+    profile = folder / "profile"
+    options = ["--level", level]
+    if level != "interpreter":
+        learn = [ROOT / "target" / "release" / "pyox-snapshot", executable, "--learn", profile, "--", *application.arguments]
+        Run(application, learn, folder / "run")
+        options += ["--profile", profile]
+    tool("snapshot", executable, *options, "-o", executable)
+
+
+def build(application, distribution, folder, requirements, level=None):
     """The executable, and how many seconds it took, download and installation included."""
     manifest, blob, executable = folder / "app.json", folder / "app.blob", folder / "bin" / "app"
     executable.parent.mkdir(exist_ok=True)
@@ -172,7 +194,15 @@ def build(application, distribution, folder, requirements):
     collected = [*application.collected(), "-r", requirements]
     tool("collect", "-d", distribution.document, *collected, "-o", manifest)
     tool("pack", manifest, "-d", distribution.document, "-o", blob)
-    tool("link", blob, "-d", distribution.document, "--shape", distribution.shape, "-o", executable)
+    shape = "static" if level else distribution.shape
+    try:
+        tool("link", blob, "-d", distribution.document, "--shape", shape, "-o", executable)
+    except Failed as failed:
+        if level and "a static executable cannot load shared objects" in str(failed):
+            raise LeftOut(str(failed)) from None
+        raise
+    if level:
+        take_snapshot(application, executable, level, folder)
     return executable, time.perf_counter() - start
 
 
@@ -237,7 +267,7 @@ def first_difference(expected, output):
     return " / ".join(changed[:2]) if changed else "line ends"
 
 
-def attempt(application, distribution, folder, row):
+def attempt(application, distribution, folder, row, level):
     """Fills a row; a `Failed` says why the application does not work."""
     if application.system:
         subprocess.run([ROOT / "scripts" / "system", *application.system], check=True)
@@ -249,7 +279,7 @@ def attempt(application, distribution, folder, row):
     if expected.status != 0 and not expected.output:
         raise Failed(f"fails in a virtual environment too: {expected.reason()}")
 
-    executable, row.build = build(application, distribution, folder, requirements)
+    executable, row.build = build(application, distribution, folder, requirements, level)
     row.size = executable.stat().st_size
     command = [executable, *application.arguments]
     run = Run(application, command, folder / "run")
@@ -284,8 +314,8 @@ def attempt(application, distribution, folder, row):
     row.ratio = statistics.median(ratios)
 
 
-def try_one(application, distribution, keep):
-    """The row of an application on a distribution."""
+def try_one(application, distribution, keep, level=None):
+    """The row of an application on a distribution; none where it cannot have a snapshot."""
     row = table.Row(application.name, distribution.version)
     if not application.runs:
         row.result = application.fails
@@ -294,7 +324,10 @@ def try_one(application, distribution, keep):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        attempt(application, distribution, folder, row)
+        attempt(application, distribution, folder, row, level)
+    except LeftOut as reason:
+        print(f"{application.name}: left out: {reason}", flush=True)
+        row = None
     except Failed as failed:
         row.result = str(failed).replace(str(folder), "…")
     if not keep:
@@ -315,7 +348,8 @@ def main():
     parser = argparse.ArgumentParser(description="Runs the application matrix.")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="applications to try")
     parser.add_argument("--dist", nargs="+", metavar="SPEC", help="as pyox-fetch takes it")
-    parser.add_argument("--table", type=Path, default=TABLE, help="the table to update")
+    parser.add_argument("--table", type=Path, help="the table to update")
+    parser.add_argument("--snapshot", choices=("interpreter", "stdlib", "application"), help="take a start-up snapshot of this level")
     parser.add_argument("--keep", action="store_true", help="keep what was built, below build/apps")
     args = parser.parse_args()
     matrix = tomllib.loads((HERE / "matrix.toml").read_text())
@@ -323,9 +357,10 @@ def main():
     if unknown:
         parser.error(f"not in matrix.toml: {', '.join(sorted(unknown))}")
     try:
-        distributions = [Distribution(spec) for spec in args.dist or default_distributions()]
+        distributions = [Distribution(spec) for spec in args.dist or (["source@3.13"] if args.snapshot else default_distributions())]
     except Failed as failed:
         sys.exit(f"run.py: error: {failed}") or 2
+    path = args.table or (FOLDER / f"{args.snapshot}.md" if args.snapshot else TABLE)
     surprises = 0
     for name, entry in matrix.items():
         if args.only and name not in args.only:
@@ -334,13 +369,15 @@ def main():
         for distribution in distributions:
             if application.pythons and distribution.minor not in application.pythons:
                 continue
-            row = try_one(application, distribution, args.keep)
+            row = try_one(application, distribution, args.keep, args.snapshot)
+            if row is None:
+                continue
             surprise = (row.result is None) == bool(application.fails)
             surprises += surprise
             if row.result is not None and application.fails and not surprise:
                 row.result = application.fails
             print(row.line(), "  <- not as matrix.toml says" if surprise else "", flush=True)
-            table.update(args.table, row, list(matrix))
+            table.update(path, row, list(matrix))
     return 1 if surprises else 0
 
 

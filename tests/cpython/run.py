@@ -7,6 +7,9 @@ under the distribution's `python`. A method differs when its outcomes do; a modu
 methods is run again on both sides, and what differs both times counts. `reasons.toml` says why
 methods differ.
 
+With --snapshot the executable is a static one that begins with a start-up snapshot of that level; from `stdlib` on it has
+imported all of the standard library that one can hold.
+
 What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md.
 The whole takes half an hour on two cores. Exit status: 0 every difference has its reason, 1 one has
 none, 2 an error.
@@ -101,6 +104,12 @@ class Distribution:
         names += [name for name in files if EXTENSIONS.fullmatch(name)]
         return [word for name in names for word in ("--include", name)]
 
+    def names(self):
+        """The modules of the standard library, but for those that a program does not import."""
+        ask = "import sys; print(*sorted(name for name in sys.stdlib_module_names if name[0] != '_'))"
+        done = subprocess.run([self.python, "-I", "-S", "-c", ask], capture_output=True, text=True, check=True)
+        return [name for name in done.stdout.split() if name not in ("antigravity", "idlelib", "test", "this", "turtledemo")]
+
     def modules(self):
         """The modules of tests, as names without `test.`."""
         found = []
@@ -116,8 +125,8 @@ class Distribution:
         return found
 
 
-def build(distribution, folder, collect=(), link=()):
-    """The executable."""
+def build(distribution, folder, collect=(), link=(), snapshot=None):
+    """The executable, with a snapshot of that level."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest, blob, executable = (
         folder / "methods.json",
@@ -128,7 +137,15 @@ def build(distribution, folder, collect=(), link=()):
     options = [*distribution.includes(), "--config", "write_bytecode=1", *collect]
     tool("collect", "-d", distribution.path, HERE / "methods.py", *options, "-o", manifest)
     tool("pack", manifest, "-d", distribution.path, "-o", blob)
-    tool("link", blob, "-d", distribution.path, *link, "-o", executable)
+    static = ["--static"] if snapshot else []
+    tool("link", blob, "-d", distribution.path, *static, *link, "-o", executable)
+    if snapshot:
+        options = ["--level", snapshot]
+        if snapshot != "interpreter":
+            profile = folder / "profile"
+            profile.write_text("".join(f"{name}\n" for name in distribution.names()))
+            options += ["--profile", profile]
+        tool("snapshot", executable, *options, "-o", executable)
     return executable
 
 
@@ -420,6 +437,11 @@ def main():
         "--link", action="append", default=[], metavar="OPTION", help="for pyox-link"
     )
     parser.add_argument(
+        "--snapshot",
+        choices=("interpreter", "stdlib", "application"),
+        help="take a start-up snapshot of this level",
+    )
+    parser.add_argument(
         "--prune", action="store_true", help="take reasons out that are for nothing"
     )
     parser.add_argument(
@@ -437,10 +459,10 @@ def main():
         unknown = set(args.only or []) - set(everything)
         if unknown:
             parser.error(f"not among the distribution's tests: {', '.join(sorted(unknown))}")
-        folder = FOLDER / distribution.version
+        folder = FOLDER / "-".join(filter(None, (distribution.version, args.snapshot)))
         executable = None
         if args.only != []:
-            executable = build(distribution, folder / "bin", args.collect, args.link)
+            executable = build(distribution, folder / "bin", args.collect, args.link, args.snapshot)
     except Failed as failed:
         print(f"run.py: error: {failed}", file=sys.stderr)
         return 2

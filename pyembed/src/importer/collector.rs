@@ -83,6 +83,17 @@ pub(super) fn thaw(attached: Attached<'_>) -> Result<()> {
     }
 }
 
+/// Sets everything aside that there is, in a process whose image is taken: all of it lives for ever, and a process that begins with
+/// the image need not look at it. A program that imports `gc` finds nothing set aside.
+pub(crate) fn set_aside(attached: Attached<'_>) -> Result<()> {
+    let Some(gc) = FUNCTIONS.get().filter(|gc| !gc.is_known) else { return Ok(()) };
+    if attached.loaded_module("gc")?.is_none() {
+        gc.freeze.get(attached).call([])?;
+        gc.is_aside.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 /// Runs `body`, an import, with the collector's threshold raised.
 pub(super) fn deferred<'py>(
     attached: Attached<'py>,
@@ -122,6 +133,10 @@ impl Functions {
         }
         self.set_threshold.get(attached).call([&attached.integer(before)?])?;
         if youngest(&self.get_count.get(attached).call([])?)? <= before {
+            return Ok(());
+        }
+        if ffi::is_resumed() && self.is_aside.load(Ordering::Relaxed) {
+            // What the image holds would be among it.
             return Ok(());
         }
         // Freezing and thawing moves all generations into the oldest at no cost. What an application

@@ -210,7 +210,7 @@ fn forget(attached: Attached<'_>) -> Result<()> {
     attached.sys(c"orig_argv")?.set_items(&none)?;
     modules::forget(attached)?;
     ffi::collect(attached);
-    Ok(())
+    importer::set_aside(attached)
 }
 
 /// The names of the modules that have been imported.

@@ -24,7 +24,6 @@ use std::str::FromStr;
 use pyox_stage::{Fault, FaultExt as _, Kind, Reporter, Result, files};
 
 use recorder::Recorder;
-use survey::Plan;
 
 /// How much of an interpreter's work an image holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,13 +60,10 @@ pub struct Options {
 pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Reporter) -> Result<()> {
     let executable = open(from)?;
     let recorder = Recorder::new(&executable, from)?;
-    let plan = Plan::new(&recorder, options, reporter)?;
     let task = reporter.begin(None, "recording the start");
-    let request = plan.request(options);
-    let order = recorder.run(&format!("{request}answer order\n"))?;
-    let order = String::from_utf8_lossy(&order);
-    let image = recorder.run(&format!("{request}apart {order}\n"))?;
+    let (plan, image) = survey::image(&recorder, options)?;
     drop(task);
+    plan.tell(reporter);
     let bytes = executable.with_image(image).ok_or_else(|| {
         Fault::at(from, "its image is not complete").hint("is it an executable of this pyox?")
     })?;

@@ -3,11 +3,12 @@
 //! Each run is confined: an empty environment but for the locale and the time zone, a folder of its own, and what the process
 //! itself gives up. It reads a request from stdin and answers on stdout.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileTimes};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::UNIX_EPOCH;
 
 use pyox_blob::snapshot::PATH_LEN;
 use pyox_stage::{Fault, FaultExt as _, Kind, Result};
@@ -31,6 +32,10 @@ impl<'a> Recorder<'a> {
         fs::create_dir_all(around).fault_at(around)?;
         fs::write(&path, executable.recorder()).fault_at(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).fault_at(&path)?;
+        // Packed files have its times, and caches keep them.
+        let times = FileTimes::new().set_accessed(UNIX_EPOCH).set_modified(UNIX_EPOCH);
+        let file = File::options().write(true).open(&path).fault_at(&path)?;
+        file.set_times(times).fault_at(&path)?;
         Ok(Self { from, folder, path })
     }
 
@@ -38,6 +43,13 @@ impl<'a> Recorder<'a> {
     pub(crate) fn named(&self, text: &str) -> String {
         let path = self.path.to_string_lossy();
         text.replace(&*path, &self.from.to_string_lossy())
+    }
+
+    /// The image for a request. A first run tells which blocks of its memory each process writes to, and the second one sets
+    /// them apart.
+    pub(crate) fn image(&self, request: &str) -> Result<Vec<u8>> {
+        let order = self.run(&format!("{request}answer order\n"))?;
+        self.run(&format!("{request}apart {}\n", String::from_utf8_lossy(&order)))
     }
 
     /// Its answer to a request.

@@ -6,12 +6,14 @@
 
 /// The names, and what such a module knows of the process that has imported it.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
+    ("antigravity", "it opens a browser"),
     ("multiprocessing.heap", "it keeps the number of the process"),
     ("readline", "it keeps what it knows of the terminal"),
     ("rlcompleter", "it keeps the module `__main__`"),
     ("sre_compile", "it warns of itself when it is imported"),
     ("sre_constants", "it warns of itself when it is imported"),
     ("sre_parse", "it warns of itself when it is imported"),
+    ("this", "it writes to stdout"),
     ("wsgiref.handlers", "it keeps the environment"),
 ];
 

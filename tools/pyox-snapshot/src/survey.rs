@@ -60,6 +60,8 @@ const COMMON: [&str; 34] = [
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     preload: Vec<String>,
+    /// What is imported then, in the order in which that ends.
+    loaded: Vec<String>,
     /// Modules that are left out, with the reason.
     refused: BTreeMap<String, String>,
     /// Variables that must not be in the environment.
@@ -94,19 +96,65 @@ struct Module {
     renewed: Vec<String>,
 }
 
+/// The image that is wanted, as far as it can be had, and what it holds.
+pub(crate) fn image(recorder: &Recorder<'_>, options: &Options) -> Result<(Plan, Vec<u8>)> {
+    // What no survey shows: the memory of these modules does not fit into an image.
+    let mut unfit = BTreeMap::new();
+    loop {
+        let plan = Plan::new(recorder, options, &unfit)?;
+        let fault = match recorder.image(&plan.request(options)) {
+            Ok(image) => return Ok((plan, image)),
+            Err(fault) => fault,
+        };
+        let Some(why) = unfit_for(&fault) else { return Err(fault) };
+        // In the order in which imports ended, each module comes behind what it imports, unless they import each other.
+        let found = culprit(recorder, options, &plan.loaded)
+            .or_else(|_| culprit(recorder, options, &plan.preload))?;
+        let Some(name) = found else { return Err(fault) };
+        if options.preload.contains(name) || options.level != Level::Application {
+            let what = format!("{name}: {why}");
+            return Err(Fault::new("--preload", what).of_kind(Kind::Unsupported));
+        }
+        unfit.insert(name.clone(), why);
+    }
+}
+
+/// The first of some modules with which the memory of a process does not fit into an image.
+fn culprit<'a>(
+    recorder: &Recorder<'_>,
+    options: &Options,
+    modules: &'a [String],
+) -> Result<Option<&'a String>> {
+    let (mut good, mut bad) = (0, modules.len());
+    while bad - good > 1 {
+        let middle = usize::midpoint(good, bad);
+        let some = Plan { preload: modules[..middle].to_vec(), ..Plan::default() };
+        match recorder.run(&some.request(options)) {
+            Ok(_) => good = middle,
+            Err(fault) if unfit_for(&fault).is_some() => bad = middle,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(modules.get(good))
+}
+
+/// Why a process says that its memory does not fit into an image.
+fn unfit_for(fault: &Fault) -> Option<String> {
+    Some(fault.to_string().split_once("unfit: ")?.1.to_owned())
+}
+
 impl Plan {
     /// Decides, by as many surveys as it takes.
-    pub(crate) fn new(
+    fn new(
         recorder: &Recorder<'_>,
         options: &Options,
-        reporter: &dyn Reporter,
+        unfit: &BTreeMap<String, String>,
     ) -> Result<Self> {
         let profile = options.profile.as_ref().map(|profile| profile.modules.as_slice());
         let is_empty = options.preload.is_empty() && profile.is_none();
         if options.level == Level::Interpreter || options.level == Level::Stdlib && is_empty {
             return Ok(Self::default());
         }
-        let task = reporter.begin(None, "looking at what imports ask");
         let mut names: Vec<String> = options.preload.clone();
         names.extend(profile.unwrap_or_default().iter().cloned());
         let mut plan = Self::default();
@@ -115,27 +163,23 @@ impl Plan {
                 number == 0 && profile.is_none() && options.level == Level::Application;
             let survey = Survey::take(recorder, options, &names, wants_start)?;
             let before = plan.refused.len();
-            survey.judge(options, &mut plan)?;
+            survey.judge(options, unfit, &mut plan)?;
+            let loaded = survey.modules.into_iter().filter(|module| !module.standard);
+            plan.loaded = loaded.map(|module| module.name).collect();
             names = survey.names;
             names.retain(|name| !plan.refused.contains_key(name));
             if plan.refused.len() == before {
-                drop(task);
                 plan.preload = names;
-                plan.tell(reporter);
                 return Ok(plan);
             }
             if names.is_empty() {
                 break;
             }
         }
-        drop(task);
-        plan.tell(reporter);
-        plan.guards.clear();
-        plan.has_no_links = false;
-        Ok(plan)
+        Ok(Self { refused: plan.refused, ..Self::default() })
     }
 
-    fn tell(&self, reporter: &dyn Reporter) {
+    pub(crate) fn tell(&self, reporter: &dyn Reporter) {
         for (name, why) in &self.refused {
             reporter.detail(format_args!("not preloaded: {name}: {why}"));
         }
@@ -195,7 +239,12 @@ impl Survey {
     }
 
     /// Adds to what is left out, and gathers the guards for the rest.
-    fn judge(&self, options: &Options, plan: &mut Plan) -> Result<()> {
+    fn judge(
+        &self,
+        options: &Options,
+        unfit: &BTreeMap<String, String>,
+        plan: &mut Plan,
+    ) -> Result<()> {
         plan.guards.clear();
         plan.renewals.clear();
         plan.has_no_links = false;
@@ -203,6 +252,7 @@ impl Survey {
         let mut roots: BTreeMap<&str, String> = BTreeMap::new();
         for module in &self.modules {
             let reasons = module.reasons(options, plan);
+            let reasons = reasons.into_iter().chain(unfit.get(&module.name).cloned());
             if let Some(reason) = reasons.into_iter().next() {
                 roots.insert(&module.name, reason);
             }

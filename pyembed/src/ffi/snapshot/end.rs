@@ -8,7 +8,8 @@
 use pyo3_ffi as c;
 
 use super::hashes::Keys;
-use super::{is_in_image, is_resumed};
+use super::objects::Kind;
+use super::{is_in_image, is_resumed, kept};
 use crate::files::interpose;
 
 /// Whether objects of the image live for ever.
@@ -101,15 +102,26 @@ pub(super) struct Containers {
     dictionaries: Vec<usize>,
     lists: Vec<usize>,
     classes: Vec<usize>,
+    caches: Vec<usize>,
 }
 
 impl Containers {
-    pub(super) fn note_dictionary(&mut self, dictionary: *mut c::PyObject) {
-        self.dictionaries.push(dictionary.expose_provenance());
-    }
-
-    pub(super) fn note_list(&mut self, list: *mut c::PyObject) {
-        self.lists.push(list.expose_provenance());
+    /// Notes an object of that kind.
+    ///
+    /// # Safety
+    /// It must be alive.
+    pub(super) unsafe fn note(&mut self, object: *mut c::PyObject, kind: Kind) {
+        let address = object.expose_provenance();
+        // SAFETY: the caller's word.
+        unsafe {
+            if kind == Kind::Cache {
+                self.caches.push(address);
+            } else if c::PyDict_CheckExact(object) != 0 {
+                self.dictionaries.push(address);
+            } else if c::PyList_CheckExact(object) != 0 {
+                self.lists.push(address);
+            }
+        }
     }
 
     /// Notes a class that was made at run time. Its names are no dictionary like others: CPython keeps what it has found there.
@@ -126,11 +138,18 @@ impl Containers {
         let names = |class: &usize| unsafe {
             (*super::place::<c::PyTypeObject>(*class)).tp_dict.expose_provenance()
         };
-        let names: std::collections::BTreeSet<usize> = self.classes.iter().map(names).collect();
+        // Only entries may stand in those of caches.
+        let entries = |cache: &usize| {
+            // SAFETY: the caches that were noted.
+            unsafe { kept::entries_of(super::place(*cache)).expose_provenance() }
+        };
+        let names: std::collections::BTreeSet<usize> =
+            self.classes.iter().map(names).chain(self.caches.iter().map(entries)).collect();
         self.dictionaries.retain(|dictionary| !names.contains(dictionary));
         self.dictionaries.shrink_to_fit();
         self.lists.shrink_to_fit();
         self.classes.shrink_to_fit();
+        self.caches.shrink_to_fit();
     }
 
     /// Lets go of what the program has put into them.
@@ -155,6 +174,16 @@ impl Containers {
                     if c::PyObject_SetAttr(class.cast(), name, c::Py_None()) != 0 {
                         c::PyErr_Clear();
                     }
+                }
+            }
+            for cache in &self.caches {
+                let cache: *mut c::PyObject = super::place(*cache);
+                let mut has_new = false;
+                each_of(kept::entries_of(cache), |_, entry| has_new |= may_hold(entry));
+                if has_new {
+                    let name = c"cache_clear".as_ptr();
+                    let done = c::PyObject_CallMethod(cache, name, std::ptr::null());
+                    if done.is_null() { c::PyErr_Clear() } else { c::Py_DECREF(done) }
                 }
             }
             for dictionary in &self.dictionaries {

@@ -13,6 +13,7 @@ use pyo3_ffi as c;
 use super::kept::Kept;
 use super::memory::is_recording;
 use super::objects::Kind;
+use super::sets::Set;
 use crate::files::interpose;
 
 /// What of an image depends on the seed.
@@ -70,27 +71,7 @@ struct TextEntry {
     value: *mut c::PyObject,
 }
 
-/// A set, as CPython 3.11 to 3.14 has it.
-#[repr(C)]
-pub(super) struct Set {
-    base: c::PyObject,
-    fill: isize,
-    used: isize,
-    mask: isize,
-    table: *mut SetEntry,
-    hash: isize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct SetEntry {
-    key: *mut c::PyObject,
-    hash: isize,
-}
-
-/// How many neighbours CPython tries in a set before it jumps.
-const LINEAR_PROBES: usize = 9;
-const PERTURB_SHIFT: u32 = 5;
+pub(super) const PERTURB_SHIFT: u32 = 5;
 
 /// A table of CPython's own, from keys of C to values.
 #[repr(C)]
@@ -243,12 +224,32 @@ impl Hashed {
                 all.push((*table.0).buckets.addr());
                 all.extend(Table::entries(table.0).iter().map(|entry| entry.addr()));
             }
+            self.kept.add_addresses(&mut all);
         }
         all.sort_unstable();
         all
     }
 
-    /// Keeps only what has one of these texts in it.
+    /// Before an image is taken: what depends on hashes that Python code computes is made the same in all of them, and
+    /// complete only when a process hashes it anew.
+    ///
+    /// # Safety
+    /// What was noted must be as it was then.
+    pub(super) unsafe fn settle(&self) {
+        // SAFETY: the caller's word.
+        unsafe {
+            self.renew_plain();
+            for keys in &self.late_keys {
+                Keys::erase(keys.0);
+            }
+            for set in &self.late_sets {
+                Set::erase(set.0);
+            }
+            self.kept.erase();
+        }
+    }
+
+    /// Keeps only what has one of these texts in it, or was erased.
     ///
     /// # Safety
     /// What was noted must be as it was then.
@@ -260,9 +261,7 @@ impl Hashed {
         let holds = |set: &Pointer<Set>| unsafe { Set::entries(set.0).any(|e| is_one(e.key)) };
         self.texts.retain(|text| is_one(text.0));
         self.keys.retain(has);
-        self.late_keys.retain(has);
         self.sets.retain(holds);
-        self.late_sets.retain(holds);
         self.references.clear();
         self.dates.clear();
         self.tables.clear();
@@ -290,7 +289,7 @@ impl Hashed {
     ///
     /// # Safety
     /// As above.
-    pub(super) unsafe fn renew_plain(&self) {
+    unsafe fn renew_plain(&self) {
         // SAFETY: the caller's word.
         unsafe {
             for text in &self.texts {
@@ -469,6 +468,17 @@ impl Keys {
         (0..).map_while(move |place| unsafe { Self::pair(keys, place) }).map(|(key, _)| key)
     }
 
+    /// Forgets the hashes of keys of any type, and what follows from them.
+    unsafe fn erase(keys: *mut Self) {
+        // SAFETY: keys of a dictionary.
+        unsafe {
+            for entry in Self::general(keys) {
+                (*entry).hash = 0;
+            }
+            Self::indices(keys).write_bytes(0xff, 1 << (*keys).log2_index_bytes);
+        }
+    }
+
     /// Hashes the keys, and fills the table of indices.
     unsafe fn renew(keys: *mut Self) {
         // SAFETY: keys of a dictionary, whose table is larger than its entries are many.
@@ -530,53 +540,6 @@ unsafe fn put_where_free(indices: *mut u8, width: u8, at: usize, index: usize) -
         1 => put!(u16),
         2 => put!(u32),
         _ => put!(u64),
-    }
-}
-
-impl Set {
-    /// The entries that are in use.
-    unsafe fn entries(set: *mut Self) -> impl Iterator<Item = SetEntry> {
-        // SAFETY: the table has one more place than the mask says. What was deleted has the hash -1.
-        unsafe {
-            (0..=(*set).mask.cast_unsigned())
-                .map(move |place| *(*set).table.add(place))
-                .filter(|entry| !entry.key.is_null() && entry.hash != -1)
-        }
-    }
-
-    /// Hashes the elements, and fills the table.
-    unsafe fn renew(set: *mut Self) {
-        // SAFETY: a set, as it was noted.
-        unsafe {
-            let entries: Vec<SetEntry> = Self::entries(set)
-                .map(|entry| SetEntry { key: entry.key, hash: hash_of(entry.key, entry.hash) })
-                .collect();
-            let (table, mask) = ((*set).table, (*set).mask.cast_unsigned());
-            table.write_bytes(0, mask + 1);
-            for entry in &entries {
-                Self::place(table, mask, entry.hash).write(*entry);
-            }
-            (*set).fill = entries.len().cast_signed();
-        }
-    }
-
-    /// The place of an element, as CPython looks for it.
-    unsafe fn place(table: *mut SetEntry, mask: usize, hash: isize) -> *mut SetEntry {
-        let mut perturb = hash.cast_unsigned();
-        let mut at = perturb & mask;
-        loop {
-            let probes = if at + LINEAR_PROBES <= mask { LINEAR_PROBES } else { 0 };
-            for neighbour in at..=at + probes {
-                // SAFETY: no place is behind the mask.
-                let place = unsafe { table.add(neighbour) };
-                // SAFETY: as above.
-                if unsafe { (*place).key.is_null() } {
-                    return place;
-                }
-            }
-            perturb >>= PERTURB_SHIFT;
-            at = at.wrapping_mul(5).wrapping_add(1).wrapping_add(perturb) & mask;
-        }
     }
 }
 

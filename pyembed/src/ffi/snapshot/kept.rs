@@ -16,6 +16,25 @@ struct Entry {
     key: *mut c::PyObject,
 }
 
+/// A cache begins with an entry that is the root of all others; as CPython 3.12 to 3.14 has it.
+#[repr(C)]
+struct Cache {
+    root: Entry,
+    result: *mut c::PyObject,
+    wrapper: usize,
+    is_typed: usize,
+    entries: *mut c::PyObject,
+}
+
+/// The dictionary in which a cache finds its entries, and in which nothing else may stand.
+///
+/// # Safety
+/// The object must be such a cache.
+pub(super) unsafe fn entries_of(cache: *mut c::PyObject) -> *mut c::PyObject {
+    // SAFETY: the caller's word.
+    unsafe { (*cache.cast::<Cache>()).entries }
+}
+
 /// An `OrderedDict` begins with a dictionary; then its nodes, from the first on.
 #[repr(C)]
 struct Ordered {
@@ -53,24 +72,48 @@ impl Kept {
         self.ordered.shrink_to_fit();
     }
 
+    /// Forgets the hashes.
+    ///
+    /// # Safety
+    /// What was noted must be as it was then.
+    pub(super) unsafe fn erase(&self) {
+        // SAFETY: the caller's word.
+        unsafe { self.each(|_, hash| *hash = 0) };
+    }
+
+    /// Adds the places of the hashes.
+    ///
+    /// # Safety
+    /// What was noted must be as it was then.
+    pub(super) unsafe fn add_addresses(&self, to: &mut Vec<usize>) {
+        // SAFETY: the caller's word.
+        unsafe { self.each(|_, hash| to.push(hash.addr())) };
+    }
+
     /// Hashes all keys anew.
     ///
     /// # Safety
     /// The thread must be attached, what was noted as it was then, and all dictionaries complete: code of Python's may run.
     pub(super) unsafe fn renew(&self) {
         // SAFETY: the caller's word.
+        unsafe { self.each(|key, hash| *hash = hash_of(key, *hash)) };
+    }
+
+    /// Calls a function with each key and where its hash is kept.
+    unsafe fn each(&self, mut call: impl FnMut(*mut c::PyObject, *mut isize)) {
+        // SAFETY: the caller's word.
         unsafe {
             for entry in &self.entries {
                 let entry: *mut Entry = entry.0.cast();
                 // An entry that is about to go has none.
                 if !(*entry).key.is_null() {
-                    (*entry).hash = hash_of((*entry).key, (*entry).hash);
+                    call((*entry).key, &raw mut (*entry).hash);
                 }
             }
             for ordered in &self.ordered {
                 let mut node = (*ordered.0.cast::<Ordered>()).first;
                 while !node.is_null() {
-                    (*node).hash = hash_of((*node).key, (*node).hash);
+                    call((*node).key, &raw mut (*node).hash);
                     node = (*node).next;
                 }
             }

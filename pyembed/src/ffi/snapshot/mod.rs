@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`memory`] | the region that a recorded process takes its memory from |
 //! | [`objects`] | the objects in it |
-//! | [`hashes`], [`kept`] | what depends on the hash seed |
+//! | [`hashes`], [`sets`], [`kept`] | what depends on the hash seed |
 //! | [`paths`] | what names the executable |
 //! | [`process`] | what each process has of its own |
 //! | [`outside`] | a check that nothing in it points elsewhere |
@@ -28,6 +28,7 @@ mod objects;
 mod outside;
 mod paths;
 mod process;
+mod sets;
 mod utf8_mode;
 mod watch;
 
@@ -396,8 +397,9 @@ pub(crate) fn take(
             Paths::default(),
             Containers::default(),
         );
-        // It takes its memory before it looks, and so is in the list itself.
-        let mut blocks = Vec::with_capacity(memory::live_blocks().count() + 1);
+        // They take their memory before anything is looked at, and so are in the list themselves.
+        let room = memory::live_blocks().count() + 2;
+        let (mut blocks, mut texts) = (Vec::with_capacity(room), Vec::with_capacity(room));
         blocks.extend(memory::live_blocks());
         let own = blocks.as_ptr().addr();
         for &(block, capacity) in &blocks {
@@ -407,13 +409,12 @@ pub(crate) fn take(
             let object = types.object_in(block, capacity);
             if let Some((object, kind)) = object {
                 facts.objects += 1;
+                if matches!(kind, objects::Kind::Text | objects::Kind::Bytes) {
+                    texts.push(block);
+                }
                 (*object.cast::<isize>()) = IMMORTAL;
                 hashed.note(object, kind);
-                if c::PyDict_CheckExact(object) != 0 {
-                    containers.note_dictionary(object);
-                } else if c::PyList_CheckExact(object) != 0 {
-                    containers.note_list(object);
-                }
+                containers.note(object, kind);
             }
             if let Err(what) = found.note(&path, block, capacity, object) {
                 fail(&what);
@@ -435,7 +436,7 @@ pub(crate) fn take(
         drop((blocks, types));
         facts.texts = hashed.len();
         // Of what has the path in it, the order was by chance.
-        hashed.renew_plain();
+        hashed.settle();
         if has_fixed_hashes {
             hashed.keep_those_of(&found.objects());
         }
@@ -464,9 +465,10 @@ pub(crate) fn take(
             paths: found,
             guards,
         });
-        if outside::is_pointed_to() {
-            fail("what was imported keeps memory that no image can hold");
+        if outside::is_pointed_to(&texts) {
+            fail("unfit: it keeps memory that no image can hold");
         }
+        drop(texts);
         let text = describe(&facts);
         let text: &'static str = Box::leak(text.into_boxed_str());
         let len = memory::close() - places.image;

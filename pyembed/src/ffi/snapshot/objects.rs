@@ -20,7 +20,8 @@ pub(super) enum Kind {
     Bytes,
     Dictionary,
     OrderedDictionary,
-    /// Of a `functools.lru_cache`.
+    /// What `functools.lru_cache` makes of a function, and an entry of it.
+    Cache,
     CacheEntry,
     Set,
     WeakReference,
@@ -105,6 +106,8 @@ impl Types {
                 Kind::Dictionary
             } else if CStr::from_ptr((*class).tp_name) == c"functools._lru_list_elem" {
                 Kind::CacheEntry
+            } else if CStr::from_ptr((*class).tp_name) == c"functools._lru_cache_wrapper" {
+                Kind::Cache
             } else if is_below(&raw mut c::PySet_Type) || is_below(&raw mut c::PyFrozenSet_Type) {
                 Kind::Set
             } else if is_below(&raw mut c::_PyWeakref_RefType) {

@@ -11,8 +11,9 @@ const MOST: usize = 64;
 /// What begins behind the executable's own addresses.
 const BEHIND: usize = 0x6000_0000;
 
-/// Whether a word of the image is the address of memory that is not part of it.
-pub(super) fn is_pointed_to() -> bool {
+/// Whether a word of the image is the address of memory that is not part of it. `texts` are blocks that hold text, sorted:
+/// letters may look like an address, and are none.
+pub(super) fn is_pointed_to(texts: &[usize]) -> bool {
     let (elsewhere, count) = elsewhere();
     let elsewhere = &elsewhere[..count];
     // SAFETY: asks. Each process has a number of its own, which stands in CPython's state.
@@ -24,7 +25,8 @@ pub(super) fn is_pointed_to() -> bool {
     };
     let places = &pyembed_snapshot_places;
     let mut data = (places.image..places.end).step_by(size_of::<usize>());
-    let mut blocks = memory::live_blocks().flat_map(|(block, capacity)| {
+    let blocks = memory::live_blocks().filter(|(block, _)| texts.binary_search(block).is_err());
+    let mut blocks = blocks.flat_map(|(block, capacity)| {
         (block..block + capacity - memory::HEAD).step_by(size_of::<usize>())
     });
     data.any(points_out) || blocks.any(points_out)

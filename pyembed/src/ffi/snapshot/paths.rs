@@ -78,9 +78,7 @@ impl Paths {
         // Such as the folder that it lies in.
         let begin = find(path, FILLER).unwrap_or(path.len());
         if find(bytes, &path[..begin]).is_some() {
-            return Err(
-                "a module keeps a path of this process: of its executable or its folder".into()
-            );
+            return Err("unfit: it keeps a path within a text, or a folder's".into());
         }
         Ok(())
     }
