@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,9 @@ def wheel():
         print(error, numpy.arange(4).sum(), numpy.linalg.det(numpy.eye(3)))
     print(numpy.fft.fft(numpy.ones(4)).real.tolist(), numpy.random.default_rng(1).integers(10) < 10)
 
+def pages():
+    print(os.sysconf("SC_PAGE_SIZE"))
+
 def end():
     threading.Thread(target=lambda: [time.sleep(0.001) for _ in iter(int, 1)], daemon=True).start()
     open(sys.argv[2], "w").write("written at the end")
@@ -55,6 +59,9 @@ def end():
 if __name__ == "__main__":
     globals()[sys.argv[1]]()
 """
+
+# What the wheel says.
+WHEEL = ["Singular matrix 6 1.0", "[4.0, 0.0, 0.0, 0.0] True"]
 
 # A library that is in the blob alone, opened by C code with its path.
 LOADER = """
@@ -125,7 +132,15 @@ def test_children(program):
 
 
 def test_a_wheel(program):
-    assert ask(program, "wheel") == ["Singular matrix 6 1.0", "[4.0, 0.0, 0.0, 0.0] True"]
+    assert ask(program, "wheel") == WHEEL
+
+
+def test_pages_of_64_kib(program, arm):
+    """As kernels of some distributions for that machine have them."""
+    root = Path(arm.json["root"]).parent
+    large = ("qemu-aarch64-static", "-p", "65536", "-L", root, program)
+    assert run(*large, "pages").stdout == "65536\n"
+    assert run(*large, "wheel", timeout=280).stdout.splitlines() == WHEEL
 
 
 def test_the_end(program):
@@ -190,7 +205,8 @@ def test_a_release_for_the_other_machine(pyox, arm, tmp_path):
         run(pyox.tool("fetch"), "cpython@3.14", "--target", TARGET, "-o", "dist.json", cwd=tmp_path, env=environment)
         # What was compiled before need not be compiled again.
         shutil.copytree(cache_folder() / "bytecode", tmp_path / "cache/bytecode")
-        hello = ("--python", "cpython@3.14", "--target", TARGET, REPOSITORY / "examples/hello.py", "-o", "hello")
+        shutil.copy(REPOSITORY / "examples/hello.py", tmp_path)
+        hello = ("--python", "cpython@3.14", "--target", TARGET, "hello.py", "-o", "hello")
         run(pyox.folder / "pyox", "build", *hello, cwd=tmp_path, env=environment, timeout=280)
     finally:
         server.close()

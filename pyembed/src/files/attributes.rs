@@ -54,6 +54,24 @@ pub(super) fn of_path(folder: c_int, path: *const c_char) -> Option<Stat> {
     }
 }
 
+/// The attributes of the program that runs here. The link to it is opened, because an emulator shows its own program to those
+/// who ask for the attributes of what the link means.
+pub(super) fn of_program() -> Option<Stat> {
+    let before = errno();
+    let mut told = MaybeUninit::uninit();
+    // SAFETY: a C string, and room for the attributes, which the kernel fills where it gives 0. The descriptor is closed; a
+    // number that is none is an error for both.
+    unsafe {
+        let flags = libc::O_PATH | libc::O_CLOEXEC;
+        let link = c"/proc/self/exe".as_ptr();
+        let opened = libc::syscall(libc::SYS_openat, libc::AT_FDCWD, link, flags);
+        let done = libc::syscall(libc::SYS_fstat, opened, told.as_mut_ptr());
+        libc::syscall(libc::SYS_close, opened);
+        set_errno(before);
+        (done == 0).then(|| told.assume_init())
+    }
+}
+
 /// A real path without links.
 pub(crate) fn without_links(path: &CStr) -> Option<CString> {
     // SAFETY: a C string; what comes back was allocated for the caller.

@@ -133,8 +133,8 @@ impl Mount {
     fn executable(&self) -> Option<&libc::stat> {
         let ask = || {
             // The path may lead to a newer executable by now.
-            let paths = [c"/proc/self/exe".as_ptr(), self.root.as_ptr()];
-            paths.into_iter().find_map(|path| attributes::of_path(libc::AT_FDCWD, path))
+            attributes::of_program()
+                .or_else(|| attributes::of_path(libc::AT_FDCWD, self.root.as_ptr()))
         };
         self.executable.get_or_init(ask).as_ref()
     }
