@@ -8,6 +8,8 @@
 #                   SNAPSHOT=stdlib has both in executables with a start-up snapshot of that level
 #   make test-roots  in root folders of other Debian releases: an old glibc, CPython 3.14 and 3.15
 #   make test-arm   executables for 64-bit Arm, under qemu in such a root folder
+#   make test-debug  on a CPython with its assertions, built from source, and whether references are lost
+#   make test-valgrind  an application under valgrind
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
 #   make install    the tools and their run-time libraries, below PREFIX
@@ -31,7 +33,7 @@ ifeq ($(shell rustc --version 2>/dev/null),)
 export RUSTUP_TOOLCHAIN := $(firstword $(shell cd / && rustup show active-toolchain 2>/dev/null))
 endif
 
-.PHONY: fuzz lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots test-arm roots-system bench bench-quick bench-peers lint install wheel system clean
+.PHONY: fuzz test-debug test-valgrind lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots test-arm roots-system bench bench-quick bench-peers lint install wheel system clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -67,8 +69,11 @@ target/runtime/examples/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | runtime
 	    $(CARGO) build --package pyembed --example interpreters --profile runtime
 	mkdir -p $(@D) && cp target/runtime/examples/libinterpreters.a $@
 
+# For a CPython with its assertions.
+DEBUG_RUNTIME := target/runtime/cp313d/libpyembed_runner.a target/runtime/examples/cp313d/libpyembed_runner.a
+
 # Cargo builds one after another; the libraries share its folder.
-.NOTPARALLEL: $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(EXAMPLES)
+.NOTPARALLEL: $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(EXAMPLES) $(DEBUG_RUNTIME)
 
 # No path of the building machine gets into an executable.
 REMAP = --remap-path-prefix=$(CURDIR)=pyox --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo
@@ -148,6 +153,14 @@ test-roots: tools runtime $(VENV)/ready
 test-arm: tools target/runtime/$(FOREIGN)/cp314/portable-runner $(VENV)/ready | roots-system
 	tests/arm/run
 
+# On a CPython that checks itself: the tests that take each distribution in turn, and counts of all references.
+test-debug: tools runtime $(DEBUG_RUNTIME) $(VENV)/ready
+	PYOX_TEST_PYTHONS=source@3.13+debug $(VENV)/bin/python -m pytest tests tests/checkers/test_references.py $(if $(TESTS),-k '$(TESTS)')
+
+test-valgrind: tools runtime $(VENV)/ready
+	scripts/system valgrind
+	PYOX_TEST_PYTHONS=source@3.13 $(VENV)/bin/python -m pytest tests/checkers/test_valgrind.py
+
 test-apps: tools runtime
 	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))
 
@@ -161,7 +174,7 @@ lint: | system
 
 # The run-time crate as each minor version has it.
 lint-abi: | system
-	for tag in $(TAGS); do \
+	for tag in $(TAGS) cp313d; do \
 	    PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$$tag.txt $(CARGO) clippy --package pyembed --package pyembed-c --package pyembed-runner --all-targets -- --deny warnings || exit 1; \
 	done
 

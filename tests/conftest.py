@@ -21,6 +21,9 @@ GIVEN = tuple(os.environ.get("PYOX_TEST_PYTHONS", "").split())
 SOURCES = () if GIVEN else ("source@3.11", "source@3.13")
 # What does not hold where libpython is a shared library: CPython's own search for an installation looks around.
 OF_OTHER_SHAPES = ("test_hello_opens_what_libc_opens", "test_importing_the_standard_library_touches_no_module")
+# A debug build has no shared library, and warns of every file that nobody has closed, with numbers and names in it.
+NOT_OF_DEBUG_BUILDS = ("test_portable.py", "test_releases.py", "+debug-zip]", "test_a_folder_of_any_name", "test_the_applications_own_interpreter",
+                       "test_children_inherit_nothing_strange")
 # 3.14 and 3.15 are tested in a root folder of Debian's next release, see roots/.
 SUPPORTED = [(3, minor) for minor in range(11, 14)]
 
@@ -48,7 +51,8 @@ ALL = HOSTS + SOURCES
 
 def _minor(spec):
     """The minor version that a spec's path or name tells."""
-    return spec.split("@")[1] if "@" in spec else run(spec.removeprefix("host:"), "-IS", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout.strip()
+    # `source@3.13+debug` is of 3.13 too.
+    return spec.split("@")[1].split("+")[0] if "@" in spec else run(spec.removeprefix("host:"), "-IS", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout.strip()
 
 
 def _one_of_each_minor():
@@ -83,6 +87,8 @@ def pytest_collection_modifyitems(config, items):
 
     def runs(item):
         each = {"arm", "distribution", "each_minor", "shared"} & set(item.fixturenames)
+        if any("+debug" in spec for spec in GIVEN) and any(part in item.nodeid for part in NOT_OF_DEBUG_BUILDS):
+            return False
         return each and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
 
     left_out = [item for item in items if GIVEN and not runs(item)]

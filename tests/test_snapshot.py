@@ -397,10 +397,13 @@ def test_in_an_empty_root(probe_fast, tmp_path):
     assert run("chroot", root, "/app", RESUMED + "; print(sys.executable)").stdout == "True\n/app\n"
 
 
-def test_strip_leaves_it_whole(probe_fast, tmp_path):
+def test_strip_leaves_it_whole(pyox, probe_fast, tmp_path):
     path = tmp_path / "stripped"
     run("strip", "-o", path, probe_fast)
     assert places(path)
+    # Another image can take its place, although the sections' headers lie behind the first one now.
+    pyox("snapshot", path, "-o", tmp_path / "again")
+    assert places(tmp_path / "again")
 
 
 # --- Starts that do not use the image ------------------------------------------------------

@@ -219,6 +219,11 @@ impl PythonConfig {
         for (name, value) in defaults {
             *config.integer(name).ok_or_else(|| unknown("PyConfig", name))? = value;
         }
+        // The start needs them, and a debug build has them off. `startup.rs` has them for those who may turn them off.
+        if let (false, Some(value)) = (self.is_interpreter(), config.integer("use_frozen_modules"))
+        {
+            *value = 1;
+        }
         // The name of library folders below a prefix, which `sysconfig` wants to know.
         config.set_string("platlibdir", "lib")?;
         config.set_argv(&self.c_argv()?)?;

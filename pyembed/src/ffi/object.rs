@@ -10,6 +10,8 @@ use std::ptr::{self, NonNull};
 
 use pyo3_ffi as c;
 
+use super::own;
+
 /// The calling thread is attached to the interpreter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attached<'py>(PhantomData<(&'py (), *const ())>);
@@ -354,7 +356,10 @@ impl<'py> Object<'py> {
     /// Keeps the object for as long as the interpreter runs.
     pub(crate) fn keep(self) -> Kept {
         let kept = Kept(self.pointer);
-        std::mem::forget(self);
+        // SAFETY: we are attached, as the object proves.
+        if !unsafe { own::keep(self.pointer) } {
+            std::mem::forget(self);
+        }
         kept
     }
 

@@ -3,7 +3,7 @@
 //! The image is appended, and the headers of segment and section are pointed to it. The data as it was linked stays where it
 //! is in the file. A second segment, which is there for that, shows it to a process that cannot use the image.
 
-use object::elf::{FileHeader64, PT_LOAD};
+use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, U64};
 use pyox_blob::snapshot::{
@@ -86,7 +86,8 @@ impl Executable {
             part(INITIAL_SECTION, INITIAL_ADDRESS).ok_or(Refusal::NotLinked)?;
         let (bss, section) =
             sections.section_by_name(endian, BSS_SECTION.as_bytes()).ok_or(Refusal::NotLinked)?;
-        let end = section.sh_addr(endian) + section.sh_size(endian);
+        let end = section.sh_addr(endian).checked_add(section.sh_size(endian));
+        let end = end.ok_or(Refusal::Damaged)?;
         let bss = place(elf.e_shoff, elf.e_shentsize.get(endian).into(), bss.0)
             .ok_or(Refusal::Damaged)?;
         let content = at
@@ -100,10 +101,24 @@ impl Executable {
             header.initial = len as u64;
             return Ok(Self { bytes, header, image: Vec::new(), data, initial, bss, offset: at });
         }
-        if header.len != len as u64 || header.initial != first_len as u64 || first >= at {
+        let is_before =
+            |place: usize, len: usize| place.checked_add(len).is_some_and(|end| end <= at);
+        if header.len != len as u64
+            || header.initial != first_len as u64
+            || !is_before(first, first_len.max(Header::LEN))
+        {
             return Err(Refusal::Damaged);
         }
-        bytes.truncate(at);
+        // `strip` puts the sections' headers behind it. Then the image stays where it is, and nothing points to it.
+        let (segment, section) = (
+            size_of::<ProgramHeader64<LittleEndian>>(),
+            size_of::<SectionHeader64<LittleEndian>>(),
+        );
+        let parts = [data, initial].into_iter();
+        let headers = parts.flat_map(|part| [(part.segment, segment), (part.section, section)]);
+        if headers.chain([(bss, section)]).all(|(place, len)| is_before(place, len)) {
+            bytes.truncate(at);
+        }
         Ok(Self { bytes, header, image: content, data, initial, bss, offset: first })
     }
 
