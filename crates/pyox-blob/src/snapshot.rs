@@ -38,6 +38,9 @@ pub const PROFILE: &str = "PYOX_PROFILE";
 /// What a survey says of a module that reads a variable of the environment, whose name follows.
 pub const VARIABLE: &str = "reads the variable";
 
+/// What a survey says of a module that looks at a file which is not packed; its path follows.
+pub const FILE: &str = "looks at the file";
+
 /// What a survey says of a module that looks for links in the executable's path.
 pub const RESOLVES: &str = "resolves the executable's path";
 
