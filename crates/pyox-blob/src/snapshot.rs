@@ -41,6 +41,9 @@ pub const VARIABLE: &str = "reads the variable";
 /// What a survey says of a module whose code is a shared object, before the path.
 pub const NATIVE: &str = "needs the shared object";
 
+/// What a survey says of a module that looks at a file which is not packed; its path follows.
+pub const FILE: &str = "looks at the file";
+
 /// What a survey says of a module that looks for links in the executable's path.
 pub const RESOLVES: &str = "resolves the executable's path";
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pyox_blob::snapshot::{NATIVE, RESOLVES, VARIABLE};
+use pyox_blob::snapshot::{FILE, NATIVE, RESOLVES, VARIABLE};
 use pyox_stage::{Fault, Kind, Reporter, Result};
 use serde::Deserialize;
 use serde_json::json;
@@ -63,13 +63,35 @@ pub(crate) struct Plan {
     /// What is imported then, in the order in which that ends.
     loaded: Vec<String>,
     /// Modules that are left out, with the reason.
-    refused: BTreeMap<String, String>,
+    refused: BTreeMap<String, Why>,
     /// Variables that must not be in the environment.
     guards: BTreeSet<String>,
     /// Names in modules that each process computes anew.
     renewals: Vec<&'static Renewal>,
     /// Whether the executable's path must lead there without links.
     has_no_links: bool,
+}
+
+/// Why a module is left out.
+#[derive(Debug, Clone)]
+struct Why {
+    /// For whoever makes the snapshot.
+    told: String,
+    /// For the snapshot itself, in which no path of this machine stands.
+    kept: String,
+}
+
+impl Why {
+    fn plain(text: impl Into<String>) -> Self {
+        let told = text.into();
+        Self { kept: told.clone(), told }
+    }
+
+    /// Because of another module.
+    fn of_import(&self, name: &str) -> Self {
+        let of = |why: &str| format!("it imports {name}: {why}");
+        Self { told: of(&self.told), kept: of(&self.kept) }
+    }
 }
 
 /// What a survey tells.
@@ -181,7 +203,7 @@ impl Plan {
 
     pub(crate) fn tell(&self, reporter: &dyn Reporter) {
         for (name, why) in &self.refused {
-            reporter.detail(format_args!("not preloaded: {name}: {why}"));
+            reporter.detail(format_args!("not preloaded: {name}: {}", why.told));
         }
         for name in &self.guards {
             reporter.detail(format_args!("starts as ever where the environment has {name}"));
@@ -204,10 +226,12 @@ impl Plan {
             lines.push("guard-links".to_owned());
         }
         if options.level != Level::Interpreter {
+            let refused: BTreeMap<_, _> =
+                self.refused.iter().map(|(name, why)| (name, &why.kept)).collect();
             let facts = json!({
                 "guards": self.guards,
                 "no-links": self.has_no_links,
-                "refused": self.refused,
+                "refused": refused,
             });
             let facts = facts.to_string();
             // Its members stand among others.
@@ -249,10 +273,10 @@ impl Survey {
         plan.renewals.clear();
         plan.has_no_links = false;
         // The modules that are to be left out for their own sake.
-        let mut roots: BTreeMap<&str, String> = BTreeMap::new();
+        let mut roots: BTreeMap<&str, Why> = BTreeMap::new();
         for module in &self.modules {
             let reasons = module.reasons(options, plan);
-            let reasons = reasons.into_iter().chain(unfit.get(&module.name).cloned());
+            let reasons = reasons.into_iter().chain(unfit.get(&module.name).map(Why::plain));
             if let Some(reason) = reasons.into_iter().next() {
                 roots.insert(&module.name, reason);
             }
@@ -273,14 +297,18 @@ impl Survey {
         let refused = self.spread(&roots);
         for name in &options.preload {
             if let Some(why) = refused.get(name.as_str()) {
-                let what = format!("{name}: {why}");
+                let what = format!("{name}: {}", why.told);
                 return Err(Fault::new("--preload", what).of_kind(Kind::Unsupported));
             }
         }
         plan.refused.extend(refused.into_iter().map(|(name, why)| (name.to_owned(), why)));
         for name in &self.names {
             if let Some(error) = self.failed.get(name) {
-                let why = || format!("it cannot be imported by itself: {error}");
+                let why = || {
+                    let of = |error: &str| format!("it cannot be imported by itself: {error}");
+                    let class = error.split(':').next().unwrap_or_default();
+                    Why { told: of(error), kept: of(class) }
+                };
                 plan.refused.entry(name.clone()).or_insert_with(why);
             }
         }
@@ -288,7 +316,7 @@ impl Survey {
     }
 
     /// The modules that are to be left out, and all that import them, with the reason.
-    fn spread<'a>(&'a self, roots: &BTreeMap<&'a str, String>) -> BTreeMap<&'a str, String> {
+    fn spread<'a>(&'a self, roots: &BTreeMap<&'a str, Why>) -> BTreeMap<&'a str, Why> {
         let mut importers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for module in &self.modules {
             for needed in &module.needs {
@@ -299,7 +327,7 @@ impl Survey {
                 importers.entry(package).or_default().push(&module.name);
             }
         }
-        let mut refused: BTreeMap<&str, String> = BTreeMap::new();
+        let mut refused: BTreeMap<&str, Why> = BTreeMap::new();
         for (root, why) in roots {
             refused.insert(root, why.clone());
         }
@@ -308,7 +336,7 @@ impl Survey {
             while let Some(name) = left.pop() {
                 for importer in importers.get(name).into_iter().flatten() {
                     if !refused.contains_key(importer) {
-                        refused.insert(importer, format!("it imports {root}: {why}"));
+                        refused.insert(importer, why.of_import(root));
                         left.push(importer);
                     }
                 }
@@ -320,9 +348,9 @@ impl Survey {
 
 impl Module {
     /// Why it is to be left out for its own sake; notes what its image would need otherwise.
-    fn reasons(&self, options: &Options, plan: &mut Plan) -> Vec<String> {
+    fn reasons(&self, options: &Options, plan: &mut Plan) -> Vec<Why> {
         if options.no_preload.contains(&self.name) {
-            return vec!["--no-preload".to_owned()];
+            return vec![Why::plain("--no-preload")];
         }
         if self.standard {
             // Known one by one, but for variables that are seldom there.
@@ -330,9 +358,10 @@ impl Module {
             let harmful = read.filter(|of| !stdlib::HARMLESS.contains(&of.as_str()));
             plan.guards.extend(harmful.cloned());
             let known = stdlib::REFUSED.iter().filter(|(name, _)| *name == self.name);
-            let known = known.map(|(_, why)| (*why).to_owned());
+            let known = known.map(|(_, why)| Why::plain(*why));
             let native = self.asked.iter().filter(|(what, _)| what == NATIVE);
-            return known.chain(native.map(|(what, of)| format!("it {what} {of}"))).collect();
+            let native = native.map(|(what, of)| Why::plain(format!("it {what} {of}")));
+            return known.chain(native).collect();
         }
         let mut reasons = Vec::new();
         let renewals = RENEWALS.iter().filter(|renewal| renewal.module == self.name);
@@ -346,8 +375,12 @@ impl Module {
                     plan.guards.insert(of.clone());
                 }
                 RESOLVES => plan.has_no_links = true,
-                _ if of.is_empty() => reasons.push(format!("it {what}")),
-                _ => reasons.push(format!("it {what} {of}")),
+                _ if of.is_empty() => reasons.push(Why::plain(format!("it {what}"))),
+                FILE => reasons.push(Why {
+                    told: format!("it {what} {of}"),
+                    kept: "it looks at a file".to_owned(),
+                }),
+                _ => reasons.push(Why::plain(format!("it {what} {of}"))),
             }
         }
         plan.renewals.extend(renewals);
