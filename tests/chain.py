@@ -20,6 +20,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 # For commits.
 GIT = {f"GIT_{who}_{what}": "tests@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+# How many times as long as usual commands may take, such as under an emulator.
+PATIENCE = int(os.environ.get("PYOX_TEST_PATIENCE", "1"))
 STAGES = ("fetch", "collect", "pack", "link", "inspect")
 
 
@@ -41,7 +43,7 @@ def run(*command, check=True, env=None, timeout=120, text=True, **options):
     done = subprocess.run(
         [os.fspath(part) if not isinstance(part, bytes) else part for part in command],
         env=clean_environment() if env is None else env,
-        timeout=timeout,
+        timeout=timeout * PATIENCE,
         text=text,
         errors="surrogateescape" if text else None,
         **streams,
