@@ -465,6 +465,7 @@ pub(crate) fn take(
             paths: found,
             guards,
         });
+        outside::erase_relocated();
         if outside::is_pointed_to(&texts) {
             fail("unfit: it keeps memory that no image can hold");
         }

@@ -32,6 +32,41 @@ pub(super) fn is_pointed_to(texts: &[usize]) -> bool {
     data.any(points_out) || blocks.any(points_out)
 }
 
+/// Erases what the dynamic loader has written into the image's data: addresses in shared libraries. It writes them in each
+/// process, before anything else runs.
+///
+/// # Safety
+/// This process must do nothing more than write its image.
+pub(super) unsafe fn erase_relocated() {
+    /// Tags of the dynamic section: the table of relocations, and its length.
+    const TABLE: u64 = 7;
+    const LENGTH: u64 = 8;
+    // SAFETY: the kernel says where the headers are, and they where the rest is. The executable is not moved, so all
+    // addresses are as they were linked.
+    unsafe {
+        let headers =
+            place::<libc::Elf64_Phdr>(usize::try_from(libc::getauxval(libc::AT_PHDR)).unwrap_or(0));
+        let count = usize::try_from(libc::getauxval(libc::AT_PHNUM)).unwrap_or(0);
+        let mut headers = (0..count).map(|number| &*headers.add(number));
+        let Some(dynamic) = headers.find(|header| header.p_type == libc::PT_DYNAMIC) else {
+            return;
+        };
+        let address = |of: u64| usize::try_from(of).unwrap_or(0);
+        let entries = std::slice::from_raw_parts(
+            place::<[u64; 2]>(address(dynamic.p_vaddr)),
+            address(dynamic.p_memsz) / size_of::<[u64; 2]>(),
+        );
+        let value =
+            |tag| entries.iter().find(|entry| entry[0] == tag).map_or(0, |entry| address(entry[1]));
+        let relocations = (0..value(LENGTH) / size_of::<[u64; 3]>())
+            .map(|number| address(place::<[u64; 3]>(value(TABLE)).add(number).read()[0]));
+        let places = &pyembed_snapshot_places;
+        for target in relocations.filter(|target| (places.image..places.end).contains(target)) {
+            place::<usize>(target).write(0);
+        }
+    }
+}
+
 /// What is mapped in this process and neither part of the executable or the image, nor stack, nor data of a locale, which the C
 /// library keeps to itself: start and end of each, on this thread's stack, because all other memory is looked at.
 fn elsewhere() -> ([(usize, usize); MOST], usize) {
