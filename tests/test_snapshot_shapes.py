@@ -1,5 +1,7 @@
 """What holds for static executables of CPython 3.13 with a snapshot holds for dynamic ones, and for 3.11 and 3.12."""
 
+import json
+
 import pytest
 
 from conftest import HOSTS
@@ -72,3 +74,16 @@ def test_other_libraries_at_other_places(plain_probe, probe_fast):
     maps = "print([l.split('-')[0] for l in open('/proc/self/maps') if 'libc.so' in l][0])"
     said = {run(probe_fast, f"{RESUMED}; import os, time; os.stat('/'), time.localtime(); {maps}").stdout for _ in range(5)}
     assert len(said) > 1 and all(line.startswith("True\n") for line in said)
+
+
+def test_what_keeps_addresses_of_the_c_library_is_left_out(pyox, source, tmp_path):
+    """It lies at the same address in each process of a static executable, and nowhere else."""
+    script = "import ctypes, json, sys; print(ctypes.string_at(ctypes.create_string_buffer(b'abc')), json.loads('[1]'), sys.getrefcount(sys.path) > 10**6)"
+    app = pyox.build_script(tmp_path, source, script, link=("--dynamic",))
+    profile = tmp_path / "app.profile"
+    pyox("snapshot", app, "--learn", profile)
+    fast, _ = take(pyox, app, "--level", "stdlib", "--profile", profile)
+    assert {run(fast).stdout for _ in range(3)} == {"b'abc' [1] True\n"}
+    told = json.loads(pyox("inspect", "--json", fast).stdout)["snapshot"]
+    assert "json.decoder" in told["modules"] and "ctypes" not in told["modules"]
+    assert told["refused"]["ctypes"] == "it imports _ctypes: it needs the shared object libc.so.6"

@@ -2,7 +2,7 @@
 
 What C code sees comes from `drain`. The rest is seen here: the environment and the command line, which are Python's objects
 once the start is over, hashes, and who imports whom. Globals that are given: `drain`; ROOT, the executable's path; SEARCHES, whether
-modules are looked for outside it; STANDARD, whether the standard library alone is of interest; RENEWED, names in modules that can be renewed; NAMES, what is imported; CODE, whose
+modules are looked for outside it; MOVES, whether the C library is a shared object, for which NATIVE are the words; STANDARD, whether the standard library alone is of interest; RENEWED, names in modules that can be renewed; NAMES, what is imported; CODE, whose
 imports are imported too, or None; and GIVEN, the variables that the application sets, and whether the executable's folder is in them. REPORT is left behind.
 """
 
@@ -67,6 +67,9 @@ def load(original):
         see_open_files()
         need(spec.name)
         running.append(spec.name)
+        if MOVES and spec.name == "_ctypes":
+            # `ctypes` keeps the addresses of functions in it.
+            note(NATIVE, "libc.so.6")
         try:
             module = original(spec)
             for name, make in LATER.get(spec.name, ()):

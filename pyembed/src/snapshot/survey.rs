@@ -41,6 +41,8 @@ pub(super) fn take(
     globals.set_item(c"drain", &DRAIN.object(attached)?)?;
     globals.set_item(c"ROOT", &attached.path(config.executable.as_os_str())?)?;
     globals.set_item(c"SEARCHES", &attached.bool(!config.record.search_path.is_empty()))?;
+    globals.set_item(c"MOVES", &attached.bool(ffi::has_loader()))?;
+    globals.set_item(c"NATIVE", &attached.string(pyox_blob::snapshot::NATIVE)?)?;
     let renewed = builtins.call_method(c"dict", [])?;
     for renewal in &request.renewals {
         let module = attached.string(&renewal.module)?;

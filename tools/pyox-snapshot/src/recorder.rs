@@ -39,6 +39,11 @@ impl<'a> Recorder<'a> {
         Ok(Self { from, folder, path })
     }
 
+    /// What is wrong with the executable.
+    pub(crate) fn fault(&self, what: String) -> Fault {
+        Fault::at(self.from, what).of_kind(Kind::Unsupported)
+    }
+
     /// A text of the recorded process, with the executable's name in the place of the copy's path.
     pub(crate) fn named(&self, text: &str) -> String {
         let path = self.path.to_string_lossy();

@@ -130,10 +130,15 @@ pub(crate) fn image(recorder: &Recorder<'_>, options: &Options) -> Result<(Plan,
         };
         let Some(why) = unfit_for(&fault) else { return Err(fault) };
         // In the order in which imports ended, each module comes behind what it imports, unless they import each other.
-        let found = culprit(recorder, options, &plan.loaded)
-            .or_else(|_| culprit(recorder, options, &plan.preload))?;
-        let Some(name) = found else { return Err(fault) };
-        if options.preload.contains(name) || options.level != Level::Application {
+        let found = match culprit(recorder, options, &plan.loaded) {
+            Ok(Some(name)) => Some(name),
+            Ok(None) | Err(_) => culprit(recorder, options, &plan.preload)?,
+        };
+        let Some(name) = found else {
+            let what = format!("it cannot have a snapshot: {why}");
+            return Err(recorder.fault(what));
+        };
+        if options.preload.contains(name) {
             let what = format!("{name}: {why}");
             return Err(Fault::new("--preload", what).of_kind(Kind::Unsupported));
         }
@@ -141,20 +146,30 @@ pub(crate) fn image(recorder: &Recorder<'_>, options: &Options) -> Result<(Plan,
     }
 }
 
-/// The first of some modules with which the memory of a process does not fit into an image.
+/// The first of some modules with which the memory of a process does not fit into an image. None if it fits with all of them.
 fn culprit<'a>(
     recorder: &Recorder<'_>,
     options: &Options,
     modules: &'a [String],
 ) -> Result<Option<&'a String>> {
+    let fits = |count: usize| {
+        let some = Plan { preload: modules[..count].to_vec(), ..Plan::default() };
+        match recorder.run(&some.request(options)) {
+            Ok(_) => Ok(true),
+            Err(fault) if unfit_for(&fault).is_some() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    };
     let (mut good, mut bad) = (0, modules.len());
+    if fits(bad)? {
+        return Ok(None);
+    }
     while bad - good > 1 {
         let middle = usize::midpoint(good, bad);
-        let some = Plan { preload: modules[..middle].to_vec(), ..Plan::default() };
-        match recorder.run(&some.request(options)) {
-            Ok(_) => good = middle,
-            Err(fault) if unfit_for(&fault).is_some() => bad = middle,
-            Err(fault) => return Err(fault),
+        if fits(middle)? {
+            good = middle;
+        } else {
+            bad = middle;
         }
     }
     Ok(modules.get(good))

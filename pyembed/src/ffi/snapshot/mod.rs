@@ -55,6 +55,7 @@ use utf8_mode::Utf8Mode;
 const PAGE: usize = 4096;
 
 pub(crate) use memory::{allocate, holds, is_recording, take_python};
+pub(crate) use outside::has_loader;
 pub(crate) use process::{
     configure_openssl, ignore, is_c_locale, is_ignored, is_open, thread_number,
 };

@@ -32,6 +32,12 @@ pub(super) fn is_pointed_to(texts: &[usize]) -> bool {
     data.any(points_out) || blocks.any(points_out)
 }
 
+/// Whether the C library is a shared object, which lies elsewhere in each process.
+pub(crate) fn has_loader() -> bool {
+    // SAFETY: asks the kernel where the loader is.
+    unsafe { libc::getauxval(libc::AT_BASE) != 0 }
+}
+
 /// Erases what the dynamic loader has written into the image's data: addresses in shared libraries. It writes them in each
 /// process, before anything else runs.
 ///
