@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
 
-use crate::{Fault, FaultExt, Kind, Result, files};
+use crate::{Compiler, Fault, FaultExt, Kind, Result, files};
 
 /// `$PYOX_CACHE_DIR`, or `pyox` under `$XDG_CACHE_HOME` or `~/.cache`.
 ///
@@ -64,7 +64,9 @@ fn check(path: &Path) -> Result<()> {
 pub fn remember(distribution: &Distribution) -> Result<Digest> {
     let digest = distribution.digest();
     let path = document_path(&digest)?;
-    let json = distribution.to_json();
+    let mut document = distribution.clone();
+    document.link.driver = Compiler::usual(&document.target);
+    let json = document.to_json();
     if fs::read(&path).is_ok_and(|there| there == json) {
         return Ok(digest);
     }
@@ -97,17 +99,26 @@ pub fn distribution(document: Option<&Path>, digest: &Digest) -> Result<Distribu
     let what = match fs::read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => "is not known here",
         Err(error) => return Err(error).fault_at(&path),
-        Ok(json) => match Distribution::from_json(&json) {
-            Ok(distribution) if distribution.digest() == *digest => return Ok(distribution),
-            _ => {
-                let _ = fs::remove_file(&path);
-                "was known here, but its document in the cache is damaged"
+        Ok(json) => {
+            if let Some(distribution) = kept(&json, digest) {
+                return Ok(distribution);
             }
-        },
+            let _ = fs::remove_file(&path);
+            "was known here, but its document in the cache is damaged"
+        }
     };
     Err(Fault::new("distribution", format_args!("{} {what}", digest.short()))
         .hint("name its document with -d, or fetch it again with pyox-fetch")
         .of_kind(Kind::Missing))
+}
+
+/// The document of that digest, as the cache keeps it. Its linker driver is no part of the digest, and is a program that will
+/// run: in the cache it is the usual one.
+#[must_use]
+pub fn kept(json: &[u8], digest: &Digest) -> Option<Distribution> {
+    let document = Distribution::from_json(json).ok()?;
+    let is_usual = document.link.driver == Compiler::usual(&document.target);
+    (is_usual && document.digest() == *digest).then_some(document)
 }
 
 fn document_path(digest: &Digest) -> Result<PathBuf> {

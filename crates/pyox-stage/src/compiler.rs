@@ -13,6 +13,20 @@ pub struct Compiler {
 }
 
 impl Compiler {
+    /// The usual name of the compiler for a target triple, as Debian and others have it.
+    #[must_use]
+    pub fn usual(target: &str) -> String {
+        let (architecture, _) = target.split_once('-').unwrap_or((target, ""));
+        let musl = target.ends_with("-musl");
+        match (architecture == env::consts::ARCH, musl) {
+            // Where musl is the system's libc, `cc` is for it and there is no `musl-gcc`.
+            (true, musl) if !musl || cfg!(target_env = "musl") => "cc".to_owned(),
+            (true, _) => "musl-gcc".to_owned(),
+            (false, true) => format!("{architecture}-linux-musl-gcc"),
+            (false, false) => format!("{architecture}-linux-gnu-gcc"),
+        }
+    }
+
     /// The compiler for a target triple: that of the variables `CC_TARGET`, `HOST_CC` and `CC`, with the flags of
     /// `CFLAGS_TARGET`, `HOST_CFLAGS` and `CFLAGS`, as the crate `cc` reads them; where none of them is set the usual one.
     #[must_use]

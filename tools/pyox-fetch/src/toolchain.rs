@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use object::read::archive::ArchiveFile;
-use pyox_stage::{Fault, FaultExt, Result, files};
+use pyox_stage::{Compiler, Fault, FaultExt, Result, files};
 
 /// The toolchain for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,18 +15,9 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
-    /// The toolchain for a target triple, by the names that Debian and others give to the drivers.
+    /// The toolchain for a target triple.
     pub(crate) fn of(target: &str) -> Self {
-        let (architecture, _) = target.split_once('-').unwrap_or((target, ""));
-        let musl = target.ends_with("-musl");
-        let driver = match (architecture == std::env::consts::ARCH, musl) {
-            // Where musl is the system's libc, `cc` is for it and there is no `musl-gcc`.
-            (true, musl) if !musl || cfg!(target_env = "musl") => "cc".to_owned(),
-            (true, _) => "musl-gcc".to_owned(),
-            (false, true) => format!("{architecture}-linux-musl-gcc"),
-            (false, false) => format!("{architecture}-linux-gnu-gcc"),
-        };
-        Self { driver }
+        Self { driver: Compiler::usual(target) }
     }
 
     /// Why libraries, named as `-l` takes them, and libc with them cannot be linked statically here;

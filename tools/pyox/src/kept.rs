@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pyox_schema::{Digest, Distribution, Document};
+use pyox_schema::Digest;
 use pyox_stage::verify::{Verdict, Verified, verify};
 use pyox_stage::{Result, Store};
 
@@ -65,9 +65,10 @@ fn documents(path: &Path) -> Verdict {
     if stem(path).starts_with("host-") {
         return pyox_fetch::verify::memo(path);
     }
-    let document = fs::read(path).ok().and_then(|json| Distribution::from_json(&json).ok());
-    match document {
-        Some(document) if document.digest().to_string() == stem(path) => Verdict::Whole,
-        _ => Verdict::Damaged("its digest is another".to_owned()),
+    let digest = stem(path).parse().ok();
+    let is_whole = digest.zip(fs::read(path).ok());
+    match is_whole.and_then(|(digest, json)| pyox_stage::cache::kept(&json, &digest)) {
+        Some(_) => Verdict::Whole,
+        None => Verdict::Damaged("its digest is another".to_owned()),
     }
 }
