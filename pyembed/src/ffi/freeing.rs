@@ -17,16 +17,18 @@ pub fn leave_to_the_system() {
     IS_LAST.store(true, Ordering::Relaxed);
 }
 
-/// A debug build counts what is left.
-fn is_left() -> bool {
-    IS_LAST.load(Ordering::Relaxed) && !cfg!(py_sys_config = "Py_DEBUG")
+/// Whether what is an interpreter's is left. A program may make and end many further ones; and a debug build counts what is left.
+fn is_left(interpreter: *mut c::PyInterpreterState) -> bool {
+    // SAFETY: asks.
+    let is_main = || interpreter == unsafe { c::PyInterpreterState_Main() };
+    IS_LAST.load(Ordering::Relaxed) && !cfg!(py_sys_config = "Py_DEBUG") && is_main()
 }
 
 interpose! {
     fn _PyExc_Fini | _PyTypes_Fini | _PyTypes_FiniTypes | _PyUnicode_ClearInterned
     (interpreter: *mut c::PyInterpreterState) -> (), else { let _ = interpreter; };
     {
-        if !is_left() {
+        if !is_left(interpreter) {
             real(interpreter);
         }
     }
