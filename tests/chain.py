@@ -5,6 +5,7 @@ is in the user's cache after the first run, so that an application is packaged i
 """
 
 import dataclasses
+import difflib
 import functools
 import json
 import os
@@ -208,6 +209,8 @@ def compare(executable, python, script, *arguments, **options):
     packed = Path(executable, "app")
     one = (ours.returncode, normal(ours.stdout, packed), normal(ours.stderr, packed))
     other = (theirs.returncode, normal(theirs.stdout, folder), normal(theirs.stderr, folder))
+    differences = [line for kind in (1, 2) for line in difflib.unified_diff(other[kind].splitlines(), one[kind].splitlines(), "python", "pyox", lineterm="", n=0)]
+    assert not differences, "\n".join(differences)
     assert one == other
     return ours
 
