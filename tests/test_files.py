@@ -5,6 +5,7 @@ equal but for the folder's path. What a read-only file system answers differentl
 """
 
 import json
+import shutil
 import sys
 import textwrap
 
@@ -133,16 +134,18 @@ print(json.dumps([attempt(question) for question in questions]))
 
 
 @pytest.fixture(scope="session")
-def shelf_source(probe_source):
-    """The probe's package, with what only these tests want of it."""
+def shelf_source(probe_source, tmp_path_factory):
+    """A copy of the probe's package, with what only these tests want of it."""
     import zipfile
 
-    shelf = probe_source / "shelf"
+    source = tmp_path_factory.mktemp("shelf")
+    shutil.copytree(probe_source, source, dirs_exist_ok=True)
+    shelf = source / "shelf"
     (shelf / "tool.sh").write_text("#!/bin/sh\necho tool \"$@\"\n")
     (shelf / "tool.sh").chmod(0o755)
     with zipfile.ZipFile(shelf / "packed.zip", "w") as packed:
         packed.writestr(zipfile.ZipInfo("zipped.py"), "VALUE = 'from a zip'\n")
-    return probe_source
+    return source
 
 
 @pytest.fixture(scope="session")
