@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3_ffi as c;
 
+use super::PAGE;
 use crate::files::interpose;
 
 /// Whether memory comes from the region.
@@ -58,7 +59,6 @@ const LIVE: usize = 1;
 /// # Safety
 /// No other thread must run.
 pub(super) unsafe fn leave_heap() {
-    const PAGE: usize = 4096;
     // SAFETY: a page that nobody has keeps the heap from growing, and what is left of it is taken.
     unsafe {
         let end = libc::sbrk(0).addr().next_multiple_of(PAGE);
