@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("build: error: {error}");
-            if let Some(hint) = error.hint() {
+            if let Some(hint) = error.way_out() {
                 eprintln!("build: hint: {hint}");
             }
             ExitCode::from(2)

@@ -6,18 +6,18 @@
 //! an application compiles it anyway.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use pyox_stage::{Fault, FaultExt as _, Kind, Result, files};
 use tar::{Builder, EntryType, Header};
 use walkdir::WalkDir;
 
 use crate::document::Document;
 use crate::libraries::Toolchain;
 use crate::recipe::{Build, PREFIX};
-use crate::{Error, Result};
 
 /// zstd's level: a quarter smaller than the default, for some seconds.
 const LEVEL: i32 = 12;
@@ -45,11 +45,10 @@ pub(crate) fn write(
     add_licenses(&mut members, build, toolchain)?;
     for text in document.build_info.extensions.values().flat_map(|[one]| &one.license_paths) {
         if !members.contains_key(text) {
-            return Err(Error::new(format!("{text}: named by an extension module, but not there")));
+            return Err(Fault::new(text, "named by an extension module, but not there"));
         }
     }
-    let mut json = serde_json::to_vec_pretty(document)
-        .map_err(|error| Error::new(format!("PYTHON.json: {error}")))?;
+    let mut json = serde_json::to_vec_pretty(document).fault("PYTHON.json")?;
     json.push(b'\n');
     members.insert("PYTHON.json".into(), Member::Text { text: json, executable: false });
     for folder in members
@@ -63,14 +62,7 @@ pub(crate) fn write(
         }
     }
 
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
-    pack(&members, &file, &build.tree.root)?;
-    file.as_file().sync_all().map_err(Error::io(path))?;
-    // Temporary files are private; an archive is read by whoever may read the cache.
-    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).map_err(Error::io(path))?;
-    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
-    Ok(())
+    files::atomically(path, files::PLAIN, |file| pack(&members, file, &build.tree.root))
 }
 
 fn key(path: &Path) -> String {
@@ -83,7 +75,7 @@ fn add_install(members: &mut Members, build: &Build) -> Result<()> {
     let minor = build.minor();
     let library = build.libpython();
     for entry in WalkDir::new(&install).sort_by_file_name().min_depth(1) {
-        let entry = entry.map_err(|error| Error::new(error.to_string()))?;
+        let entry = entry.fault_at(&install)?;
         let path = entry.path();
         let relative = key(path.strip_prefix(&install).unwrap_or(path));
         if relative.split('/').any(|part| part == "__pycache__") {
@@ -94,7 +86,7 @@ fn add_install(members: &mut Members, build: &Build) -> Result<()> {
         let member = if kind.is_dir() {
             Member::Folder
         } else if kind.is_symlink() {
-            Member::Link(fs::read_link(path).map_err(Error::io(path))?)
+            Member::Link(fs::read_link(path).fault_at(path)?)
         } else if relative.strip_prefix("lib/") == Some(&library) {
             // make installs libpython twice.
             let config = glob_config(&install, &minor)?;
@@ -114,22 +106,22 @@ fn add_install(members: &mut Members, build: &Build) -> Result<()> {
 fn glob_config(install: &Path, minor: &str) -> Result<String> {
     let stdlib = install.join(format!("lib/python{minor}"));
     fs::read_dir(&stdlib)
-        .map_err(Error::io(&stdlib))?
+        .fault_at(&stdlib)?
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         .find(|name| name.starts_with(&format!("config-{minor}")))
-        .ok_or_else(|| Error::new(format!("{}: no config folder", stdlib.display())))
+        .ok_or_else(|| Fault::at(&stdlib, "no config folder"))
 }
 
 /// A script or pkg-config file that finds the installation by where it lies itself.
 fn relocatable(path: &Path, minor: &str) -> Result<Member> {
-    let bytes = fs::read(path).map_err(Error::io(path))?;
+    let bytes = fs::read(path).fault_at(path)?;
     // A debug build's programs name it with a `d` at the end, a link to the same.
     let shebang = format!("#!{PREFIX}/bin/python{minor}");
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return Ok(Member::File(path.to_owned()));
     };
-    let executable = is_executable(path)?;
+    let executable = is_executable(path).fault_at(path)?;
     let script = text.strip_prefix(&shebang);
     if let Some(script) = script.and_then(|text| text.trim_start_matches('d').strip_prefix('\n')) {
         // To the shell the first line runs the interpreter beside the script; to Python it is a string.
@@ -153,7 +145,7 @@ fn add_build(members: &mut Members, build: &Build, document: &Document) -> Resul
     for object in objects.map(String::as_str).chain(["build/Programs/python.o"]) {
         let path = root.join(object.trim_start_matches("build/"));
         if !path.is_file() {
-            return Err(Error::new(format!("{object}: named by the build, but not there")));
+            return Err(Fault::new(object, "named by the build, but not there"));
         }
         members.insert(object.to_owned(), Member::File(path));
     }
@@ -171,7 +163,7 @@ fn add_build(members: &mut Members, build: &Build, document: &Document) -> Resul
     // The libraries of the system, and those that CPython's own build makes.
     for folder in [build.static_libraries(), root.join("Modules")] {
         for entry in WalkDir::new(folder).sort_by_file_name() {
-            let entry = entry.map_err(|error| Error::new(error.to_string()))?;
+            let entry = entry.fault_at(root)?;
             let name = entry.file_name().to_string_lossy();
             if entry.path().extension().is_some_and(|end| end == "a") {
                 members.insert(format!("build/lib/{name}"), Member::File(entry.path().to_owned()));
@@ -181,7 +173,7 @@ fn add_build(members: &mut Members, build: &Build, document: &Document) -> Resul
     let links = info.extensions.values().flat_map(|[one]| &one.links).chain(&info.core.links);
     for path in links.filter_map(|link| link.path_static.as_ref()) {
         if !members.contains_key(path) {
-            return Err(Error::new(format!("{path}: named by an extension module, but not there")));
+            return Err(Fault::new(path, "named by an extension module, but not there"));
         }
     }
     let text = include_bytes!("../smoke.py").to_vec();
@@ -199,9 +191,9 @@ fn add_licenses(members: &mut Members, build: &Build, toolchain: &Toolchain) -> 
     // HACL*, the verified cryptography of 3.12 and later, has its licence only at the top of its files.
     let hacl = root.join("Modules/_hacl/Hacl_Hash_SHA2.c");
     if hacl.is_file() {
-        let source = fs::read_to_string(&hacl).map_err(Error::io(&hacl))?;
-        let text = first_comment(&source)
-            .ok_or_else(|| Error::new(format!("{}: no licence at its top", hacl.display())))?;
+        let source = fs::read_to_string(&hacl).fault_at(&hacl)?;
+        let text =
+            first_comment(&source).ok_or_else(|| Fault::at(&hacl, "no licence at its top"))?;
         let text = text.as_bytes().to_vec();
         members
             .insert("licenses/LICENSE.hacl.txt".into(), Member::Text { text, executable: false });
@@ -211,11 +203,9 @@ fn add_licenses(members: &mut Members, build: &Build, toolchain: &Toolchain) -> 
     for package in packages.chain(["libc6-dev", &runtime]) {
         let path = Path::new("/usr/share/doc").join(package).join("copyright");
         if !path.is_file() {
-            return Err(Error::new(format!(
-                "{}: no licence of a library that is linked",
-                path.display()
-            ))
-            .with_hint(format!("apt-get install --reinstall {package}")));
+            return Err(Fault::at(&path, "no licence of a library that is linked")
+                .of_kind(Kind::Missing)
+                .hint(format_args!("apt-get install --reinstall {package}")));
         }
         members.insert(format!("licenses/LICENSE.{package}.txt"), Member::File(path));
     }
@@ -228,75 +218,60 @@ fn first_comment(source: &str) -> Option<&str> {
     source.starts_with("/*").then(|| &source[..end])
 }
 
-fn is_executable(path: &Path) -> Result<bool> {
-    let mode = fs::metadata(path).map_err(Error::io(path))?.permissions().mode();
-    Ok(mode & 0o100 != 0)
-}
-
 /// Writes all members, in the order of their names.
-fn pack(members: &Members, file: &tempfile::NamedTempFile, root: &Path) -> Result<()> {
-    let failed = |error: io::Error| Error::io(file.path())(error);
-    let mut zstd = zstd::Encoder::new(BufWriter::new(file.as_file()), LEVEL).map_err(failed)?;
-    zstd.include_checksum(true).map_err(failed)?;
+fn pack(members: &Members, file: &mut impl Write, root: &Path) -> io::Result<()> {
+    let mut zstd = zstd::Encoder::new(file, LEVEL)?;
+    zstd.include_checksum(true)?;
     let mut tar = Builder::new(zstd);
     for (name, member) in members {
-        let name = format!("python/{name}");
-        let mut header = Header::new_gnu();
-        header.set_mtime(0);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(0);
-        match member {
+        let at = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+        let (bytes, is_executable) = match member {
             Member::Folder => {
-                header.set_entry_type(EntryType::Directory);
-                header.set_mode(0o755);
-                tar.append_data(&mut header, format!("{name}/"), io::empty()).map_err(failed)?;
+                let mut header = header(EntryType::Directory, 0o755, 0);
+                tar.append_data(&mut header, format!("python/{name}/"), io::empty())?;
+                continue;
             }
             Member::Link(target) => {
-                header.set_entry_type(EntryType::Symlink);
-                header.set_mode(0o777);
-                tar.append_link(&mut header, &name, target).map_err(failed)?;
+                let mut header = header(EntryType::Symlink, 0o777, 0);
+                tar.append_link(&mut header, format!("python/{name}"), target)?;
+                continue;
             }
-            Member::Text { text, executable } => {
-                let bytes = without_path(text.clone(), root).map_err(|()| leak(&name))?;
-                append(&mut tar, &mut header, &name, &bytes, *executable).map_err(failed)?;
-            }
-            Member::File(path) => {
-                let bytes = fs::read(path).map_err(Error::io(path))?;
-                let bytes = without_path(bytes, root).map_err(|()| leak(&name))?;
-                append(&mut tar, &mut header, &name, &bytes, is_executable(path)?)
-                    .map_err(failed)?;
-            }
-        }
+            Member::Text { text, executable } => (text.clone(), *executable),
+            Member::File(path) => (fs::read(path).map_err(at)?, is_executable(path).map_err(at)?),
+        };
+        let bytes = without_path(bytes, root).map_err(at)?;
+        let mode = if is_executable { 0o755 } else { 0o644 };
+        let mut header = header(EntryType::Regular, mode, bytes.len() as u64);
+        tar.append_data(&mut header, format!("python/{name}"), &*bytes)?;
     }
-    let mut rest = tar.into_inner().and_then(zstd::Encoder::finish).map_err(failed)?;
-    rest.flush().map_err(failed)
+    tar.into_inner()?.finish()?;
+    Ok(())
 }
 
-fn append(
-    tar: &mut Builder<zstd::Encoder<'_, BufWriter<&File>>>,
-    header: &mut Header,
-    name: &str,
-    bytes: &[u8],
-    executable: bool,
-) -> io::Result<()> {
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(if executable { 0o755 } else { 0o644 });
-    header.set_size(bytes.len() as u64);
-    tar.append_data(header, name, bytes)
+fn is_executable(path: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
 }
 
-fn leak(name: &str) -> Error {
-    Error::new(format!("{name}: holds the path of the build folder"))
+/// The header of a member that is nobody's, and of no time.
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
 }
 
 /// A file's bytes with the build folder's path as `/build`; an error where it is in a binary file.
-fn without_path(bytes: Vec<u8>, root: &Path) -> Result<Vec<u8>, ()> {
+fn without_path(bytes: Vec<u8>, root: &Path) -> io::Result<Vec<u8>> {
     let path = root.as_os_str().as_encoded_bytes();
     if !contains(&bytes, path) {
         return Ok(bytes);
     }
-    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).ok_or(())?;
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    let text = text.ok_or_else(|| io::Error::other("holds the path of the build folder"))?;
     Ok(text.replace(&*root.to_string_lossy(), "/build").into_bytes())
 }
 
@@ -337,9 +312,9 @@ mod tests {
         members.insert("m".into(), Member::Link("z".into()));
         members.insert("t".into(), Member::Text { text: b"t".to_vec(), executable: true });
         let bytes = || {
-            let file = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
-            pack(&members, &file, Path::new("/nowhere")).unwrap();
-            fs::read(file.path()).unwrap()
+            let mut bytes = Vec::new();
+            pack(&members, &mut bytes, Path::new("/nowhere")).unwrap();
+            bytes
         };
         let first = bytes();
         assert_eq!(first, bytes());

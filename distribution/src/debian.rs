@@ -6,12 +6,13 @@
 //! configuration stay as they are; it needs no `deb-src` entry and no root. Cost: one suite's source
 //! index (some 10 MB) besides the tarball.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::sources::{Release, SourcePackage, store};
-use crate::{Error, Result};
+use pyox_stage::{Fault, FaultExt as _, Kind, Partial, Result, files};
+
+use crate::sources::{Release, SourcePackage};
 
 /// Where the system's apt looks for its sources.
 const SOURCES: [&str; 2] = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
@@ -27,24 +28,25 @@ struct Mirror {
 /// Fetches the tarball of a release into `folder`, verified.
 pub(crate) fn fetch(release: &Release, package: &SourcePackage, folder: &Path) -> Result<()> {
     let mirror = mirror(&system_sources(), &package.suite).ok_or_else(|| {
-        Error::new(format!("{}: no Debian archive among apt's sources", SOURCES.join(", ")))
+        Fault::new(SOURCES.join(", "), "no Debian archive among apt's sources")
+            .of_kind(Kind::Missing)
     })?;
 
-    let scratch = tempfile::tempdir_in(folder).map_err(Error::io(folder))?;
+    let scratch = Partial::new(folder)?;
     let place = scratch.path();
     for name in ["lists/partial", "cache/archives/partial", "out"] {
-        fs::create_dir_all(place.join(name)).map_err(Error::io(place))?;
+        fs::create_dir_all(place.join(name)).fault_at(place)?;
     }
     let options = mirror.signed_by.map_or_else(
         || "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]".to_owned(),
         |key| format!("[signed-by={key}]"),
     );
     let list = format!("deb-src {options} {} {} main\n", mirror.uri, package.suite);
-    fs::write(place.join("sources.list"), list).map_err(Error::io(place))?;
+    fs::write(place.join("sources.list"), list).fault_at(place)?;
     // The system's hooks are for its own lists (images often delete downloaded packages there).
     let hooks = "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
                  #clear APT::Update::Post-Invoke-Success;\n";
-    fs::write(place.join("apt.conf"), hooks).map_err(Error::io(place))?;
+    fs::write(place.join("apt.conf"), hooks).fault_at(place)?;
 
     apt(place, &["update"])?;
     let source = format!("{}/{}", package.package, package.suite);
@@ -52,14 +54,18 @@ pub(crate) fn fetch(release: &Release, package: &SourcePackage, folder: &Path) -
 
     let out = place.join("out");
     let tarball = fs::read_dir(&out)
-        .map_err(Error::io(&out))?
+        .fault_at(&out)?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.to_string_lossy().contains(".orig.tar."))
         .filter(|path| !path.to_string_lossy().ends_with(".asc"))
-        .ok_or_else(|| Error::new(format!("{source}: apt-get fetched no .orig.tar")))?;
-    let file = File::open(&tarball).map_err(Error::io(&tarball))?;
-    store(file, &format!("Debian's {source}"), &release.sha256, &folder.join(release.file()))
+        .ok_or_else(|| Fault::new(&source, "apt-get fetched no .orig.tar"))?;
+    let (found, _) = files::digest(&tarball)?;
+    if found != release.sha256 {
+        return Err(Fault::mismatch(format_args!("Debian's {source}"), &release.sha256, &found));
+    }
+    let path = folder.join(release.file());
+    fs::rename(&tarball, &path).fault_at(&path)
 }
 
 /// Runs apt-get with its state in `place`.
@@ -80,14 +86,15 @@ fn apt(place: &Path, arguments: &[&str]) -> Result<()> {
         .current_dir(place.join("out"))
         .env("LC_ALL", "C")
         .output()
-        .map_err(|error| Error::new(format!("apt-get: {error}")))?;
+        .fault("apt-get")?;
     // `update` exits with 0 where a list could not be fetched, and says so with an E: or W: line.
     if output.status.success() {
         return Ok(());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     let line = stderr.lines().find(|line| line.starts_with("E:")).unwrap_or("no message");
-    Err(Error::new(format!("apt-get {}: {line}", arguments[0])))
+    let program = format!("apt-get {}", arguments[0]);
+    Err(Fault::new(&program, line).of_kind(Kind::Command { program, status: output.status }))
 }
 
 /// The texts of all of apt's source lists, the main one first.

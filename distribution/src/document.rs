@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use pyox_stage::{Fault, FaultExt as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::Flavor;
 use crate::recipe::{Build, PREFIX};
 use crate::setup::{self, Module};
-use crate::{Error, Flavor, Result};
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -116,11 +117,9 @@ pub(crate) fn describe(build: &Build) -> Result<Document> {
     let facts = facts(build)?;
     let build_info = build_info(build, &facts)?;
     let var = |name: &str| {
-        facts
-            .config_vars
-            .get(name)
-            .cloned()
-            .ok_or_else(|| Error::new(format!("describe.py: no configuration variable {name}")))
+        facts.config_vars.get(name).cloned().ok_or_else(|| {
+            Fault::new("describe.py", format_args!("no configuration variable {name}"))
+        })
     };
     let host = var("HOST_GNU_TYPE")?;
     let arch = host.split('-').next().unwrap_or_default();
@@ -180,7 +179,7 @@ fn facts(build: &Build) -> Result<Facts> {
     let mut command = build.command(build.python());
     command.args(["-I", "-S", "-B", "-c", include_str!("../describe.py"), PREFIX]);
     let text = build.output(&mut command, "describe.py")?;
-    serde_json::from_str(&text).map_err(|error| Error::new(format!("describe.py: {error}")))
+    serde_json::from_str(&text).fault("describe.py")
 }
 
 /// Configuration variables without this machine's build folder.
@@ -192,16 +191,14 @@ fn neutral(vars: BTreeMap<String, String>, build: &Build) -> BTreeMap<String, St
 fn build_info(build: &Build, facts: &Facts) -> Result<BuildInfo> {
     let read = |path: &str| {
         let path = build.tree.root.join(path);
-        fs::read_to_string(&path).map_err(Error::io(&path))
+        fs::read_to_string(&path).fault_at(&path)
     };
     let inittab = setup::inittab(&read("Modules/config.c")?)?;
     let names: BTreeSet<_> = inittab.keys().cloned().collect();
     if names != facts.builtins {
         let odd: Vec<_> = names.symmetric_difference(&facts.builtins).cloned().collect();
-        return Err(Error::new(format!(
-            "Modules/config.c: not what the interpreter has built in: {}",
-            odd.join(", ")
-        )));
+        let what = format_args!("not what the interpreter has built in: {}", odd.join(", "));
+        return Err(Fault::new("Modules/config.c", what));
     }
     let bootstrap = setup::modules(&read("Modules/Setup.bootstrap")?);
     let required: BTreeSet<_> = bootstrap.iter().map(|module| module.name.clone()).collect();
@@ -226,7 +223,7 @@ fn build_info(build: &Build, facts: &Facts) -> Result<BuildInfo> {
         let objects = module.map_or(&[][..], |module| &module.objects);
         taken.extend(objects.iter().cloned());
         let used = links(build, &names).map_err(|missing| {
-            Error::new(format!("{name}: needs lib{missing}.a, which is not a known library"))
+            Fault::new(&name, format_args!("needs lib{missing}.a, which is not a known library"))
         })?;
         extensions.insert(
             name.clone(),
@@ -356,14 +353,13 @@ fn crt_features(build: &Build) -> Result<Vec<String>> {
         let name = needed.strip_prefix("lib").and_then(|rest| rest.split_once(".so"));
         if !needed.starts_with("ld-linux") && !name.is_some_and(|(name, _)| SYSTEM.contains(&name))
         {
-            return Err(Error::new(format!(
-                "bin/python{}: needs {needed}, expected the C library only",
-                build.minor()
-            )));
+            let place = format_args!("bin/python{}", build.minor());
+            let what = format_args!("expected to need the C library only, got {needed}");
+            return Err(Fault::new(place, what));
         }
     }
     let newest = newest_glibc(&text)
-        .ok_or_else(|| Error::new("objdump: no version of the C library in the executable"))?;
+        .ok_or_else(|| Fault::new("objdump", "no version of the C library in the executable"))?;
     Ok(vec!["glibc-dynamic".into(), format!("glibc-max-symbol-version:{newest}")])
 }
 

@@ -17,23 +17,18 @@
 mod archive;
 mod debian;
 mod document;
-mod error;
 mod libraries;
 mod recipe;
 mod setup;
 pub mod sources;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::Digest;
-use rustix::fs::{FlockOperation, flock};
+use pyox_stage::{Fault, FaultExt as _, Partial, Result, files};
 
-pub use error::Error;
 use sources::Release;
-
-/// The result of everything here.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What to build, and where.
 #[derive(Debug, Clone)]
@@ -128,13 +123,13 @@ fn key(tarball: Digest, flavor: Flavor, toolchain: &libraries::Toolchain) -> Dig
 /// If the source cannot be had, a package is missing, or a step fails. The hint then names the log.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathBuf> {
     let toolchain = libraries::Toolchain::find()?;
-    fs::create_dir_all(&request.cache).map_err(Error::io(&request.cache))?;
+    fs::create_dir_all(&request.cache).fault_at(&request.cache)?;
     // Steps run in folders of their own, and python resolves links in its own path.
-    let cache = fs::canonicalize(&request.cache).map_err(Error::io(&request.cache))?;
+    let cache = fs::canonicalize(&request.cache).fault_at(&request.cache)?;
     // CPython's makefiles do not quote their own folder.
     if cache.to_string_lossy().contains(char::is_whitespace) {
-        return Err(Error::new(format!("{}: white space in the path of a build", cache.display()))
-            .with_hint("choose another cache folder"));
+        return Err(Fault::at(&cache, "white space in the path of a build")
+            .hint("choose another cache folder"));
     }
     let name = |tarball: Digest, version: &str| {
         let key = key(tarball, request.flavor, &toolchain);
@@ -148,7 +143,7 @@ pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathB
     let archive = |name: &str| cache.join(format!("{name}.tar.zst"));
     let (name, tarball) = match &request.source {
         Source::Tarball(path) => {
-            (name(sources::digest_of(path)?, &sources::stem(path)), Some(path.clone()))
+            (name(files::digest(path)?.0, &sources::stem(path)), Some(path.clone()))
         }
         Source::Version(version) => {
             let releases = sources::find(version, request.sha256.as_ref())?;
@@ -161,34 +156,44 @@ pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathB
     };
     let archive = archive(&name);
     let Some(tarball) = tarball.filter(|_| !archive.is_file()) else { return Ok(archive) };
-    let work = Work::new(&cache)?;
-    match make(request, &toolchain, &tarball, &work, &archive, progress) {
+    let within = cache.join("work");
+    fs::create_dir_all(&within).fault_at(&within)?;
+    let work = Partial::new(&within)?;
+    match make(request, &toolchain, &tarball, work.path(), &archive, progress) {
         Ok(()) => Ok(archive),
-        Err(error) => {
-            let log = work.keep_log(&cache, &name)?;
-            Err(error.or_hint(|| format!("the log is {}", log.display())))
+        Err(fault) => {
+            let log = keep_log(&work.path().join(LOG), &cache, &name)?;
+            if fault.way_out().is_some() {
+                return Err(fault);
+            }
+            Err(fault.hint(format_args!("the log is {}", log.display())))
         }
     }
 }
 
-/// From the tarball to the archive, inside the work folder.
+/// What a build's programs print, in its folder.
+const LOG: &str = "log";
+
+/// From the tarball to the archive, in a folder of its own.
 fn make(
     request: &Request,
     toolchain: &libraries::Toolchain,
     tarball: &Path,
-    work: &Work,
+    folder: &Path,
     archive: &Path,
     progress: &mut dyn FnMut(Event),
 ) -> Result<()> {
+    let log = &folder.join(LOG);
+    fs::write(log, "").fault_at(log)?;
     progress(Event::Unpacking);
-    let tree = recipe::unpack(tarball, &work.folder, &work.log)?;
+    let tree = recipe::unpack(tarball, folder, log)?;
     let libraries = toolchain.libraries_for(tree.version);
     let build = recipe::Build {
         tree: &tree,
         libraries: &libraries,
         flavor: request.flavor,
         jobs: request.jobs.max(1),
-        log: &work.log,
+        log,
     };
     build.run(progress)?;
     progress(Event::Archiving);
@@ -196,80 +201,18 @@ fn make(
     archive::write(&build, &document, toolchain, archive)
 }
 
-/// The private folder of one build, removed when it goes out of scope.
-///
-/// It is locked while its process lives, which is how another build knows whether it may sweep it: the
-/// kernel releases the lock of a killed process, and a process id would prove nothing.
-struct Work {
-    folder: PathBuf,
-    log: PathBuf,
-    _lock: File,
-}
-
-impl Work {
-    /// A new folder, after those of killed builds have been removed: they could not do it themselves.
-    fn new(cache: &Path) -> Result<Self> {
-        let parent = cache.join("work");
-        fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
-        // Nobody sweeps while another has made its folder and not locked it yet.
-        let _sweeping = lock(&parent, FlockOperation::LockExclusive)?;
-        for entry in fs::read_dir(&parent).map_err(Error::io(&parent))?.flatten() {
-            if lock(&entry.path(), FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-        let folder = tempfile::Builder::new()
-            .prefix("build-")
-            .tempdir_in(&parent)
-            .map_err(Error::io(&parent))?
-            .keep();
-        let lock = lock(&folder, FlockOperation::LockExclusive)?;
-        let log = folder.join("log");
-        fs::write(&log, "").map_err(Error::io(&log))?;
-        Ok(Self { folder, log, _lock: lock })
-    }
-
-    /// Moves the log to where it outlives the folder.
-    fn keep_log(&self, cache: &Path, name: &str) -> Result<PathBuf> {
-        let logs = cache.join("logs");
-        fs::create_dir_all(&logs).map_err(Error::io(&logs))?;
-        let log = logs.join(format!("{name}.log"));
-        fs::rename(&self.log, &log).map_err(Error::io(&log))?;
-        Ok(log)
-    }
-}
-
-/// Opens and locks a folder; the lock goes with the file, and programs that are started do not inherit it.
-fn lock(folder: &Path, how: FlockOperation) -> Result<File> {
-    let file = File::open(folder).map_err(Error::io(folder))?;
-    flock(&file, how).map_err(|error| Error::io(folder)(error.into()))?;
-    Ok(file)
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
+/// Moves the log of a failed build to where it outlives the build's folder.
+fn keep_log(log: &Path, cache: &Path, name: &str) -> Result<PathBuf> {
+    let logs = cache.join("logs");
+    fs::create_dir_all(&logs).fault_at(&logs)?;
+    let kept = logs.join(format!("{name}.log"));
+    fs::rename(log, &kept).fault_at(&kept)?;
+    Ok(kept)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_dead_build_is_swept_and_a_living_one_is_not() {
-        let cache = tempfile::tempdir().unwrap();
-        let killed = cache.path().join("work/build-killed");
-        fs::create_dir_all(killed.join("Python-0")).unwrap();
-        let alive = Work::new(cache.path()).unwrap();
-        let another = Work::new(cache.path()).unwrap();
-        assert!(!killed.exists());
-        assert!(alive.folder.is_dir() && another.folder.is_dir());
-        let folder = alive.folder.clone();
-        drop(alive);
-        assert!(!folder.exists());
-        assert!(another.folder.is_dir());
-    }
 
     #[test]
     fn the_key_changes_with_every_input() {
@@ -300,7 +243,7 @@ mod tests {
         };
         let error = build(&request, &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("Python-9.tgz: cannot be unpacked"), "{error}");
-        let log = error.hint().unwrap().strip_prefix("the log is ").unwrap();
+        let log = error.way_out().unwrap().strip_prefix("the log is ").unwrap();
         assert!(fs::read_to_string(log).unwrap().contains("tar"));
         assert_eq!(fs::read_dir(cache.path().join("cache/work")).unwrap().count(), 0);
         let archives = fs::read_dir(cache.path().join("cache")).unwrap().flatten();

@@ -10,10 +10,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use pyox_stage::Compiler;
-
-use crate::sources::digest_of;
-use crate::{Error, Result};
+use pyox_stage::{Compiler, Fault, Kind, Result, files};
 
 /// A version of CPython: major and minor.
 pub(crate) type Version = (u32, u32);
@@ -145,10 +142,10 @@ impl Toolchain {
         }
         // The digest stands for the C library's headers and start files too.
         if let Some(libc) = libc {
-            let _ = writeln!(versions, "libc: {}", digest_of(&libc)?);
+            let _ = writeln!(versions, "libc: {}", files::digest(&libc)?.0);
         }
         for found in &libraries {
-            let _ = writeln!(versions, "{}: {}", found.library.name, digest_of(&found.path)?);
+            let _ = writeln!(versions, "{}: {}", found.library.name, files::digest(&found.path)?.0);
         }
         let arguments: Vec<_> =
             compiler().get_args().map(|a| a.to_string_lossy().into_owned()).collect();
@@ -185,13 +182,14 @@ pub(crate) fn compiler() -> Command {
 }
 
 /// The error for missing tools, headers and libraries: what, and of which package.
-fn absent(missing: &[(String, &str)]) -> Error {
+fn absent(missing: &[(String, &str)]) -> Fault {
     let names: Vec<_> = missing.iter().map(|(name, _)| name.as_str()).collect();
     let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
     packages.sort_unstable();
     packages.dedup();
-    Error::new(format!("build dependencies: not installed: {}", names.join(", ")))
-        .with_hint(format!("apt-get install {}", packages.join(" ")))
+    Fault::new("build dependencies", format_args!("not installed: {}", names.join(", ")))
+        .of_kind(Kind::Missing)
+        .hint(format_args!("apt-get install {}", packages.join(" ")))
 }
 
 /// Where the linker would find a static library.
@@ -252,7 +250,7 @@ mod tests {
             error.to_string(),
             "build dependencies: not installed: openssl/ssl.h, libcrypto.a, libbz2.a"
         );
-        assert_eq!(error.hint(), Some("apt-get install libbz2-dev libssl-dev"));
+        assert_eq!(error.way_out(), Some("apt-get install libbz2-dev libssl-dev"));
     }
 
     #[test]

@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::UNIX_EPOCH;
 
+use pyox_stage::{Fault, FaultExt as _, Kind, Result};
+
 use crate::libraries::{Found, LIBRARIES, Version, compiler};
-use crate::{Error, Event, Flavor, Result, setup};
+use crate::{Event, Flavor, setup};
 
 /// To be raised with every change that changes an archive's bytes and that [`fingerprint`] does not see.
 const RECIPE: u32 = 1;
@@ -130,29 +132,27 @@ pub(crate) struct Tree {
 
 /// Unpacks a release tarball into a folder.
 pub(crate) fn unpack(tarball: &Path, folder: &Path, log: &Path) -> Result<Tree> {
-    let fail = || Error::new(format!("{}: cannot be unpacked by tar", tarball.display()));
     let mut command = Command::new("tar");
-    command.arg("-xf").arg(fs::canonicalize(tarball).map_err(Error::io(tarball))?);
+    command.arg("-xf").arg(fs::canonicalize(tarball).fault_at(tarball)?);
     command.args(["--no-same-owner", "-C"]).arg(folder);
     if !logged(&mut command, log)?.success() {
-        return Err(fail());
+        return Err(Fault::at(tarball, "cannot be unpacked by tar"));
     }
     let root = fs::read_dir(folder)
-        .map_err(Error::io(folder))?
+        .fault_at(folder)?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.join("Include/patchlevel.h").is_file())
-        .ok_or_else(|| Error::new(format!("{}: not a release of CPython", tarball.display())))?;
+        .ok_or_else(|| Fault::at(tarball, "not a release of CPython"))?;
     let header = root.join("Include/patchlevel.h");
-    let version = version(&fs::read_to_string(&header).map_err(Error::io(&header))?)
-        .ok_or_else(|| Error::new(format!("{}: no version in it", header.display())))?;
+    let version = version(&fs::read_to_string(&header).fault_at(&header)?)
+        .ok_or_else(|| Fault::at(&header, "no version in it"))?;
     if version < (3, 11) {
-        return Err(Error::new(format!(
-            "{}: unsupported version: expected CPython 3.11 or later, got {}.{}",
-            tarball.display(),
-            version.0,
-            version.1
-        )));
+        let (major, minor) = version;
+        let what = format_args!(
+            "unsupported version: expected CPython 3.11 or later, got {major}.{minor}"
+        );
+        return Err(Fault::at(tarball, what).of_kind(Kind::Unsupported));
     }
     // Every release touches this header, so its time is the release's.
     let epoch = header
@@ -242,10 +242,10 @@ impl Build<'_> {
     fn configure(&self, progress: &mut dyn FnMut(Event)) -> Result<()> {
         progress(Event::Configuring);
         let folder = self.static_libraries();
-        fs::create_dir(&folder).map_err(Error::io(&folder))?;
+        fs::create_dir(&folder).fault_at(&folder)?;
         for found in self.libraries {
             let copy = folder.join(format!("lib{}.a", found.library.name));
-            fs::copy(&found.path, &copy).map_err(Error::io(&copy))?;
+            fs::copy(&found.path, &copy).fault_at(&copy)?;
         }
         let mut command = self.command("./configure");
         command.args(CONFIGURE).args(configure(self.flavor));
@@ -261,7 +261,7 @@ impl Build<'_> {
         let is_compilation = |line: &str| line.contains(" -c ") && line.contains(".o");
         // This also lets make renew its own files, as Setup.local is new.
         let plan = self.make().arg("-n").output();
-        let plan = plan.map_err(|error| Error::new(format!("make: {error}")))?;
+        let plan = plan.fault("make")?;
         let planned = String::from_utf8_lossy(&plan.stdout)
             .lines()
             .filter(|line| is_compilation(line))
@@ -278,14 +278,14 @@ impl Build<'_> {
             .arg(format!("-j{}", self.jobs))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log.try_clone().map_err(Error::io(self.log))?)
+            .stderr(log.try_clone().fault_at(self.log)?)
             .spawn()
-            .map_err(|error| Error::new(format!("make: {error}")))?;
+            .fault("make")?;
         if let Some(stdout) = child.stdout.take() {
             for line in BufReader::new(stdout).split(b'\n') {
                 let Ok(line) = line else { break };
                 let line = String::from_utf8_lossy(&line);
-                writeln!(log, "{line}").map_err(Error::io(self.log))?;
+                writeln!(log, "{line}").fault_at(self.log)?;
                 if is_compilation(&line) {
                     done += 1;
                     total = total.max(done);
@@ -296,7 +296,7 @@ impl Build<'_> {
                 }
             }
         }
-        let status = child.wait().map_err(|error| Error::new(format!("make: {error}")))?;
+        let status = child.wait().fault("make")?;
         if status.success() { Ok(()) } else { Err(self.failed("make", status)) }
     }
 
@@ -339,22 +339,18 @@ impl Build<'_> {
     /// Writes one file of the tree from another.
     fn rewrite(&self, from: &str, to: &str, change: impl Fn(&str) -> String) -> Result<()> {
         let from = self.tree.root.join(from);
-        let text = fs::read_to_string(&from).map_err(Error::io(&from))?;
+        let text = fs::read_to_string(&from).fault_at(&from)?;
         let to = self.tree.root.join(to);
-        fs::write(&to, change(&text)).map_err(Error::io(&to))
+        fs::write(&to, change(&text)).fault_at(&to)
     }
 
     /// What a command prints; its messages go to the log.
     pub(crate) fn output(&self, command: &mut Command, name: &str) -> Result<String> {
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(self.open_log()?)
-            .output()
-            .map_err(|error| Error::new(format!("{name}: {error}")))?;
+        let output = command.stdin(Stdio::null()).stderr(self.open_log()?).output().fault(name)?;
         if !output.status.success() {
             return Err(self.failed(name, output.status));
         }
-        String::from_utf8(output.stdout).map_err(|_| Error::new(format!("{name}: not UTF-8")))
+        String::from_utf8(output.stdout).map_err(|_| Fault::new(name, "not UTF-8"))
     }
 
     /// Runs a command whose output goes to the log.
@@ -363,7 +359,7 @@ impl Build<'_> {
         if status.success() { Ok(()) } else { Err(self.failed(name, status)) }
     }
 
-    fn failed(&self, name: &str, status: ExitStatus) -> Error {
+    fn failed(&self, name: &str, status: ExitStatus) -> Fault {
         // The first line of a compiler or linker says more than make's last.
         let text = fs::read(self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -374,25 +370,24 @@ impl Build<'_> {
             .filter(|line| line.contains("error: ") || line.contains("undefined reference"))
             .last()
             .map_or_else(String::new, |line| format!(": {}", line.trim()));
-        Error::new(format!("cpython {}: {name}: {status}{cause}", self.minor()))
+        Fault::new(
+            format_args!("cpython {}: {name}", self.minor()),
+            format_args!("{status}{cause}"),
+        )
+        .of_kind(Kind::Command { program: name.to_owned(), status })
     }
 
     fn open_log(&self) -> Result<File> {
-        OpenOptions::new().append(true).open(self.log).map_err(Error::io(self.log))
+        OpenOptions::new().append(true).open(self.log).fault_at(self.log)
     }
 }
 
 /// Runs a command with both outputs appended to the log.
 fn logged(command: &mut Command, log: &Path) -> Result<ExitStatus> {
-    let file = OpenOptions::new().append(true).open(log).map_err(Error::io(log))?;
-    let copy = file.try_clone().map_err(Error::io(log))?;
+    let file = OpenOptions::new().append(true).open(log).fault_at(log)?;
+    let copy = file.try_clone().fault_at(log)?;
     let name = command.get_program().to_string_lossy().into_owned();
-    command
-        .stdin(Stdio::null())
-        .stdout(file)
-        .stderr(copy)
-        .status()
-        .map_err(|error| Error::new(format!("{name}: {error}")))
+    command.stdin(Stdio::null()).stdout(file).stderr(copy).status().fault(name)
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use pyox_stage::{Fault, Result};
+
 use crate::libraries::Version;
-use crate::{Error, Result};
 
 /// The standard extension modules that are never built in, and why.
 pub(crate) const LEFT_OUT: [(&str, &str); 4] = [
@@ -143,7 +144,7 @@ pub(crate) fn inittab(config: &str) -> Result<BTreeMap<String, String>> {
         .split_once("_PyImport_Inittab[]")
         .and_then(|(_, rest)| rest.split_once('{'))
         .map(|(_, table)| table)
-        .ok_or_else(|| Error::new("Modules/config.c: no table of built-in modules"))?;
+        .ok_or_else(|| Fault::new("Modules/config.c", "no table of built-in modules"))?;
     let mut modules = BTreeMap::new();
     for line in table.lines() {
         let Some((name, function)) = line
@@ -157,7 +158,7 @@ pub(crate) fn inittab(config: &str) -> Result<BTreeMap<String, String>> {
         modules.insert(name.to_owned(), function.to_owned());
     }
     if modules.is_empty() {
-        return Err(Error::new("Modules/config.c: the table of built-in modules is empty"));
+        return Err(Fault::new("Modules/config.c", "the table of built-in modules is empty"));
     }
     Ok(modules)
 }

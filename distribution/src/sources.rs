@@ -4,8 +4,7 @@
 //! address first, and where that cannot be reached, Debian's source package of the same release. A file appears under
 //! its name in the download folder only when it is verified. Of a minor version the newest release that can be had is taken.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,9 +13,9 @@ use pyox_schema::Digest;
 use serde::Deserialize;
 
 use pyox_download::{Client, Want};
-use pyox_stage::Silent;
+use pyox_stage::{Fault, FaultExt as _, Kind, Result, Silent};
 
-use crate::{Error, Event, Result, debian};
+use crate::{Event, debian};
 
 /// A release in `sources.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -104,25 +103,19 @@ pub fn find(version: &str, sha256: Option<&Digest>) -> Result<Vec<Release>> {
             return Err(unknown(version));
         }
         let known = known.join(" or ");
-        let what = format!("{version}: digest mismatch: expected sha256 {sha256}, got {known}");
-        return Err(Error::new(what));
+        let what = format_args!("digest mismatch: expected sha256 {sha256}, got {known}");
+        return Err(Fault::new(version, what));
     }
     Ok(found)
 }
 
-fn unknown(version: &str) -> Error {
+fn unknown(version: &str) -> Fault {
     let mut known: Vec<_> = releases().iter().map(Release::minor).collect();
     known.dedup();
     let known = known.join(", ");
-    Error::new(format!("unknown version: expected one of {known}, got {version}")).with_hint(
+    Fault::new("unknown version", format_args!("expected one of {known}, got {version}")).hint(
         "name the release and its digest (source@3.X.Y --sha256), or its tarball (source:TARBALL)",
     )
-}
-
-/// The sha256 of a file.
-pub(crate) fn digest_of(path: &Path) -> Result<Digest> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    Ok(Digest::of_reader(file).map_err(Error::io(path))?.0)
 }
 
 /// What to call the build of a tarball: its file name without extension and `Python-`, reduced to
@@ -148,8 +141,8 @@ pub(crate) struct Downloads {
 
 impl Downloads {
     pub(crate) fn new(folder: PathBuf, is_offline: bool) -> Result<Self> {
-        fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        let client = Client::new(is_offline).map_err(|fault| Error::new(fault.to_string()))?;
+        fs::create_dir_all(&folder).fault_at(&folder)?;
+        let client = Client::new(is_offline)?;
         Ok(Self { folder, client, is_offline })
     }
 
@@ -184,7 +177,10 @@ impl Downloads {
                 }
             }
         }
-        Err(Error::new(reasons.join("; ")).with_hint("use source:TARBALL"))
+        let reasons = reasons.join("; ");
+        Err(Fault::new("no release can be had", reasons)
+            .of_kind(Kind::Missing)
+            .hint("use source:TARBALL"))
     }
 
     /// The verified tarball of a release, downloaded where it is not there yet.
@@ -203,7 +199,8 @@ impl Downloads {
             reasons = format!("{reasons}; {second}");
         }
         let (file, sha256) = (release.file(), release.sha256);
-        Err(Error::new(format!("{file}: cannot be had: {reasons}")).with_hint(format!(
+        let fault = Fault::new(file, format_args!("cannot be had: {reasons}"));
+        Err(fault.of_kind(Kind::Missing).hint(format_args!(
             "put it there yourself, as {} with sha256 {sha256}, or use source:TARBALL",
             path.display()
         )))
@@ -227,28 +224,6 @@ impl Downloads {
     fn absence(&self, release: &Release) -> PathBuf {
         self.folder.join(format!("{}.absent", release.file()))
     }
-}
-
-/// Makes a file of what a reader gives, if and only if its digest is right.
-pub(crate) fn store(
-    mut reader: impl Read,
-    place: &str,
-    sha256: &Digest,
-    path: &Path,
-) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // A temporary file is removed on every way out of here but `persist`.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
-    std::io::copy(&mut reader, &mut file)
-        .map_err(|error| Error::new(format!("{place}: {error}")))?;
-    file.flush().map_err(Error::io(file.path()))?;
-    let got = digest_of(file.path())?;
-    if got != *sha256 {
-        let what = format!("{place}: digest mismatch: expected sha256 {sha256}, got {got}");
-        return Err(Error::new(what));
-    }
-    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -285,7 +260,7 @@ mod tests {
     fn an_unknown_version_lists_the_known_ones() {
         let error = find("3.9", None).unwrap_err();
         assert!(error.to_string().starts_with("unknown version: expected one of 3.11, 3.13"));
-        assert!(error.hint().unwrap().contains("source:TARBALL"));
+        assert!(error.way_out().unwrap().contains("source:TARBALL"));
     }
 
     #[test]
@@ -312,23 +287,6 @@ mod tests {
             url: format!("http://127.0.0.1:9/Python-{version}.tgz"),
             debian: None,
         }
-    }
-
-    #[test]
-    fn a_wrong_digest_is_refused_and_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("Python-0.tgz");
-        let sha256 = Digest::of(b"the release");
-        let error = store(&b"something else"[..], "http://x", &sha256, &path).unwrap_err();
-        let (want, got) = (Digest::of(b"the release"), Digest::of(b"something else"));
-        assert_eq!(
-            error.to_string(),
-            format!("http://x: digest mismatch: expected sha256 {want}, got {got}")
-        );
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-
-        store(&b"the release"[..], "http://x", &sha256, &path).unwrap();
-        assert_eq!(fs::read(path).unwrap(), b"the release");
     }
 
     #[test]

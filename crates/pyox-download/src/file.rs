@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use pyox_schema::Digest;
-use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, Task};
+use pyox_stage::{Fault, FaultExt, Reporter, Result, Task};
 use reqwest::StatusCode;
 use reqwest::Url;
 use rustix::fs::{FlockOperation, flock};
@@ -38,8 +38,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Kind::Digest`] if the server has another file, [`Kind::Missing`] if it has none. Otherwise if it cannot be reached,
-    /// refuses, or breaks off again and again; and if the file cannot be written.
+    /// [`Digest`](pyox_stage::Kind::Digest) if the server has another file, [`Missing`](pyox_stage::Kind::Missing) if it
+    /// has none. Otherwise if it cannot be reached, refuses, or breaks off again and again; and if the file cannot be
+    /// written.
     pub fn file(&self, want: &Want, path: &Path, reporter: &dyn Reporter) -> Result<()> {
         if is_there(want, path)? {
             return Ok(());
@@ -81,9 +82,7 @@ impl Client {
             }
             file.set_len(0).fault_at(name)?;
             if !left_behind {
-                let what = format!("digest mismatch: expected sha256 {}, got {found}", want.sha256);
-                let kind = Kind::Digest { expected: want.sha256, found };
-                return Err(Fault::new(shown(url), what).of_kind(kind));
+                return Err(Fault::mismatch(shown(url), &want.sha256, &found));
             }
             // What an earlier run has left may be of another file.
             reporter.detail(format_args!("{}: what was left of it is no good", shown(url)));
@@ -288,7 +287,8 @@ mod tests {
         client.file(&want, &to, &pyox_stage::Silent).unwrap();
         fs::write(&to, "rotten").unwrap();
         let fault = client.file(&want, &to, &pyox_stage::Silent).unwrap_err();
-        let kind = Kind::Digest { expected: want.sha256, found: Digest::of(b"the life") };
+        let kind =
+            pyox_stage::Kind::Digest { expected: want.sha256, found: Digest::of(b"the life") };
         assert_eq!(*fault.kind(), kind);
         assert!(!to.exists() && !part(&to).exists());
         fs::write(&from, "the files").unwrap();

@@ -88,6 +88,13 @@ impl Fault {
         Self::new(path.display(), what)
     }
 
+    /// Something has other bytes than those that were asked for: [`Kind::Digest`].
+    #[must_use]
+    pub fn mismatch(place: impl fmt::Display, expected: &Digest, found: &Digest) -> Self {
+        let what = format_args!("digest mismatch: expected sha256 {expected}, got {found}");
+        Self::new(place, what).of_kind(Kind::Digest { expected: *expected, found: *found })
+    }
+
     /// Adds the way out.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
@@ -102,10 +109,14 @@ impl Fault {
         self
     }
 
-    /// Adds the error underneath, and takes the kind from it. The message must say already what it says.
+    /// Adds the error underneath, and takes the kind from it, and the way out of a fault. The message must say already
+    /// what it says.
     #[must_use]
     pub fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.0.kind = kind_of(&source);
+        if let Some(fault) = (&source as &(dyn Error + 'static)).downcast_ref::<Self>() {
+            self.0.hint = self.0.hint.or_else(|| fault.0.hint.clone());
+        }
         self.0.source = Some(Box::new(source));
         self
     }
@@ -248,11 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_around_a_fault_is_of_its_kind() {
-        let inner = Fault::new("pip", "none on PATH").of_kind(Kind::Missing);
+    fn a_fault_around_a_fault_has_its_kind_and_its_way_out() {
+        let inner = Fault::new("pip", "none on PATH").of_kind(Kind::Missing).hint("install it");
         let outer = Err::<(), _>(inner).fault("demo").unwrap_err();
         assert_eq!(outer.to_string(), "demo: pip: none on PATH");
         assert_eq!(*outer.kind(), Kind::Missing);
+        assert_eq!(outer.way_out(), Some("install it"));
         assert!(outer.source().is_some_and(<dyn Error>::is::<Fault>));
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pyox_distribution::{Event, Flavor, Request, Source};
 use pyox_schema::{Digest, Distribution};
-use pyox_stage::{Fault, Kind, Reporter, Result, cache};
+use pyox_stage::{Fault, FaultExt as _, Reporter, Result, cache};
 
 use crate::{Options, archive};
 
@@ -61,14 +61,7 @@ pub(crate) fn build(
         said = Some(step);
     });
     drop(task);
-    let path = result.map_err(|error| {
-        let fault = Fault::new(name, &error);
-        let fault = match error.hint() {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        };
-        fault.caused_by(error)
-    })?;
+    let path = result.fault(name)?;
     let mut distribution = archive::built(&path, ui)?;
     name.clone_into(&mut distribution.source);
     Ok(distribution)
@@ -81,6 +74,5 @@ pub(crate) fn check(tarball: &Path, expected: Option<&Digest>) -> Result<()> {
     if found == *expected {
         return Ok(());
     }
-    let what = format_args!("digest mismatch: expected sha256 {expected}, got {found}").to_string();
-    Err(Fault::at(tarball, what).of_kind(Kind::Digest { expected: *expected, found }))
+    Err(Fault::mismatch(tarball.display(), expected, &found))
 }

@@ -31,9 +31,7 @@ pub(crate) fn obtain(
     let file = files::open(archive)?;
     let (digest, size) = Digest::of_reader(&file).fault_at(archive)?;
     if let Some(expected) = expected.filter(|expected| **expected != digest) {
-        let what = format!("digest mismatch: expected sha256 {expected}, got {digest}");
-        let kind = Kind::Digest { expected: *expected, found: digest };
-        return Err(Fault::at(archive, what).of_kind(kind));
+        return Err(Fault::mismatch(archive.display(), expected, &digest));
     }
 
     let store = cache::folder("distributions")?;

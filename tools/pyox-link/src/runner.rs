@@ -57,13 +57,8 @@ pub(crate) fn check_digests(plan: &LinkPlan) -> Result<()> {
         let path = Path::new(&archive.path);
         let (found, _) = files::digest(path)?;
         if found != archive.sha256 {
-            let what = format!(
-                "digest mismatch: expected {}, got {}",
-                archive.sha256.short(),
-                found.short()
-            );
-            let kind = Kind::Digest { expected: archive.sha256, found };
-            return Err(Fault::at(path, what).hint("fetch the distribution again").of_kind(kind));
+            let fault = Fault::mismatch(path.display(), &archive.sha256, &found);
+            return Err(fault.hint("fetch the distribution again"));
         }
     }
     Ok(())

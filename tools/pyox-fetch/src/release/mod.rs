@@ -193,10 +193,8 @@ impl<'a> Choice<'a> {
     /// Refuses what cannot be used, before it is downloaded.
     fn check(&self, asset: &Asset, want: &Want, options: &Options) -> Result<()> {
         if let Some(expected) = options.sha256.filter(|expected| *expected != want.sha256) {
-            let found = want.sha256;
-            let what =
-                format!("digest mismatch: expected sha256 {expected}, got {found} for {asset}");
-            return Err(Fault::new(self.spec, what).of_kind(Kind::Digest { expected, found }));
+            let place = format_args!("{}: {asset}", self.spec);
+            return Err(Fault::mismatch(place, &expected, &want.sha256));
         }
         // Of another machine's Linux, an emulator may run it.
         if asset.is_install_only() && !asset.target.ends_with("-linux-gnu") {
