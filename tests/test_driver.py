@@ -56,6 +56,9 @@ def test_the_driver_and_the_chain_make_the_same_bytes(driver, pyox, host, tmp_pa
     driver("build", "app.py", "--python", f"host:{host.python}")
     parts = ("deeper.py", "helper.py", "kit")
     chained = pyox.build(tmp_path, host, tmp_path / "app.py", *(tmp_path / part for part in parts), "--optimize", "1", name="chained")
+    pyox("snapshot", chained, "-o", tmp_path / "fast")
+    assert (tmp_path / "dist/app").read_bytes() == (tmp_path / "fast").read_bytes()
+    driver("build", "app.py", "--python", f"host:{host.python}", "--snapshot", "none")
     assert (tmp_path / "dist/app").read_bytes() == chained.read_bytes()
 
 
@@ -77,9 +80,9 @@ def test_a_new_application_in_three_commands(driver, tmp_path):
 def test_an_executable_with_a_snapshot(driver, source, tmp_path):
     """Objects of a snapshot live for ever."""
     write(tmp_path / "fast.py", "import json, sys\nprint(json.dumps(sys.argv[1:]), sys.getrefcount(sys) > 1 << 30)\n")
-    driver("build", "fast.py", "--python", "source@3.13", "--snapshot")
-    assert run(tmp_path / "dist/fast", "a").stdout == '["a"] True\n'
     driver("build", "fast.py", "--python", "source@3.13")
+    assert run(tmp_path / "dist/fast", "a").stdout == '["a"] True\n'
+    driver("build", "fast.py", "--python", "source@3.13", "--snapshot", "none")
     assert run(tmp_path / "dist/fast", "b").stdout == '["b"] False\n'
     write(tmp_path / "pyox.toml", 'python = ["source@3.13"]\npreload = ["json"]\n[programs]\nfast = "fast.py"\n')
     driver("build")

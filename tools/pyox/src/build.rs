@@ -10,9 +10,9 @@ use pyox_inspect::{By, Input};
 use pyox_link::{self as link, Emit, Link};
 use pyox_pack as pack;
 use pyox_schema::{Distribution, LinkMode, Manifest, Placement};
-use pyox_snapshot::{self as snapshot, Level};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
+use crate::recording::{Recording, Snapshot};
 use crate::{Program, Project};
 use crate::{delivery, links, siblings, unchanged};
 
@@ -35,8 +35,8 @@ pub struct BuildOptions {
     pub emit: Option<(Emit, PathBuf)>,
     /// One executable for all programs, which answers by the name that it is called by.
     pub multicall: bool,
-    /// Let the executables begin where a start has ended, whatever the project says.
-    pub snapshot: Option<Level>,
+    /// Whether the executables begin where a start has ended, whatever the project says.
+    pub snapshot: Option<Snapshot>,
     /// Resolve and install projects again.
     pub upgrade: bool,
     /// Who installs projects.
@@ -267,30 +267,6 @@ impl Collecting<'_> {
         self.options.mode.or(self.project.settings.mode)
     }
 
-    /// How much of a start is to be done beforehand, if any.
-    fn level(&self) -> Option<Level> {
-        let settings = &self.project.settings;
-        let names_modules = !settings.preload.is_empty() || settings.profile.is_some();
-        match self.options.snapshot.or(settings.snapshot) {
-            None | Some(Level::Interpreter) if names_modules => Some(Level::Stdlib),
-            level => level,
-        }
-    }
-
-    /// The snapshot that was asked for.
-    fn snapshot(&self) -> Result<Option<snapshot::Options>> {
-        let settings = &self.project.settings;
-        let Some(level) = self.level() else { return Ok(None) };
-        let profile = settings.profile.as_ref().map(|path| self.project.root.join(path));
-        Ok(Some(snapshot::Options {
-            level,
-            preload: settings.preload.clone(),
-            no_preload: settings.no_preload.clone(),
-            profile: profile.as_deref().map(snapshot::Profile::read).transpose()?,
-            fixed_hash_seed: None,
-        }))
-    }
-
     fn jobs(&self) -> NonZero<usize> {
         self.options.jobs.unwrap_or(collect::Options::default().jobs)
     }
@@ -308,9 +284,9 @@ impl Collecting<'_> {
         // Where files lie beside an executable, they are looked at each time.
         let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
         let max_glibc = settings.max_glibc;
-        let snapshot = self.snapshot()?;
+        let recording = Recording::of(self.options, settings, &self.project.root)?;
         let packed = (packing.compress, packing.compress_native);
-        let how = format!("{mode:?} {max_glibc:?} {packed:?} {snapshot:?}");
+        let how = format!("{mode:?} {max_glibc:?} {packed:?} {recording:?}");
         let python = &self.distribution.python;
         let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;
         let is_wanted = is_alone && self.options.emit.is_none();
@@ -326,7 +302,7 @@ impl Collecting<'_> {
         let link = Link::new(&blob, target.name, &linking, reporter)?;
         if let Some((kind, folder)) = &self.options.emit {
             link.emit(*kind, folder, target.name, reporter)?;
-            if snapshot.is_some() {
+            if matches!(recording, Recording::Wanted(_)) {
                 reporter.note(format_args!("parts of a program have no snapshot"));
             }
             return Ok(None);
@@ -335,12 +311,7 @@ impl Collecting<'_> {
             std::fs::create_dir_all(folder).fault_at(folder)?;
         }
         link.executable(path, reporter)?;
-        if let Some(options) = snapshot {
-            snapshot::snapshot(path, path, &options, reporter).inspect_err(|_| {
-                // It is not what was asked for.
-                let _ = std::fs::remove_file(path);
-            })?;
-        }
+        recording.record(path, link.plan().mode, reporter)?;
         links::make(path, &target.links)?;
         let built = Built {
             path: path.clone(),

@@ -40,6 +40,7 @@ mod lock;
 mod project;
 mod pyoxidizer;
 mod pyproject;
+mod recording;
 pub mod settings;
 mod siblings;
 mod sources;
@@ -48,6 +49,7 @@ mod unchanged;
 pub use build::{BuildOptions, Built, build};
 pub use kept::verify_cache;
 pub use project::{Program, Project};
+pub use recording::Snapshot;
 pub use settings::Settings;
 
 pub use pyox_collect as collect;

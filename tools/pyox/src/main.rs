@@ -117,10 +117,10 @@ struct BuildArgs {
     /// Use the platform's loader and libc: the executable can load extension modules
     #[arg(long)]
     dynamic: bool,
-    /// Let the executables begin where a start has ended, see docs/snapshot.md; portable ones cannot. LEVEL says how much of
-    /// it is done beforehand: `interpreter` (the default), `stdlib` or `application`
-    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "interpreter", conflicts_with = "emit")]
-    snapshot: Option<pyox::snapshot::Level>,
+    /// How much of the executables' start is done beforehand, see docs/snapshot.md: `none`, `interpreter`, `stdlib` or
+    /// `application` [default: interpreter, where there can be a snapshot]
+    #[arg(long, value_name = "LEVEL", conflicts_with = "emit")]
+    snapshot: Option<pyox::Snapshot>,
     /// Make only the program of that name
     #[arg(long, value_name = "NAME")]
     program: Vec<String>,

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use pyox_collect::{Extensions, Installer};
 use pyox_link::Version;
 use pyox_schema::{Digest, LinkMode, Placement, Value};
-use pyox_snapshot::Level;
 use pyox_stage::{Fault, Result, position};
 use serde::{Deserialize, Deserializer, de};
+
+use crate::recording::{self, Snapshot};
 
 /// The settings of a project. A key that is not known is an error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -67,9 +68,10 @@ pub struct Settings {
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
     pub compress_native: bool,
-    /// Whether the executables begin where a start has ended, and how much of it is done beforehand.
-    #[serde(deserialize_with = "level")]
-    pub snapshot: Option<Level>,
+    /// Whether the executables begin where a start has ended, and how much of it is done beforehand (default: the
+    /// interpreter's start, where there can be a snapshot).
+    #[serde(deserialize_with = "recording::setting")]
+    pub snapshot: Option<Snapshot>,
     /// Modules that are imported beforehand then.
     pub preload: Vec<String>,
     /// Modules that are not, nor those that import them.
@@ -88,20 +90,6 @@ pub struct Settings {
 
 fn version<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Version>, D::Error> {
     String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
-}
-
-/// `true` is the level that needs no names.
-fn level<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Level>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected true, false or the name of a level")]
-    enum Setting {
-        Wanted(bool),
-        Named(String),
-    }
-    match Setting::deserialize(from)? {
-        Setting::Wanted(is_wanted) => Ok(is_wanted.then_some(Level::Interpreter)),
-        Setting::Named(name) => name.parse().map(Some).map_err(de::Error::custom),
-    }
 }
 
 /// The keys of [`Settings`].
