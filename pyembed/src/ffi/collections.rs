@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as c;
 
-use super::{Attached, Result, snapshot, subinterpreters};
+use super::{Attached, Result, freeing, snapshot, subinterpreters};
 use crate::files::interpose;
 
 /// What is called before an interpreter's last collections.
@@ -73,6 +73,9 @@ interpose! {
         if let Some(call) = BEFORE_END.get() {
             // A panic must not unwind CPython's frames.
             let _ = catch_unwind(AssertUnwindSafe(|| attached.aside(|| call(attached))));
+        }
+        if is_main {
+            freeing::set_apart(attached);
         }
         real(state)
     }
