@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as c;
 
-use super::{Attached, Result, freeing, snapshot, subinterpreters};
+#[cfg(Py_3_12)]
+use super::freeing;
+use super::{Attached, Result, snapshot, subinterpreters};
 use crate::files::interpose;
 
 /// What is called before an interpreter's last collections.
@@ -40,6 +42,11 @@ pub(crate) fn start_without_collections() {
 /// To be called in the main interpreter's start.
 pub(super) fn note_start() {
     IS_LINKED.store(true, Ordering::Relaxed);
+    #[cfg(Py_3_12)]
+    // SAFETY: as below.
+    unsafe {
+        freeing::note_types();
+    }
     if IS_QUIET.load(Ordering::Relaxed) {
         // SAFETY: the thread that starts an interpreter is attached to it.
         unsafe { c::PyGC_Disable() };
@@ -74,6 +81,7 @@ interpose! {
             // A panic must not unwind CPython's frames.
             let _ = catch_unwind(AssertUnwindSafe(|| attached.aside(|| call(attached))));
         }
+        #[cfg(Py_3_12)]
         if is_main {
             freeing::set_apart(attached);
         }

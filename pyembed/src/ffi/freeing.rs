@@ -6,10 +6,13 @@ use std::ffi::{c_int, c_void};
 #[cfg(Py_3_12)]
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(Py_3_12)]
+use std::sync::{Mutex, PoisonError};
 
 use pyo3_ffi as c;
 
-use super::Attached;
+#[cfg(Py_3_12)]
+use super::{Attached, snapshot};
 use crate::files::interpose;
 
 /// Whether the process ends with the interpreter.
@@ -39,35 +42,47 @@ interpose! {
     }
 }
 
-/// Takes what types of C code have as attributes out of the main interpreter's last collections, where it is left.
+/// Types of C code that the main interpreter has had from its beginning.
+#[cfg(Py_3_12)]
+static TYPES: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// To be called when the main interpreter has its types, and hardly anything else, because all objects are looked at. The
+/// first call counts.
+///
+/// # Safety
+/// The thread must be attached to it.
+#[cfg(Py_3_12)]
+pub(super) unsafe fn note_types() {
+    // SAFETY: the list outlives the visit, which changes nothing.
+    unsafe {
+        let mut types = TYPES.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_wanted = is_left(c::PyInterpreterState_Main()) && !snapshot::is_recording();
+        if is_wanted && types.is_empty() {
+            PyUnstable_GC_VisitObjects(note_type, (&raw mut *types).cast());
+        }
+    }
+}
+
+/// Takes what these types have as attributes out of the interpreter's last collections, where it is left.
 ///
 /// No collection ever frees it, because collections do not see the types, which hold it; and descriptors hold nothing but
 /// texts and types. It is a third of all objects that the start makes, and each of three collections would visit it.
 #[cfg(Py_3_12)]
 pub(super) fn set_apart(_: Attached<'_>) {
-    static IS_DONE: AtomicBool = AtomicBool::new(false);
-    // SAFETY: this thread is attached. The list outlives the visit, which changes nothing, and the types live on.
-    unsafe {
-        if is_left(c::PyInterpreterState_Main()) && !IS_DONE.swap(true, Ordering::Relaxed) {
-            let mut types = Vec::with_capacity(256);
-            PyUnstable_GC_VisitObjects(note_type, (&raw mut types).cast());
-            for class in types {
-                set_attributes_apart(class);
-            }
-        }
+    let types = std::mem::take(&mut *TYPES.lock().unwrap_or_else(PoisonError::into_inner));
+    for class in types {
+        // SAFETY: this thread is attached. The types of C code live on.
+        unsafe { set_attributes_apart(ptr::with_exposed_provenance_mut(class)) };
     }
 }
-
-#[cfg(not(Py_3_12))]
-pub(super) fn set_apart(_: Attached<'_>) {}
 
 /// Adds the type that an object describes to a list, if it is one of C code that has not just been added.
 #[cfg(Py_3_12)]
 unsafe extern "C" fn note_type(object: *mut c::PyObject, types: *mut c_void) -> c_int {
     // SAFETY: CPython shows an object that lives, and passes the list on.
     unsafe {
-        let types = &mut *types.cast::<Vec<*mut c::PyTypeObject>>();
-        if let Some(class) = described(object)
+        let types = &mut *types.cast::<Vec<usize>>();
+        if let Some(class) = described(object).map(<*mut _>::expose_provenance)
             && types.last() != Some(&class)
         {
             types.push(class);
