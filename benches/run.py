@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from compare import Failed, compare, median, ratio, run, table
+from compare import Failed, compare, median, ratio, read_again, run, table
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "bench"
@@ -191,17 +191,6 @@ def start(distribution, result, quick):
     command = [*distribution.python, str(program)]
     rows.append(pair(result, "standard library", [app], command, 15 if quick else 31))
     return rows
-
-
-def read_again(path):
-    """Lets the next run read a file that was just written, as it would an installed one.
-
-    Linux keeps what was written in larger pieces than what it has read, and counts a piece as resident
-    memory of whoever uses a page of it.
-    """
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def native(distribution, result, runs):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from chain import require, run, write
+from chain import require, run, terminal, write
 
 APPLICATION = r"""
     import json, multiprocessing, os, subprocess, sys
@@ -212,3 +212,35 @@ def test_the_name_of_a_program_in_path(children, source):
     assert run("app", "again", env=environment).stdout == "['again', 'second']\n"
     done = subprocess.run(["app", "run", "kill", "-9", "0"], env=environment, start_new_session=True)
     assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("options", [(), ("-q",), ("-i",), ("-i", "-c", "value = 6"), ("-I",), ("-S",)], ids=" ".join)
+def test_a_session_of_a_child(pyox, each_minor, tmp_path, options):
+    """What stands above the prompt, what the session knows, and what it leaves in the user's folder."""
+    script = write(tmp_path / "session.py", "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])")
+    startup = write(tmp_path / "startup.py", "print('started', __name__); value = 5")
+    app = pyox.build(tmp_path, each_minor, script)
+    typed = [(b">>> ", b"value\r"), (b">>> ", b"credits\r"), (b">>> ", b"quit\r"), (b">>> ", b"quit(3)\r" if "-S" not in options else b"\x04")]
+
+    def session(*command):
+        home = tmp_path / f"home{len(command)}"
+        home.mkdir()
+        status, shown = terminal([*command, *options], typed, HOME=str(home), PYTHONSTARTUP=str(startup))
+        return status, shown, sorted(path.name for path in home.iterdir())
+
+    ours, theirs = session(app), session(each_minor.python, script)
+    assert ours == theirs
+    assert theirs[0] == (0 if "-S" in options else 3) and ('Type "help"' in theirs[1]) == (options in ((), ("-i",), ("-I",)))
+
+
+def test_a_child_that_is_told_to_be_interactive(pyox, each_minor, tmp_path):
+    """Without a terminal."""
+    code = """
+        import subprocess, sys
+        done = subprocess.run([sys.executable, "-i"], input="print(6 * 7)\\ncopyright\\nexit(4)\\n", capture_output=True, text=True)
+        print(done.returncode, done.stdout, done.stderr)
+    """
+    app = pyox.build_script(tmp_path, each_minor, code)
+    ours = run(app).stdout
+    assert ours == run(each_minor.python, tmp_path / "app.py").stdout
+    assert 'Type "help"' in ours and ours.startswith("4 42\n")

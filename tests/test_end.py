@@ -45,6 +45,22 @@ PROGRAMS = {
             module.ours = open(f"out{number}.txt", "w")
             module.ours.write("data")
     """,
+    "a file that hangs on a class": """
+        import abc, codecs, os
+        class Text(str): pass
+        for number, owner in enumerate((Text, codecs.StreamReader, os._Environ, abc.ABC)):
+            owner.ours = open(f"out{number}.txt", "w")
+            owner.ours.write("data")
+    """,
+    "a finaliser that collects": """
+        import gc
+        class Last:
+            def __init__(self): self.me = self
+            def __del__(self):
+                gc.collect()
+                print(str.join("-", "ab"), vars(int)["bit_length"](5), {}.keys().isdisjoint([1]))
+        kept = [Last(), Last()]
+    """,
     "a file of an imported module": """
         import helper
         helper.log.write("data")

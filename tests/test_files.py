@@ -223,6 +223,7 @@ READER = r"""
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <ftw.h>
 #include <glob.h>
 #include <set>
 #include <string>
@@ -305,6 +306,34 @@ const char *by_glob(const char *path) {
     globfree(&found);
     return say(failed ? "none" : text);
 }
+static std::string walked;
+static int visit(const char *path, const struct stat *told, int kind, struct FTW *place) {
+    if (std::strstr(path, "__pycache__")) return FTW_CONTINUE;
+    walked += std::string(path) + " " + std::to_string(kind) + " " + std::to_string(S_ISDIR(told->st_mode) ? 0 : told->st_size);
+    walked += " " + std::to_string(place->level) + " " + (path + place->base) + "\n";
+    return std::strcmp(path + place->base, "folder") ? FTW_CONTINUE : FTW_SKIP_SUBTREE;
+}
+static int stop(const char *, const struct stat *, int, struct FTW *) { return 7; }
+static int count(const char *path, const struct stat *, int kind) {
+    walked += std::string(path) + " " + std::to_string(kind) + "\n";
+    return 0;
+}
+const char *by_nftw(const char *path) {
+    walked.clear();
+    std::string same = path;
+    if (std::filesystem::is_directory(path)) same += "//";
+    int outcomes[] = {
+        nftw(path, visit, 8, FTW_ACTIONRETVAL | FTW_PHYS), nftw(path, visit, 1, FTW_ACTIONRETVAL | FTW_DEPTH),
+        nftw64(same.c_str(), reinterpret_cast<__nftw64_func_t>(visit), 8, FTW_ACTIONRETVAL | FTW_MOUNT), nftw(path, stop, 8, 0),
+    };
+    for (int outcome : outcomes) walked += std::to_string(outcome) + "\n";
+    return say(walked);
+}
+const char *by_ftw(const char *path) {
+    walked.clear();
+    walked += std::to_string(ftw(path, count, 8));
+    return say(walked);
+}
 const char *by_realpath(const char *path) {
     char *found = realpath(path, nullptr);
     if (!found) return "none";
@@ -318,7 +347,7 @@ const char *by_access(const char *path) { return say(std::to_string(access(path,
 
 
 def test_c_code_sees_them(files_probe, source, host, shelf_source, tmp_path):
-    """`fopen`, `std::ifstream`, `std::filesystem`, `mmap`, `readdir`, `realpath`: a library that is no part of the blob."""
+    """`fopen`, `std::ifstream`, `std::filesystem`, `mmap`, `readdir`, `nftw`, `realpath`: a library that is no part of the blob."""
     require("g++")
     write(tmp_path / "reader.cc", READER)
     library = tmp_path / "libreader.so"
@@ -332,9 +361,10 @@ def test_c_code_sees_them(files_probe, source, host, shelf_source, tmp_path):
             function = getattr(reader, name)
             function.restype = ctypes.c_char_p
             return function(os.fsencode(path)).decode().replace(here, "HERE")
-        files = [of("by_" + name, path) for name in ("fopen", "freopen", "ifstream", "mmap", "access", "realpath") for path in (note, note + "x") if (name, path) != ("freopen", note + "x")]
+        files = [of("by_" + name, path) for name in ("fopen", "freopen", "ifstream", "mmap", "access", "realpath", "nftw", "ftw") for path in (note, note + "x") if (name, path) != ("freopen", note + "x")]
         folders = [of("by_" + name, path) for name in ("filesystem", "readdir", "scandir", "glob", "realpath", "access") for path in (here, os.path.join(here, "folder", ".."))]
-        print(json.dumps([files, folders]))
+        walks = [sorted(line for line in of(name, here).splitlines() if "__pycache__" not in line) for name in ("by_nftw", "by_ftw")]
+        print(json.dumps([files, folders, walks]))
     """
     expected = as_python(host, shelf_source, code)
     assert expected[0][:1] == ["leaf\n"]

@@ -23,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from compare import Failed, compare, median, ratio, run
+from compare import Failed, compare, median, ratio, read_again, run
 
 ROOT = HERE.parent.parent
 FOLDER = ROOT / "build" / "peers"
@@ -254,6 +254,8 @@ def measure(name, build, app, runs):
     for what in ("cpu", "wall"):
         result[what] = median(samples, what)
         result[f"{what}_ratio"] = ratio(samples, others, what)._asdict()
+    for part in parts:
+        read_again(part)
     result["peak"] = peak(command)
     result["baseline"] = {what: median(others, what) for what in ("cpu", "wall")} | {"peak": peak(app.baseline)}
     return result
@@ -271,8 +273,8 @@ def report(results, facts):
         f"CPython {facts['python']}; those that are static have CPython {facts['static']}, built from source. The executables then run in turn with the",
         f"application in a virtual environment, at least {facts['runs']} times each. **Time** and **CPU** are the medians of the quotients, so less than 1 is faster",
         "than `python`. **First** is the wall time of the first run in an empty home folder. **Written** counts the files that such a run",
-        "makes, **calls** its system calls, **memory** the resident memory of its largest process. **Build** is a first build with warm",
-        "download caches. The versions of the packagers are in [`benches/peers`](../benches/peers), the applications as well.",
+        "makes, **calls** its system calls, **memory** the resident memory of its largest process, once what was built was read from the disk",
+        "again. **Build** is a first build with warm download caches. The versions of the packagers are in [`benches/peers`](../benches/peers), the applications as well.",
         "",
         "pex and shiv need a Python on the user's machine, the others bring theirs. pyox's executables begin where the interpreter's start has",
         "ended; those of the third row also have the modules that a run of the application imports ([snapshot.md](snapshot.md)).",

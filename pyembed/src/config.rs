@@ -172,7 +172,7 @@ impl PythonConfig {
 
     /// Whether this process acts as the `python` command.
     pub(crate) fn is_interpreter(&self) -> bool {
-        self.role == Role::Python
+        matches!(self.role, Role::Python { .. })
     }
 
     /// Whether a field of `PyConfig` or `PyPreConfig` is set to something else than the default.

@@ -13,8 +13,10 @@ use crate::{PythonConfig, child};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
     Application,
-    /// The `python` command.
-    Python,
+    /// The `python` command; whether with what `site` brings.
+    Python {
+        has_site: bool,
+    },
     /// A process that `multiprocessing` has started in the way that it has for frozen programs.
     Worker,
     /// It is none of these, for this reason; and what can be done.
@@ -26,8 +28,8 @@ pub(crate) enum Role {
 
 /// What a command line means to `python`.
 enum Meaning {
-    /// It is one of `python`'s.
-    Python,
+    /// It is one of `python`'s; whether without `-S`.
+    Python { has_site: bool },
     /// It runs this executable, whose own arguments begin at that place.
     Own(usize),
     /// It is none of `python`'s.
@@ -57,23 +59,22 @@ pub(crate) fn settle(config: &mut PythonConfig) -> Role {
     let has_proof = proof.is_some();
     child::set_depth(proof.unwrap_or(0));
     let asked = std::env::var_os("PYOX_INTERPRETER").is_some_and(|value| value == "1");
-    let python = Role::Python;
+    let meaning = meaning(&config.argv, &config.executable);
     if asked && interpreter == Interpreter::Always {
-        return python;
+        return Role::Python { has_site: !matches!(meaning, Meaning::Python { has_site: false }) };
     }
     if config.argv.len() < 2 {
         name_program(config);
         // A `python` without arguments reads its program from stdin.
         let reads = has_proof && interpreter != Interpreter::Never;
-        return if reads { python } else { Role::Application };
+        return if reads { Role::Python { has_site: true } } else { Role::Application };
     }
-    let meaning = meaning(&config.argv, &config.executable);
     let is_child = || has_proof || child::is_named_by_ancestor(&config.executable);
     if config.argv[1] == WORKER && is_frozen(&config.record) && is_child() {
         return Role::Worker;
     }
     match meaning {
-        Meaning::Python
+        Meaning::Python { .. }
             if interpreter == Interpreter::Never && !is_of_multiprocessing(&config.argv) =>
         {
             match call_for_python(config).filter(|_| is_child()) {
@@ -84,7 +85,7 @@ pub(crate) fn settle(config: &mut PythonConfig) -> Role {
                 None => Role::Application,
             }
         }
-        Meaning::Python if is_child() => python,
+        Meaning::Python { has_site } if is_child() => Role::Python { has_site },
         Meaning::Own(place) if is_child() => {
             config.argv.drain(1..place);
             name_program(config);
@@ -116,7 +117,9 @@ pub(crate) fn is_plain(config: &mut PythonConfig) -> bool {
         || match meaning(&config.argv, &config.executable) {
             _ if config.argv[1] == WORKER => false,
             Meaning::Foreign => true,
-            Meaning::Python | Meaning::Own(_) => !child::is_named_by_ancestor(&config.executable),
+            Meaning::Python { .. } | Meaning::Own(_) => {
+                !child::is_named_by_ancestor(&config.executable)
+            }
         };
     if is_plain {
         name_program(config);
@@ -134,14 +137,14 @@ fn name_program(config: &mut PythonConfig) {
 
 /// Reads a command line as `python` does, up to what runs.
 fn meaning(argv: &[OsString], executable: &Path) -> Meaning {
-    let mut place = 1;
+    let (mut place, mut has_site) = (1, true);
     while let Some(argument) = argv.get(place) {
         place += 1;
         let Some(options) = argument.as_bytes().strip_prefix(b"-") else {
-            return what_runs(argument, place, executable);
+            return what_runs(argument, place, executable, has_site);
         };
         if options.is_empty() || LONG_FLAGS.contains(&argument.as_bytes()) {
-            return Meaning::Python;
+            return Meaning::Python { has_site };
         }
         if argument == "--check-hash-based-pycs" {
             place += 1;
@@ -150,31 +153,31 @@ fn meaning(argv: &[OsString], executable: &Path) -> Meaning {
         for (number, option) in options.iter().enumerate() {
             let has_value = number + 1 < options.len() || argv.get(place).is_some();
             match option {
-                b'c' | b'm' if has_value => return Meaning::Python,
+                b'c' | b'm' if has_value => return Meaning::Python { has_site },
                 b'W' | b'X' if has_value => {
                     place += usize::from(number + 1 == options.len());
                     break;
                 }
-                option if FLAGS.contains(option) => {}
+                option if FLAGS.contains(option) => has_site &= *option != b'S',
                 _ => return Meaning::Foreign,
             }
         }
     }
-    Meaning::Python
+    Meaning::Python { has_site }
 }
 
 /// What the first argument that is no option means; the others begin at `rest`.
-fn what_runs(argument: &OsStr, rest: usize, executable: &Path) -> Meaning {
+fn what_runs(argument: &OsStr, rest: usize, executable: &Path, has_site: bool) -> Meaning {
     let path = Path::new(argument);
     match child::identity(path) {
         None if path.extension().is_some_and(|suffix| SCRIPTS.iter().any(|s| suffix == *s)) => {
-            Meaning::Python
+            Meaning::Python { has_site }
         }
         None => Meaning::Foreign,
         Some(found) if path == executable || child::own_identity() == Some(found) => {
             Meaning::Own(rest)
         }
-        Some(_) => Meaning::Python,
+        Some(_) => Meaning::Python { has_site },
     }
 }
 

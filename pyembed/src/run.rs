@@ -24,15 +24,20 @@ pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
         interpreter.finalize();
         return MISUSED;
     }
-    // Without what these bring the program goes on; CPython has nothing to report yet.
-    if !config.sets("site_import") && !ffi::is_resumed() {
+    // What `site` brings, where it does not itself. Without that the program goes on; CPython has nothing to report yet.
+    let has_words = !config.sets("site_import") && config.role != Role::Python { has_site: false };
+    if has_words && !ffi::is_resumed() {
         attached.quietly(|| site_builtins(attached));
     }
-    if config.role == Role::Python {
+    if config.is_interpreter() {
         attached.quietly(|| importer::add_python_path(attached));
-        return interpreter.run_main();
     }
-    if config.role == Role::Application && config.record.run == Run::Repl {
+    let is_repl = config.role == Role::Application && config.record.run == Run::Repl;
+    if is_repl || config.is_interpreter() {
+        if has_words && ffi::begins_session(attached) {
+            attached.quietly(|| site_session(attached));
+            ffi::greet_with_site(attached);
+        }
         return interpreter.run_main();
     }
     let outcome = match config.role {
@@ -188,6 +193,17 @@ pub(crate) fn site_builtins(attached: Attached<'_>) -> Result<()> {
         builtins.set_attribute(name, &quitter.call([&attached.string(text)?, &end])?)?;
     }
     builtins.set_attribute(c"help", &site.attribute(c"_Helper")?.call([])?)
+}
+
+/// The rest of it, which sessions alone have: `copyright`, `credits`, `license`, and completion and history by `readline`.
+fn site_session(attached: Attached<'_>) -> Result<()> {
+    let site = attached.import(c"site")?;
+    site.call_method(c"setcopyright", [])?;
+    let is_isolated = attached.sys(c"flags")?.attribute(c"isolated")?.as_integer()? != 0;
+    if !is_isolated {
+        site.call_method(c"enablerlcompleter", [])?;
+    }
+    Ok(())
 }
 
 fn name_of(config: &PythonConfig) -> String {

@@ -1,11 +1,12 @@
 //! Memory for Python's small objects, on large pages.
 //!
 //! CPython asks for its object memory in arenas of 1 MiB, and each page of them costs a page fault when it is
-//! first written: half of all faults of an import of the standard library. Arenas behind the first few
-//! come from regions that the kernel may back with large pages, where it has been told to ask first
+//! first written: half of all faults of an import of the standard library. The first arena gets its pages at
+//! once, because a start fills it, unless that was done beforehand. Arenas behind the first few come from regions
+//! that the kernel may back with large pages, where it has been told to ask first
 //! (`madvise`, the usual setting): one fault instead of 512. A small program never gets that far.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -49,11 +50,13 @@ extern "C" fn allocate(_: *mut c_void, size: usize) -> *mut c_void {
     let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
     regions.arenas += 1;
     if regions.arenas <= SMALL || size > REGION {
-        return map(size).map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut);
+        let is_filled = regions.arenas == 1 && !snapshot::is_resumed();
+        let flags = if is_filled { libc::MAP_POPULATE } else { 0 };
+        return map(size, flags).map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut);
     }
     if regions.left < size {
         // One large page more than needed, so that the region can begin at a multiple of one.
-        let Some(start) = map(REGION + LARGE_PAGE) else { return ptr::null_mut() };
+        let Some(start) = map(REGION + LARGE_PAGE, 0) else { return ptr::null_mut() };
         let aligned = start.next_multiple_of(LARGE_PAGE);
         let behind = start + LARGE_PAGE - aligned;
         // SAFETY: both pieces lie in the mapping that was just made, and nobody uses them.
@@ -79,11 +82,12 @@ extern "C" fn release(_: *mut c_void, arena: *mut c_void, size: usize) {
     unsafe { unmap(arena.expose_provenance(), size) };
 }
 
-fn map(size: usize) -> Option<usize> {
-    let (protection, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+fn map(size: usize, flags: c_int) -> Option<usize> {
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping touches nothing that is there.
-    let start = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
+    let start = unsafe {
+        libc::mmap(ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+    };
     (start != libc::MAP_FAILED).then(|| start.expose_provenance())
 }
 

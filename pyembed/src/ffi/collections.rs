@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as c;
 
+#[cfg(Py_3_12)]
+use super::freeing;
 use super::{Attached, Result, snapshot, subinterpreters};
 use crate::files::interpose;
 
@@ -40,6 +42,11 @@ pub(crate) fn start_without_collections() {
 /// To be called in the main interpreter's start.
 pub(super) fn note_start() {
     IS_LINKED.store(true, Ordering::Relaxed);
+    #[cfg(Py_3_12)]
+    // SAFETY: as below.
+    unsafe {
+        freeing::note_types();
+    }
     if IS_QUIET.load(Ordering::Relaxed) {
         // SAFETY: the thread that starts an interpreter is attached to it.
         unsafe { c::PyGC_Disable() };
@@ -73,6 +80,10 @@ interpose! {
         if let Some(call) = BEFORE_END.get() {
             // A panic must not unwind CPython's frames.
             let _ = catch_unwind(AssertUnwindSafe(|| attached.aside(|| call(attached))));
+        }
+        #[cfg(Py_3_12)]
+        if is_main {
+            freeing::set_apart(attached);
         }
         real(state)
     }

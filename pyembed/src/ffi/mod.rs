@@ -45,7 +45,8 @@ pub(crate) use snapshot::{
 pub use start::BuiltinInit;
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};
 pub(crate) use start::{
-    add_builtin, bytecode_magic, decoded, die_of_interrupt, freeze, locale_encoding,
-    pre_initialize, print_exception, python_version, unfreeze, watch_imports, watch_interpreters,
+    add_builtin, begins_session, bytecode_magic, decoded, die_of_interrupt, freeze,
+    greet_with_site, locale_encoding, pre_initialize, print_exception, python_version, unfreeze,
+    watch_imports, watch_interpreters,
 };
 pub(crate) use subinterpreters::prepare_by;

@@ -345,6 +345,9 @@ unsafe extern "C" fn audit(
 }
 
 unsafe extern "C" {
+    /// The configuration of the calling thread's interpreter.
+    fn _Py_GetConfig() -> *const c::PyConfig;
+
     fn PySys_AddAuditHook(
         hook: Option<unsafe extern "C" fn(*const c_char, *mut c::PyObject, *mut c_void) -> c_int>,
         data: *mut c_void,
@@ -547,6 +550,23 @@ fn left_exception() -> Option<String> {
         let attached = Attached::assume();
         (!c::PyErr_Occurred().is_null()).then(|| attached.take(Raised).describe())
     }
+}
+
+/// Whether the interpreter's command line begins a session with a user, right away or behind a program.
+pub(crate) fn begins_session(_: Attached<'_>) -> bool {
+    // SAFETY: this thread is attached, and the interpreter keeps its configuration. The descriptor may be closed.
+    unsafe {
+        let config = &*_Py_GetConfig();
+        let programs = [config.run_command, config.run_module, config.run_filename];
+        let reads_stdin = programs.iter().all(|program| program.is_null());
+        config.inspect != 0 || reads_stdin && libc::isatty(libc::STDIN_FILENO) == 1
+    }
+}
+
+/// Has a session say by what words it can be asked for help. CPython does where it has imported `site`.
+pub(crate) fn greet_with_site(_: Attached<'_>) {
+    // SAFETY: as above. What runs the session alone reads the field from now on.
+    unsafe { (*_Py_GetConfig().cast_mut()).site_import = 1 };
 }
 
 /// Prints the exception that is set, or ends the process if it is a `SystemExit`.

@@ -5,19 +5,35 @@ use std::ffi::{c_char, c_int, c_void};
 use libc::{AT_FDCWD, dev_t, gid_t, mode_t, timespec, uid_t};
 
 use super::interpose::{interpose, or_packed};
-use super::{Place, errno, resolve, set_errno};
+use super::{errno, resolve, set_errno};
 
-const fn read_only(_: &Place) -> Result<c_int, c_int> {
-    Err(libc::EROFS)
+/// What a call gives that changes what a path names: nothing packed can be changed.
+///
+/// # Safety
+/// As for [`or_packed`].
+unsafe fn changed(
+    outcome: c_int,
+    folder: c_int,
+    path: *const c_char,
+    outside: impl FnOnce(*const c_char) -> c_int,
+) -> c_int {
+    // SAFETY: the caller's word.
+    unsafe { or_packed(outcome, folder, path, |_| Err(libc::EROFS), outside) }
 }
 
-const fn exists(_: &Place) -> Result<c_int, c_int> {
-    Err(libc::EEXIST)
-}
-
-/// What is packed cannot be linked to: it is on no file system of the kernel's.
-const fn elsewhere(_: &Place) -> Result<c_int, c_int> {
-    Err(libc::EXDEV)
+/// What a call gives that makes something new at a path.
+///
+/// # Safety
+/// As for [`or_packed`].
+unsafe fn made(
+    outcome: c_int,
+    folder: c_int,
+    path: *const c_char,
+    outside: impl FnOnce(*const c_char) -> c_int,
+) -> c_int {
+    // SAFETY: the caller's word.
+    let outcome = unsafe { or_packed(outcome, folder, path, |_| Err(libc::EEXIST), outside) };
+    refused(outcome, path)
 }
 
 /// A new name below an executable cannot be made: what is missing there stays missing.
@@ -28,123 +44,94 @@ fn refused(outcome: c_int, path: *const c_char) -> c_int {
     outcome
 }
 
-interpose! { fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
-    refused(or_packed(real(path, mode), AT_FDCWD, path, exists, |path| real(path, mode)), path)
-} }
-interpose! { fn mkdirat(folder: c_int, path: *const c_char, mode: mode_t) -> c_int {
-    refused(or_packed(real(folder, path, mode), folder, path, exists, |path| real(folder, path, mode)), path)
-} }
-interpose! { fn mkfifo(path: *const c_char, mode: mode_t) -> c_int {
-    refused(or_packed(real(path, mode), AT_FDCWD, path, exists, |path| real(path, mode)), path)
-} }
-interpose! { fn mkfifoat(folder: c_int, path: *const c_char, mode: mode_t) -> c_int {
-    refused(or_packed(real(folder, path, mode), folder, path, exists, |path| real(folder, path, mode)), path)
-} }
-interpose! { fn mknod(path: *const c_char, mode: mode_t, device: dev_t) -> c_int {
-    refused(or_packed(real(path, mode, device), AT_FDCWD, path, exists, |path| real(path, mode, device)), path)
-} }
-interpose! { fn mknodat(folder: c_int, path: *const c_char, mode: mode_t, device: dev_t) -> c_int {
-    refused(
-        or_packed(
-            real(folder, path, mode, device),
-            folder,
-            path,
-            exists,
-            |path| real(folder, path, mode, device),
-        ),
-        path,
-    )
-} }
-interpose! { fn symlink(target: *const c_char, path: *const c_char) -> c_int {
-    refused(or_packed(real(target, path), AT_FDCWD, path, exists, |path| real(target, path)), path)
-} }
-interpose! { fn symlinkat(target: *const c_char, folder: c_int, path: *const c_char) -> c_int {
-    refused(or_packed(real(target, folder, path), folder, path, exists, |path| real(target, folder, path)), path)
-} }
+/// Replaces functions of the C library that do something to one path, the argument with an `@`, which is relative to the
+/// folder behind `in`. The last word is the function above that serves them.
+macro_rules! serve {
+    ($(fn $($name:ident)|+ ($($before:ident: $before_type:ty,)* @$path:ident $(, $after:ident: $after_type:ty)*)
+        in $folder:expr => $serve:ident;)+) => { $(
+        interpose! { fn $($name)|+ ($($before: $before_type,)* $path: *const c_char $(, $after: $after_type)*) -> c_int {
+            $serve(real($($before,)* $path $(, $after)*), $folder, $path, |$path| real($($before,)* $path $(, $after)*))
+        } }
+    )+ };
+}
+
+serve! {
+    fn mkdir(@path, mode: mode_t) in AT_FDCWD => made;
+    fn mkdirat(folder: c_int, @path, mode: mode_t) in folder => made;
+    fn mkfifo(@path, mode: mode_t) in AT_FDCWD => made;
+    fn mkfifoat(folder: c_int, @path, mode: mode_t) in folder => made;
+    fn mknod(@path, mode: mode_t, device: dev_t) in AT_FDCWD => made;
+    fn mknodat(folder: c_int, @path, mode: mode_t, device: dev_t) in folder => made;
+    fn symlink(target: *const c_char, @path) in AT_FDCWD => made;
+    fn symlinkat(target: *const c_char, folder: c_int, @path) in folder => made;
+
+    fn unlink | remove | rmdir(@path) in AT_FDCWD => changed;
+    fn unlinkat(folder: c_int, @path, flags: c_int) in folder => changed;
+    fn chmod(@path, mode: mode_t) in AT_FDCWD => changed;
+    fn fchmodat(folder: c_int, @path, mode: mode_t, flags: c_int) in folder => changed;
+    fn chown | lchown(@path, user: uid_t, group: gid_t) in AT_FDCWD => changed;
+    fn fchownat(folder: c_int, @path, user: uid_t, group: gid_t, flags: c_int) in folder => changed;
+    fn setxattr | lsetxattr(@path, name: *const c_char, value: *const c_void, len: usize, flags: c_int) in AT_FDCWD => changed;
+    fn removexattr | lremovexattr(@path, name: *const c_char) in AT_FDCWD => changed;
+    fn utimensat(folder: c_int, @path, times: *const timespec, flags: c_int) in folder => changed;
+    fn truncate | truncate64(@path, len: libc::off_t) in AT_FDCWD => changed;
+}
+
+/// Serves a call that links one path to another. What is packed cannot be linked to: it is on no file system of the
+/// kernel's.
+///
+/// # Safety
+/// As for `linkat`.
+unsafe fn linked(
+    outcome: c_int,
+    folder: c_int,
+    from: *const c_char,
+    other: c_int,
+    to: *const c_char,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the caller's word.
+    unsafe {
+        let call = |from, to| linkat::real(folder, from, other, to, flags);
+        let outcome = or_packed(outcome, folder, from, |_| Err(libc::EXDEV), |from| call(from, to));
+        made(outcome, other, to, |to| call(from, to))
+    }
+}
+
 interpose! { fn link(from: *const c_char, to: *const c_char) -> c_int {
-    let outcome = or_packed(real(from, to), AT_FDCWD, from, elsewhere, |from| real(from, to));
-    refused(or_packed(outcome, AT_FDCWD, to, exists, |to| real(from, to)), to)
+    linked(real(from, to), AT_FDCWD, from, AT_FDCWD, to, 0)
 } }
 interpose! {
     fn linkat(folder: c_int, from: *const c_char, other: c_int, to: *const c_char, flags: c_int) -> c_int {
-        let outcome = real(folder, from, other, to, flags);
-        let outcome = or_packed(outcome, folder, from, elsewhere, |from| real(folder, from, other, to, flags));
-        refused(or_packed(outcome, other, to, exists, |to| real(folder, from, other, to, flags)), to)
+        linked(real(folder, from, other, to, flags), folder, from, other, to, flags)
     }
 }
-interpose! { fn unlink | remove | rmdir(path: *const c_char) -> c_int {
-    or_packed(real(path), AT_FDCWD, path, read_only, |path| real(path))
-} }
-interpose! { fn unlinkat(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
-    or_packed(real(folder, path, flags), folder, path, read_only, |path| real(folder, path, flags))
-} }
-interpose! { fn chmod(path: *const c_char, mode: mode_t) -> c_int {
-    or_packed(real(path, mode), AT_FDCWD, path, read_only, |path| real(path, mode))
-} }
-interpose! { fn fchmodat(folder: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int {
-    or_packed(
-        real(folder, path, mode, flags),
-        folder,
-        path,
-        read_only,
-        |path| real(folder, path, mode, flags),
-    )
-} }
-interpose! { fn chown | lchown(path: *const c_char, user: uid_t, group: gid_t) -> c_int {
-    or_packed(real(path, user, group), AT_FDCWD, path, read_only, |path| real(path, user, group))
-} }
-interpose! {
-    fn fchownat(folder: c_int, path: *const c_char, user: uid_t, group: gid_t, flags: c_int) -> c_int {
-        or_packed(
-            real(folder, path, user, group, flags),
-            folder,
-            path,
-            read_only,
-            |path| real(folder, path, user, group, flags),
-        )
-    }
-}
-interpose! {
-    fn setxattr | lsetxattr(path: *const c_char, name: *const c_char, value: *const c_void, len: usize, flags: c_int) -> c_int {
-        or_packed(
-            real(path, name, value, len, flags),
-            AT_FDCWD,
-            path,
-            read_only,
-            |path| real(path, name, value, len, flags),
-        )
-    }
-}
-interpose! { fn removexattr | lremovexattr(path: *const c_char, name: *const c_char) -> c_int {
-    or_packed(real(path, name), AT_FDCWD, path, read_only, |path| real(path, name))
-} }
-interpose! { fn utimensat(folder: c_int, path: *const c_char, times: *const timespec, flags: c_int) -> c_int {
-    or_packed(
-        real(folder, path, times, flags),
-        folder,
-        path,
-        read_only,
-        |path| real(folder, path, times, flags),
-    )
-} }
-interpose! { fn truncate | truncate64(path: *const c_char, len: libc::off_t) -> c_int {
-    or_packed(real(path, len), AT_FDCWD, path, read_only, |path| real(path, len))
-} }
-interpose! { fn rename(from: *const c_char, to: *const c_char) -> c_int {
-    let outcome = real(from, to);
-    let outcome = or_packed(outcome, AT_FDCWD, from, read_only, |from| real(from, to));
-    if errno() != libc::ENOTDIR {
-        return outcome;
-    }
-    refused(or_packed(outcome, AT_FDCWD, to, read_only, |to| real(from, to)), to)
-} }
-interpose! {
-    fn renameat(folder: c_int, from: *const c_char, other: c_int, to: *const c_char) -> c_int {
-        let outcome = real(folder, from, other, to);
-        let outcome = or_packed(outcome, folder, from, read_only, |from| real(folder, from, other, to));
+
+/// Serves a call that gives what one path names another.
+///
+/// # Safety
+/// As for `renameat`.
+unsafe fn renamed(
+    outcome: c_int,
+    folder: c_int,
+    from: *const c_char,
+    other: c_int,
+    to: *const c_char,
+) -> c_int {
+    // SAFETY: the caller's word.
+    unsafe {
+        let call = |from, to| renameat::real(folder, from, other, to);
+        let outcome = changed(outcome, folder, from, |from| call(from, to));
         if errno() != libc::ENOTDIR {
             return outcome;
         }
-        refused(or_packed(outcome, other, to, read_only, |to| real(folder, from, other, to)), to)
+        refused(changed(outcome, other, to, |to| call(from, to)), to)
     }
 }
+
+interpose! { fn rename(from: *const c_char, to: *const c_char) -> c_int {
+    renamed(real(from, to), AT_FDCWD, from, AT_FDCWD, to)
+} }
+interpose! { fn renameat(folder: c_int, from: *const c_char, other: c_int, to: *const c_char) -> c_int {
+    renamed(real(folder, from, other, to), folder, from, other, to)
+} }

@@ -12,7 +12,7 @@
 //! | [`resolve`] | from a path to what it means |
 //! | [`tree`] | files and folders of a blob |
 //! | [`descriptors`] | a packed file or folder as a descriptor |
-//! | [`open`], [`attributes`], [`folders`], [`changes`], [`exec`], [`libraries`] | the functions |
+//! | [`open`], [`attributes`], [`folders`], [`walks`], [`changes`], [`exec`], [`libraries`] | the functions |
 //!
 //! Nothing here allocates, but for the decompressor, for streams, and where the C function itself does. There are no
 //! locks that a forked child could find taken.
@@ -30,6 +30,7 @@ mod open;
 mod resolve;
 mod text;
 mod tree;
+mod walks;
 
 use std::ffi::{CStr, CString, c_int};
 use std::os::unix::ffi::OsStrExt;

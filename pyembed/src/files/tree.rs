@@ -107,6 +107,17 @@ impl Folder {
     }
 }
 
+impl Entry {
+    /// What it names in the folder that has it at a number.
+    pub(super) fn node(&self, blob: &Blob<'static>, folder: &Folder, number: u32) -> Option<Node> {
+        if !self.is_folder {
+            return Node::numbered(blob, number).ok();
+        }
+        let above = if folder.path.is_empty() { 0 } else { folder.path.len() + 1 };
+        Folder::numbered(blob, number, above + self.name.len()).map(Node::Folder)
+    }
+}
+
 /// Why there is nothing at a location: a part of it is a file, or missing.
 fn absence(blob: &Blob<'static>, location: &str) -> c_int {
     let mut folders = location.match_indices('/').map(|(end, _)| &location[..end]);

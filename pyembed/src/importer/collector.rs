@@ -38,12 +38,12 @@ struct Functions {
 
 /// Looks the collector's functions up.
 pub(super) fn install(attached: Attached<'_>) -> Result<()> {
-    let is_known = attached.loaded_module("gc")?.is_some();
-    let gc = attached.import(c"gc")?;
-    if !is_known {
-        // `python` has not imported it either.
-        attached.sys(c"modules")?.call_method(c"pop", [&attached.string("gc")?])?;
-    }
+    let known = attached.loaded_module("gc")?;
+    let is_known = known.is_some();
+    let gc = match known {
+        Some(gc) => gc,
+        None => unlisted(attached, "gc")?,
+    };
     let functions = Functions {
         get_threshold: gc.attribute(c"get_threshold")?.keep(),
         set_threshold: gc.attribute(c"set_threshold")?.keep(),
@@ -56,6 +56,18 @@ pub(super) fn install(attached: Attached<'_>) -> Result<()> {
     };
     FUNCTIONS.get_or_set(functions);
     Ok(())
+}
+
+/// A built-in module that is not imported, because `python` has not imported it either.
+fn unlisted<'py>(attached: Attached<'py>, name: &str) -> Result<Object<'py>> {
+    let (name, none) = (attached.string(name)?, attached.none());
+    let class = attached.import(c"_frozen_importlib")?.attribute(c"ModuleSpec")?;
+    let functions = attached.import(c"_imp")?;
+    let module = functions.call_method(c"create_builtin", [&class.call([&name, &none])?])?;
+    functions.call_method(c"exec_builtin", [&module])?;
+    // CPython 3.11 lists some of them all the same.
+    attached.sys(c"modules")?.call_method(c"pop", [&name, &none])?;
+    Ok(module)
 }
 
 /// Sets aside what the start has made, and lets collections begin.

@@ -3,6 +3,8 @@
 //! They are instances of Python's own classes for files, with a module's name and path, because paths below the executable
 //! can be read like all others. Only code comes from elsewhere: a subclass has a few static methods for that.
 
+use std::sync::OnceLock;
+
 use pyox_blob::Module;
 use pyox_blob::layout::ModuleKind;
 
@@ -14,12 +16,14 @@ use crate::ffi::{Attached, Function, Kept, Object, Result};
 pub(super) struct Loaders {
     source: Kept,
     extension: Kept,
-    /// For extension modules that Python's own class cannot load.
-    own_extension: Kept,
+    /// For extension modules that Python's own class cannot load; made for the first of them.
+    own_extension: OnceLock<Kept>,
 }
 
+const DOC: &str = "Loads a module in this executable.";
+
 impl Loaders {
-    /// Makes the subclasses.
+    /// Makes the subclass for modules with code.
     pub(super) fn new(attached: Attached<'_>) -> Result<Self> {
         let external = attached.import(c"_frozen_importlib_external")?;
         let source = external.attribute(c"SourceFileLoader")?;
@@ -30,19 +34,21 @@ impl Loaders {
             &modules::GET_CODE,
             &modules::GET_SOURCE,
         ];
-        let doc = "Loads a module in this executable.";
         Ok(Self {
-            source: make_class(attached, "Loader", doc, Some(&source), &methods)?.keep(),
-            own_extension: make_class(
-                attached,
-                "ExtensionLoader",
-                doc,
-                Some(&extension),
-                &[&native::CREATE_MODULE],
-            )?
-            .keep(),
+            source: make_class(attached, "Loader", DOC, Some(&source), &methods)?.keep(),
             extension: extension.keep(),
+            own_extension: OnceLock::new(),
         })
+    }
+
+    fn own_extension(&self, attached: Attached<'_>) -> Result<&Kept> {
+        if let Some(class) = self.own_extension.get() {
+            return Ok(class);
+        }
+        let base = self.extension.get(attached);
+        let methods = [&native::CREATE_MODULE];
+        let class = make_class(attached, "ExtensionLoader", DOC, Some(&base), &methods)?;
+        Ok(self.own_extension.get_or_init(|| class.keep()))
     }
 
     /// The class for modules with code.
@@ -61,7 +67,7 @@ impl Loaders {
         let class = if module.kind != ModuleKind::Extension {
             &self.source
         } else if state.placements.has_module(module.name) || path.text().is_none() {
-            &self.own_extension
+            self.own_extension(path.attached())?
         } else {
             &self.extension
         };

@@ -29,7 +29,7 @@ const FIXED: &str = "-no-pie";
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
 
 /// Functions of the C library that pyembed has its own in place of, as `pyembed/src/files/` tells.
-const INTERPOSED: [&str; 99] = [
+const INTERPOSED: [&str; 103] = [
     "__fxstat",
     "__fxstat64",
     "__fxstatat",
@@ -69,6 +69,8 @@ const INTERPOSED: [&str; 99] = [
     "fstat64",
     "fstatat",
     "fstatat64",
+    "ftw",
+    "ftw64",
     "getxattr",
     "glob",
     "glob64",
@@ -88,6 +90,8 @@ const INTERPOSED: [&str; 99] = [
     "mkfifoat",
     "mknod",
     "mknodat",
+    "nftw",
+    "nftw64",
     "open",
     "open64",
     "openat",
