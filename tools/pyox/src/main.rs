@@ -146,6 +146,9 @@ struct BuildArgs {
     #[arg(long)]
     upgrade: bool,
     /// Who installs projects: uv where it is on PATH, else pip
+    /// Download nothing: take what the caches have, and folders of wheels
+    #[arg(long, conflicts_with = "upgrade")]
+    offline: bool,
     #[arg(long, value_name = "NAME")]
     installer: Option<Installer>,
     /// How many jobs to run at once; by default one for each core
@@ -232,6 +235,7 @@ impl BuildArgs {
             upgrade: self.upgrade,
             installer: self.installer,
             jobs: self.jobs,
+            offline: self.offline,
         };
         build(&project, &options, reporter)
     }
