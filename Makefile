@@ -227,9 +227,10 @@ install: tools runtime
 	    install -D -m 644 $$file $(DESTDIR)$(PREFIX)/lib/pyox/$${file#target/} || exit 1; \
 	done
 
-# pyox itself, for `pip install`: the tools and their run-time libraries as a wheel in build/wheel.
+# pyox itself, for `pip install`: the tools and their run-time libraries as a wheel in build/wheel; those for another machine as
+# far as they were built.
 wheel: tools runtime
-	@scripts/wheel $(B)/wheel $(TOOLS:%=$(BIN)/%) -- $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(TAGS:%=target/runtime/%/portable-runner)
+	@scripts/wheel $(B)/wheel $(TOOLS:%=$(BIN)/%) -- $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(TAGS:%=target/runtime/%/portable-runner) $(wildcard target/runtime/$(FOREIGN)/*/*)
 
 clean:
 	rm -rf $(B) target
