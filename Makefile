@@ -150,7 +150,7 @@ test-roots: tools runtime $(VENV)/ready
 	scripts/roots forky -- tests/versions/run
 
 # Executables for 64-bit Arm, under qemu in a root folder: see tests/arm/run, which takes other tests too.
-test-arm: tools target/runtime/$(FOREIGN)/cp314/portable-runner $(VENV)/ready | roots-system
+test-arm: tools target/runtime/$(FOREIGN)/cp311/libpyembed_runner.a target/runtime/$(FOREIGN)/cp314/portable-runner $(VENV)/ready | roots-system
 	tests/arm/run
 
 # On a CPython that checks itself: the tests that take each distribution in turn, and counts of all references.
@@ -227,9 +227,10 @@ install: tools runtime
 	    install -D -m 644 $$file $(DESTDIR)$(PREFIX)/lib/pyox/$${file#target/} || exit 1; \
 	done
 
-# pyox itself, for `pip install`: the tools and their run-time libraries as a wheel in build/wheel.
+# pyox itself, for `pip install`: the tools and their run-time libraries as a wheel in build/wheel; those for another machine as
+# far as they were built.
 wheel: tools runtime
-	@scripts/wheel $(B)/wheel $(TOOLS:%=$(BIN)/%) -- $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(TAGS:%=target/runtime/%/portable-runner)
+	@scripts/wheel $(B)/wheel $(TOOLS:%=$(BIN)/%) -- $(TAGS:%=target/runtime/%/libpyembed_runner.a) $(TAGS:%=target/runtime/%/portable-runner) $(wildcard target/runtime/$(FOREIGN)/*/*)
 
 clean:
 	rm -rf $(B) target

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "bench"
 RESULTS = ROOT / "build" / "bench.json"
 
-# What an executable may take of `python -I -S`, in CPU time.
-GOALS = {"hello": 0.85, "standard library": 0.80}
+# What an executable may take of `python -I -S`, and a portable one of a dynamic one, in CPU time.
+GOALS = {"hello": 0.85, "standard library": 0.80, "portable": 1.25}
 # What an import of numpy from the executable may take of one from a folder: in time, and in memory.
 NUMPY, NUMPY_GOAL = "numpy==2.3.5", 1.15
 
@@ -87,6 +87,7 @@ class Distribution:
         tool("pyox-fetch", spec, "-o", self.document)
         document = json.loads(self.document.read_text())
         self.version = document["python"]["version"]
+        self.has_both = "libpython" in document["link"] and "shared_libpython" in document["link"]
         executable = Path(document["root"], document["paths"]["executable"])
         self.python = [str(executable), "-I", "-S"]
 
@@ -94,18 +95,19 @@ class Distribution:
         """Where the stages of an application put their products: manifest, blob, executable."""
         return [self.folder / f"{name}{suffix}" for suffix in (".json", ".blob", "")]
 
-    def stages(self, name, application, mode="--static"):
+    def stages(self, name, application, shape="static"):
         """The commands that build an application's executable, by stage."""
         manifest, blob, executable = self.paths(name)
+        libpython = ["--libpython"] if shape == "portable" else []
         return {
-            "collect": ["pyox-collect", "-q", "-d", self.document, *application, "-o", manifest],
+            "collect": ["pyox-collect", "-q", "-d", self.document, *application, *libpython, "-o", manifest],
             "pack": ["pyox-pack", "-q", manifest, "-o", blob],
-            "link": ["pyox-link", "-q", blob, "-d", self.document, mode, "-o", executable],
+            "link": ["pyox-link", "-q", blob, "-d", self.document, "--shape", shape, "-o", executable],
         }
 
-    def build(self, name, *application, mode="--static"):
+    def build(self, name, *application, shape="static"):
         """Builds an application; gives its executable."""
-        for command in self.stages(name, application, mode).values():
+        for command in self.stages(name, application, shape).values():
             tool(*command)
         return str(self.paths(name)[-1])
 
@@ -206,7 +208,7 @@ def native(distribution, result, runs):
         run([*distribution.python, "-m", "compileall", "-q", str(folder)])
     program = distribution.folder / "import_numpy.py"
     program.write_text("import numpy\n")
-    app = distribution.build("import_numpy", program, "--with", NUMPY, mode="--dynamic")
+    app = distribution.build("import_numpy", program, "--with", NUMPY, shape="dynamic")
     read_again(app)
     code = f"import sys; sys.path.append({str(folder)!r}); import numpy"
     samples, others = compare([app], [*distribution.python, "-c", code], runs)
@@ -237,6 +239,22 @@ def many(count):
         (folder / "path" / "many" / "__init__.py").write_text("")
         done.write_text("")
     return folder / "path"
+
+
+def shapes(quick):
+    """Hello world in a portable executable beside a dynamic one, of this machine's own Python."""
+    distribution = Distribution("host")
+    result = {"distribution": "host", "version": distribution.version}
+    if not distribution.has_both:
+        say(f"host: {distribution.version} has not both a static and a shared libpython: no portable beside a dynamic one")
+        return result
+    say("host: a portable executable beside a dynamic one")
+    hello = ROOT / "examples" / "hello.py"
+    apps = [[distribution.build(shape, hello, shape=shape)] for shape in ("portable", "dynamic")]
+    row = pair(result, "portable", *apps, 41 if quick else 101)
+    print(f"\nhost: CPython {distribution.version}\n")
+    print("\n".join("  " + line for line in table([("CPU time", "portable", "dynamic", "ratio", "wall", "goal"), row])))
+    return result
 
 
 def sizes(distribution, result, counts, quick):
@@ -318,6 +336,7 @@ def main():
     try:
         specs = ["source@3.13"] if args.quick else ["source@3.13", "source@3.11"]
         results = [measure(spec, args.quick) for spec in specs]
+        results.append(shapes(args.quick))
     except Failed as failed:
         sys.exit(f"run: error: {failed}")
     RESULTS.write_text(json.dumps({"quick": args.quick, "results": results}, indent=2) + "\n")

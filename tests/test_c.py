@@ -1,6 +1,7 @@
 """Programs in C with Python in them: linked with the static library, with the parts, or loading the shared library."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,17 @@ def test_a_process_that_loads_the_shared_library(emit, host, tmp_path):
         f"pyembed_{name}"
         for name in ("add_builtin", "end", "error", "exit_status", "main", "repl", "run_code", "run_file", "run_module", "start")
     }
+
+
+def test_debians_python_has_another_library_for_it(emit, distributions, tmp_path):
+    """`libpython3.X-pic.a`: the usual one is for executables at a fixed address."""
+    found = [d for d in distributions if d.json["link"].get("pic_libpython")]
+    assert found, "no Python with libpython3.X-pic.a: apt-get install libpython3-dev"
+    assert all(Path(d.json["link"]["pic_libpython"]["path"]).name == f"libpython{'.'.join(map(str, d.minor))}-pic.a" for d in found)
+    folder = emit(found[0], "cdylib")
+    program = compiled(EXAMPLES / "main.c", tmp_path / "program", *flags(folder))
+    done = run(program, "Ada", env=dict(os.environ) | {"LD_LIBRARY_PATH": str(folder)})
+    assert done.stdout == f"Hello, Ada, from Python {version(found[0])}\n"
 
 
 def test_the_shared_library_is_linked_like_any_other(emit, host, tmp_path):

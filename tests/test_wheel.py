@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 
 from chain import REPOSITORY, clean_environment, run, write
 
@@ -16,6 +17,12 @@ def test_pip_install_pyox(host, tmp_path):
         wheels += (tmp_path / name / "wheel").iterdir()
     # The same bytes each time, and one name.
     assert wheels[0].read_bytes() == wheels[1].read_bytes() and wheels[0].name == wheels[1].name
+    # Run-time libraries for another machine come along as far as they were built.
+    runtime = REPOSITORY / "target/runtime"
+    built = {str(path.relative_to(runtime)) for name in ("libpyembed_runner.a", "portable-runner") for path in runtime.glob(f"*-linux-gnu/*/{name}")}
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        names = [name.split("/lib/pyox/runtime/")[1] for name in wheel.namelist() if "/lib/pyox/runtime/" in name]
+    assert {name for name in names if name.count("/") == 2} == built and "cp313/portable-runner" in names
     tag = re.fullmatch(r"pyox-[\d.]+-py3-none-(manylinux_2_\d+_x86_64)\.whl", wheels[0].name)[1]
     venv = tmp_path / "venv"
     run(sys.executable, "-m", "venv", venv)

@@ -228,6 +228,11 @@ impl Downloads {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -251,7 +256,7 @@ mod tests {
             let found = find(version, None).unwrap();
             found.iter().map(|release| release.version.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(versions("3.13"), ["3.13.15", "3.13.5"]);
+        assert_eq!(versions("3.13"), ["3.13.18", "3.13.15", "3.13.5"]);
         assert_eq!(versions("3.13.5"), ["3.13.5"]);
         assert_eq!(find("3.11.2", None).unwrap()[0].minor(), "3.11");
     }
@@ -329,6 +334,72 @@ mod tests {
         assert_eq!(first(|_| true), ("3.13.99".to_owned(), None, false));
         let only = releases().swap_remove(0);
         assert!(downloads.first(vec![only], none, &mut |_| {}).is_err());
+    }
+
+    /// A server that has the older tarball alone. Gives its address, and how often it was asked for what it does not have.
+    fn server(has: &'static str, tarball: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let missed = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&missed);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = String::new();
+                BufReader::new(&stream).read_line(&mut request).unwrap();
+                let (status, body) = if request.contains(has) {
+                    ("200 OK", tarball)
+                } else {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    ("404 Not Found", &b""[..])
+                };
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+            }
+        });
+        (address, missed)
+    }
+
+    #[test]
+    fn a_server_without_the_newest_is_asked_for_it_once_a_day() {
+        let (address, missed) = server("3.13.98", b"the older release");
+        let at = |version: &str, tarball: &[u8]| Release {
+            url: format!("{address}/Python-{version}.tgz"),
+            ..release(version, tarball)
+        };
+        let releases = || vec![at("3.13.99", b"the release"), at("3.13.98", b"the older release")];
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new(folder.path().to_owned(), false).unwrap();
+        for _ in 0..2 {
+            let (found, tarball) = downloads.first(releases(), |_| false, &mut |_| {}).unwrap();
+            assert_eq!(found.version, "3.13.98");
+            assert_eq!(fs::read(tarball.unwrap()).unwrap(), b"the older release");
+            assert_eq!(missed.load(Ordering::Relaxed), 1);
+        }
+        // Who names the newest gets no other, and is told why.
+        let newest = vec![at("3.13.99", b"the release")];
+        let error = downloads.first(newest, |_| false, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("Python-3.13.99.tgz: the server answers 404 Not Found"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_asked_for_offline_and_nothing_noted_as_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new(folder.path().to_owned(), true).unwrap();
+        let (address, missed) = server("nothing", b"");
+        let wanted = Release { url: format!("{address}/a.tgz"), ..release("3.13.99", b"x") };
+        let older = Release { version: "3.13.98".into(), ..wanted.clone() };
+        let releases = vec![wanted, older];
+        let error = downloads.first(releases, |_| false, &mut |_| {}).unwrap_err().to_string();
+        assert!(
+            error.contains("expected it in the cache, as nothing may be downloaded"),
+            "{error}"
+        );
+        assert_eq!(missed.load(Ordering::Relaxed), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -101,6 +101,10 @@ pub struct Link {
     /// `libpython3.X.a`; without one there is the shared library alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub libpython: Option<FileRef>,
+    /// `libpython3.X-pic.a`: the same compiled for shared libraries, where `libpython` is for executables at a fixed address
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pic_libpython: Option<FileRef>,
     /// `libpython3.X.so.1.0`, for executables that load it from memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_libpython: Option<FileRef>,
@@ -273,8 +277,11 @@ impl Distribution {
     pub fn files(&self) -> BTreeMap<&Path, &FileRef> {
         let libraries = self.link.libraries.iter().filter_map(|library| library.archive.as_ref());
         let extensions = self.extensions.iter().filter_map(|extension| extension.file.as_ref());
-        let libpython = self.link.libpython.iter().chain(&self.link.shared_libpython);
+        let libpython =
+            [&self.link.libpython, &self.link.pic_libpython, &self.link.shared_libpython];
         libpython
+            .into_iter()
+            .flatten()
             .chain(&self.link.archives)
             .chain(libraries)
             .chain(extensions)

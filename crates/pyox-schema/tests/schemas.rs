@@ -71,6 +71,7 @@ fn distribution() -> Distribution {
             can_dynamic: false,
             reason: Some(text("no shared libc")),
             libpython: Some(file("lib/libpython3.14.a")),
+            pic_libpython: Some(file("lib/libpython3.14-pic.a")),
             shared_libpython: Some(file("lib/libpython3.14.so.1.0")),
             archives: vec![file("build/Modules/a b.o")],
             libraries: vec![
@@ -271,7 +272,7 @@ fn wrong_distributions_are_refused() {
         "distribution",
         &valid,
         "/link",
-        &["reason", "archives", "arguments", "libpython", "shared_libpython"],
+        &["reason", "archives", "arguments", "libpython", "pic_libpython", "shared_libpython"],
     );
     assert_required("distribution", &valid, "/link/libpython", &[]);
     assert_required("distribution", &valid, "/extensions/1", &["init", "libraries"]);

@@ -34,7 +34,13 @@ pub enum Installer {
 }
 
 /// An installer that can be run.
-pub(crate) enum Tool {
+pub(crate) struct Tool {
+    program: Program,
+    /// Whether it may download nothing.
+    is_offline: bool,
+}
+
+enum Program {
     Uv(PathBuf),
     Pip {
         command: Vec<OsString>,
@@ -45,7 +51,84 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// Finds one.
-    pub(crate) fn find(wanted: Installer, distribution: &Distribution) -> Result<Self> {
+    pub(crate) fn find(
+        wanted: Installer,
+        is_offline: bool,
+        distribution: &Distribution,
+    ) -> Result<Self> {
+        Ok(Self { program: Program::find(wanted, distribution)?, is_offline })
+    }
+
+    pub(crate) fn is_uv(&self) -> bool {
+        matches!(self.program, Program::Uv(_))
+    }
+
+    /// uv's option to build folders again, whatever it has built of them before.
+    pub(crate) fn rebuild(&self) -> &'static str {
+        // Offline it refuses the first, and does with the second what the first does.
+        if self.is_offline { "--reinstall" } else { "--refresh" }
+    }
+
+    /// Installs into the folder `prefix` as into a Python of its own, or where that cannot be into `target`, as modules;
+    /// whether it was the former. `options` say what.
+    pub(crate) fn install(
+        &self,
+        distribution: &Distribution,
+        indexes: &Indexes,
+        prefix: &Path,
+        target: &Path,
+        options: Vec<OsString>,
+        ui: &dyn Reporter,
+    ) -> Result<bool> {
+        let (name, is_foreign, mut command) = match &self.program {
+            Program::Uv(uv) => ("uv", false, uv_command(uv, distribution, indexes, prefix)),
+            Program::Pip { command, foreign } => {
+                let command =
+                    pip_command(command, *foreign, distribution, indexes, prefix, target)?;
+                ("pip", *foreign, command)
+            }
+        };
+        if self.is_offline {
+            command.arg(if self.is_uv() { "--offline" } else { "--no-index" });
+            without_network(&mut command);
+        }
+        command.args(options).stdin(Stdio::null());
+        // A distribution in the cache stays as it was made.
+        without_settings(&mut command).env("PYTHONDONTWRITEBYTECODE", "1");
+        ui.detail(format_args!("{command:?}"));
+        let output = watched(&mut command, name, ui).fault(name)?;
+        for bytes in [&output.stdout, &output.stderr] {
+            for line in String::from_utf8_lossy(bytes).lines() {
+                ui.detail(format_args!("{name}: {line}"));
+            }
+        }
+        if output.status.success() {
+            return Ok(!is_foreign);
+        }
+        let said = if self.is_uv() { uv_explanation(&output) } else { explanation(&output) };
+        let hint = if self.is_offline {
+            match self.program {
+                Program::Uv(_) => "nothing may be downloaded, and uv's cache does not have all of it",
+                Program::Pip { .. } => {
+                    "nothing may be downloaded: name a folder with wheels in PIP_FIND_LINKS, or have uv on PATH, which takes what \
+                     its cache has"
+                }
+            }
+            .to_owned()
+        } else if is_foreign {
+            "the distribution has no pip of its own that runs here, so that only wheels will do"
+                .to_owned()
+        } else {
+            format!("-v shows all that {name} says")
+        };
+        let program = command.get_program().to_string_lossy().into_owned();
+        let kind = Kind::Command { program, status: output.status };
+        Err(Fault::new(name, said).hint(hint).of_kind(kind))
+    }
+}
+
+impl Program {
+    fn find(wanted: Installer, distribution: &Distribution) -> Result<Self> {
         if wanted == Installer::Pip {
             return find_pip(distribution);
         }
@@ -61,53 +144,21 @@ impl Tool {
                 .of_kind(Kind::Missing)),
         }
     }
+}
 
-    pub(crate) fn is_uv(&self) -> bool {
-        matches!(self, Self::Uv(_))
+/// Keeps from the network what an installer starts or is told to fetch: a proxy that nobody is at, for addresses and build
+/// backends, and for git no protocol but that of files. What pip has in its cache, it takes nevertheless.
+fn without_network(command: &mut Command) {
+    // The port of `discard`.
+    const NOBODY: &str = "http://127.0.0.1:9";
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env(name, NOBODY).env(name.to_uppercase(), NOBODY);
     }
-
-    /// Installs into the folder `prefix` as into a Python of its own, or where that cannot be into `target`, as modules;
-    /// whether it was the former. `options` say what.
-    pub(crate) fn install(
-        &self,
-        distribution: &Distribution,
-        indexes: &Indexes,
-        prefix: &Path,
-        target: &Path,
-        options: Vec<OsString>,
-        ui: &dyn Reporter,
-    ) -> Result<bool> {
-        let (name, mut command) = match self {
-            Self::Uv(uv) => ("uv", uv_command(uv, distribution, indexes, prefix)),
-            Self::Pip { command, foreign } => {
-                ("pip", pip_command(command, *foreign, distribution, indexes, prefix, target)?)
-            }
-        };
-        command.args(options).stdin(Stdio::null());
-        // A distribution in the cache stays as it was made.
-        without_settings(&mut command).env("PYTHONDONTWRITEBYTECODE", "1");
-        ui.detail(format_args!("{command:?}"));
-        let output = watched(&mut command, name, ui).fault(name)?;
-        for bytes in [&output.stdout, &output.stderr] {
-            for line in String::from_utf8_lossy(bytes).lines() {
-                ui.detail(format_args!("{name}: {line}"));
-            }
-        }
-        let is_foreign = matches!(self, Self::Pip { foreign: true, .. });
-        if output.status.success() {
-            return Ok(!is_foreign);
-        }
-        let said = if self.is_uv() { uv_explanation(&output) } else { explanation(&output) };
-        let hint = if is_foreign {
-            "the distribution has no pip of its own that runs here, so that only wheels will do"
-                .to_owned()
-        } else {
-            format!("-v shows all that {name} says")
-        };
-        let program = command.get_program().to_string_lossy().into_owned();
-        let kind = Kind::Command { program, status: output.status };
-        Err(Fault::new(name, said).hint(hint).of_kind(kind))
+    for name in ["no_proxy", "NO_PROXY"] {
+        command.env_remove(name);
     }
+    command.env("PIP_PROXY", NOBODY).env("PIP_RETRIES", "0");
+    command.env("GIT_ALLOW_PROTOCOL", "file").env("CARGO_NET_OFFLINE", "true");
 }
 
 /// Whether the distribution's Python can be run. That of this machine can.
@@ -284,7 +335,7 @@ fn backends_words(errors: &str) -> Option<String> {
 }
 
 /// The distribution's pip, the one that its `ensurepip` brings, or that of another Python.
-fn find_pip(distribution: &Distribution) -> Result<Tool> {
+fn find_pip(distribution: &Distribution) -> Result<Program> {
     let python = distribution.path(&distribution.paths.executable);
     // `-B`: a distribution in the cache stays as it was made. `-I`: no code of the working folder runs.
     let own = |module: OsString| vec![python.clone().into(), "-IB".into(), module];
@@ -298,7 +349,7 @@ fn find_pip(distribution: &Distribution) -> Result<Tool> {
     let mut isolated: Vec<OsString> = ["-IB", "-m", "pip"].map(OsString::from).to_vec();
     isolated.insert(0, python.clone().into());
     if version(&isolated).is_some() {
-        return Ok(Tool::Pip { command: isolated, foreign: false });
+        return Ok(Program::Pip { command: isolated, foreign: false });
     }
     let stdlib = distribution.path(&distribution.paths.stdlib);
     let bundled = stdlib.join("ensurepip/_bundled");
@@ -313,14 +364,14 @@ fn find_pip(distribution: &Distribution) -> Result<Tool> {
             // A wheel is a zip archive, and Python runs a package in one.
             let command = own(wheel.join("pip").into());
             if version(&command).is_some() {
-                return Ok(Tool::Pip { command, foreign: false });
+                return Ok(Program::Pip { command, foreign: false });
             }
         }
     }
     for program in ["python3", "python"] {
         let command: Vec<OsString> = [program, "-IB", "-m", "pip"].map(OsString::from).to_vec();
         if version(&command).is_some() {
-            return Ok(Tool::Pip { command, foreign: true });
+            return Ok(Program::Pip { command, foreign: true });
         }
     }
     Err(no_pip())

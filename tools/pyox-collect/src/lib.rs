@@ -68,6 +68,8 @@ pub use wheel::project_name;
 
 /// What to collect, and how.
 #[derive(Debug, Clone)]
+// Each is an option of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Options {
     /// Scripts, folders of packages and wheels; the first one runs unless `run` says otherwise. Modules beside a script are
     /// not taken by themselves.
@@ -86,6 +88,8 @@ pub struct Options {
     pub projects: Vec<Folder>,
     /// Resolve and install projects again, even where that was done before.
     pub upgrade: bool,
+    /// Download nothing: projects that are not installed yet come from the installer's cache and from folders of wheels.
+    pub offline: bool,
     /// Where projects come from, beside what pip's own configuration says.
     pub indexes: Indexes,
     /// Who installs them.
@@ -139,6 +143,7 @@ impl Default for Options {
             with: Vec::new(),
             projects: Vec::new(),
             upgrade: false,
+            offline: false,
             indexes: Indexes::default(),
             installer: Installer::default(),
             run: Wanted::Default,
@@ -257,6 +262,7 @@ fn find(
         files: options.requirements.clone(),
         wheels: apps.iter().filter_map(App::wheel).collect(),
         upgrade: options.upgrade,
+        offline: options.offline,
         ..Request::default()
     };
     let locked = options.locked.as_deref().map(|file| request.of_locked(file));

@@ -35,6 +35,9 @@ struct Args {
     /// Resolve and install projects again, even where that was done before
     #[arg(long)]
     upgrade: bool,
+    /// Download nothing: what is not installed yet comes from uv's cache and from folders of wheels
+    #[arg(long, conflicts_with = "upgrade")]
+    offline: bool,
     /// Who installs projects: uv where it is on PATH, else pip
     #[arg(long, value_name = "NAME", default_value = "any", hide_default_value = true)]
     installer: Installer,
@@ -153,6 +156,7 @@ fn options(args: &Args) -> Result<Options> {
         pinned: defaults.pinned,
         projects: defaults.projects,
         upgrade: args.upgrade,
+        offline: args.offline,
         indexes: defaults.indexes,
         installer: args.installer,
         run: wanted(&args.run),

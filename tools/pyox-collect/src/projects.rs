@@ -23,6 +23,8 @@ use crate::wheel;
 
 /// What is to be installed.
 #[derive(Debug, Clone, Default)]
+// Each is independent of the others.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Request {
     /// Values of `--with`.
     pub(crate) with: Vec<String>,
@@ -39,6 +41,8 @@ pub(crate) struct Request {
     pub(crate) wheels: Vec<PathBuf>,
     /// Install even where that was done before.
     pub(crate) upgrade: bool,
+    /// Download nothing.
+    pub(crate) offline: bool,
     /// Whether its files name all that is needed, with digests.
     pub(crate) is_locked: bool,
     /// Whether what it names is fixed without them.
@@ -107,6 +111,7 @@ impl Request {
             indexes: self.indexes.clone(),
             installer: self.installer,
             upgrade: self.upgrade,
+            offline: self.offline,
             project: Some(folder.clone()),
             ..Self::default()
         }
@@ -119,6 +124,7 @@ impl Request {
             indexes: self.indexes.clone(),
             installer: self.installer,
             upgrade: self.upgrade,
+            offline: self.offline,
             is_pinned: true,
             ..Self::default()
         }
@@ -136,6 +142,7 @@ impl Request {
             indexes: self.indexes.clone(),
             installer: self.installer,
             upgrade: self.upgrade,
+            offline: self.offline,
             is_locked: true,
             ..Self::default()
         }
@@ -271,7 +278,7 @@ impl Request {
         fresh: &Path,
         ui: &dyn Reporter,
     ) -> Result<()> {
-        let tool = Tool::find(self.installer, distribution)?;
+        let tool = Tool::find(self.installer, self.offline, distribution)?;
         let mut options: Vec<OsString> = Vec::new();
         options.extend(requirements.options(fresh)?);
         if self.is_alone() {
@@ -283,7 +290,7 @@ impl Request {
         let (names, has_folder) = self.names(requirements);
         if tool.is_uv() && has_folder {
             // uv would take what it has built of a folder before.
-            options.push("--refresh".into());
+            options.push(tool.rebuild().into());
         }
         options.extend(self.wheels.iter().map(OsString::from));
         options.push("--".into());

@@ -202,6 +202,7 @@ impl Tree {
                 can_dynamic: !is_alone && why_neither.is_none(),
                 reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
                 libpython: (!is_useless).then_some(archive),
+                pic_libpython: None,
                 shared_libpython: shared,
                 archives: Vec::new(),
                 libraries,

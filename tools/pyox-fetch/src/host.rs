@@ -204,6 +204,8 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
         return Err(Fault::at(program, what).of_kind(Kind::Unsupported));
     }
     let archive = archive.filter(|_| unfit.is_none());
+    let position = position(&elf);
+    let pic = archive.as_deref().filter(|_| !position.is_empty()).and_then(pic_beside);
     let parts: Vec<&PathBuf> = archive.iter().chain(&shared).collect();
     let root = common_root(&details, &parts);
     let relative = |path: &Path| files::relative(&root, path);
@@ -249,12 +251,15 @@ fn look_at(program: &Path, facts: Facts) -> Result<Distribution> {
             libpython: archive
                 .map(|path| files::reference(&root, &relative(&path)?))
                 .transpose()?,
+            pic_libpython: pic
+                .map(|path| files::reference(&root, &relative(&path)?))
+                .transpose()?,
             shared_libpython: shared
                 .map(|path| files::reference(&root, &relative(&path)?))
                 .transpose()?,
             archives: Vec::new(),
             libraries: libraries.into_iter().map(|name| Library { name, archive: None }).collect(),
-            arguments: position(&elf),
+            arguments: position,
             driver: toolchain.driver,
             object_format: "elf".to_owned(),
         },
@@ -431,6 +436,13 @@ fn read_elf(path: &Path) -> Result<Elf> {
 fn position(interpreter: &Elf) -> Vec<String> {
     let fixed = interpreter.kind == pyox_elf::Kind::Executable;
     fixed.then(|| "-no-pie".to_owned()).into_iter().collect()
+}
+
+/// The same library compiled for shared libraries, as Debian has it beside the other.
+fn pic_beside(archive: &Path) -> Option<PathBuf> {
+    let name = archive.file_stem()?.to_str()?;
+    let path = archive.with_file_name(format!("{name}-pic.a"));
+    path.is_file().then_some(path)
 }
 
 /// The target triple of an executable: its machine, and its C library by its loader.

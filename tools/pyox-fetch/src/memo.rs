@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
 use pyox_stage::verify::Verdict;
-use pyox_stage::{Stamp, cache, files};
+use pyox_stage::{Compiler, Stamp, cache, files};
 use serde::{Deserialize, Serialize};
 
 /// Where the linker finds libraries: what is installed there decides whether a static link is possible.
-fn libraries(machine: &str) -> [PathBuf; 4] {
+fn libraries(machine: &str, compiler: &Compiler) -> [PathBuf; 4] {
     let of_machine = format!("{machine}-linux-gnu");
-    let system = Path::new("/usr");
+    let mut options = compiler.arguments.iter();
+    let root = options.find_map(|option| option.strip_prefix("--sysroot="));
+    let system = Path::new(root.unwrap_or("/")).join("usr");
     [
         system.join("lib"),
         system.join("local/lib"),
@@ -27,7 +29,7 @@ fn libraries(machine: &str) -> [PathBuf; 4] {
 }
 
 /// Counts up when a document says more of the same Python.
-const RECIPE: u32 = 4;
+const RECIPE: u32 = 5;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
@@ -35,6 +37,8 @@ struct Memo {
     recipe: u32,
     /// The linker driver on PATH, where there is one.
     compiler: Option<PathBuf>,
+    /// What it always gets.
+    arguments: Vec<String>,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     document: String,
     /// The digest of the whole document: what was damaged is described again.
@@ -51,7 +55,9 @@ pub(crate) fn recall(program: &Path) -> Option<Distribution> {
         return None;
     }
     let distribution = Distribution::from_json(memo.document.as_bytes()).ok()?;
-    (compiler(&distribution) == memo.compiler).then_some(distribution)
+    let compiler = compiler(&distribution);
+    let is_same = on_path(&compiler) == memo.compiler && compiler.arguments == memo.arguments;
+    is_same.then_some(distribution)
 }
 
 /// Keeps a document. Nothing depends on it, so it does not matter where that fails.
@@ -68,14 +74,16 @@ pub(crate) fn keep(program: &Path, distribution: &Distribution) {
     let own = own.into_iter().flatten().map(|path| distribution.path(path));
     let named = distribution.files().into_keys().map(|path| distribution.root.join(path));
     let compiler = compiler(distribution);
+    let program_of_it = on_path(&compiler);
     // A virtual environment may be made anew with another Python.
     let environment = program.parent().and_then(Path::parent).map(|it| it.join("pyvenv.cfg"));
-    let about = compiler.clone().into_iter().chain([program.to_owned()]).chain(environment);
+    let about = program_of_it.clone().into_iter().chain([program.to_owned()]).chain(environment);
     let about = about.chain(own).chain(named);
-    let stamps = about.chain(libraries(distribution.machine()));
+    let stamps = about.chain(libraries(distribution.machine(), &compiler));
     let memo = Memo {
         recipe: RECIPE,
-        compiler,
+        compiler: program_of_it,
+        arguments: compiler.arguments,
         stamps: stamps.map(|path| (path.clone(), Stamp::of(&path).ok())).collect(),
         sha256: Digest::of(document.as_bytes()),
         document,
@@ -105,10 +113,14 @@ fn store(program: &Path) -> Option<PathBuf> {
     pyox_elf::is_elf(&magic).then(|| folder.join(format!("host-{name}.json")))
 }
 
-/// The linker driver on PATH.
-fn compiler(distribution: &Distribution) -> Option<PathBuf> {
+/// The linker driver, as the environment has it.
+fn compiler(distribution: &Distribution) -> Compiler {
+    Compiler::of(&distribution.target, &distribution.link.driver)
+}
+
+/// The file that a linker driver is.
+fn on_path(compiler: &Compiler) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let driver = &distribution.link.driver;
-    let mut candidates = env::split_paths(&path).map(|folder| folder.join(driver));
+    let mut candidates = env::split_paths(&path).map(|folder| folder.join(&compiler.program));
     candidates.find(|path| path.is_file())
 }

@@ -12,12 +12,15 @@ use pyox_stage::{Compiler, Fault, FaultExt, Result, files};
 pub(crate) struct Toolchain {
     /// The linker driver, by its usual name.
     pub(crate) driver: String,
+    /// What is run in its place, as the environment says.
+    compiler: Compiler,
 }
 
 impl Toolchain {
     /// The toolchain for a target triple.
     pub(crate) fn of(target: &str) -> Self {
-        Self { driver: Compiler::usual(target) }
+        let driver = Compiler::usual(target);
+        Self { compiler: Compiler::of(target, &driver), driver }
     }
 
     /// Why libraries, named as `-l` takes them, and libc with them cannot be linked statically here;
@@ -28,7 +31,10 @@ impl Toolchain {
             match self.has_static(name) {
                 Ok(true) => {}
                 Ok(false) => missing.push(format!("lib{name}.a")),
-                Err(_) => return Some(format!("static: {} is not installed", self.driver)),
+                Err(_) => {
+                    let compiler = self.compiler.program.display();
+                    return Some(format!("static: {compiler} is not installed"));
+                }
             }
         }
         let missing = (!missing.is_empty()).then(|| missing.join(", "));
@@ -38,7 +44,8 @@ impl Toolchain {
     fn has_static(&self, name: &str) -> std::io::Result<bool> {
         let file = format!("lib{name}.a");
         // The driver prints a path where it finds the file, and the bare name where it does not.
-        let output = Command::new(&self.driver)
+        let output = Command::new(&self.compiler.program)
+            .args(&self.compiler.arguments)
             .arg(format!("-print-file-name={file}"))
             .stdin(Stdio::null())
             .stderr(Stdio::null())
@@ -48,15 +55,16 @@ impl Toolchain {
     }
 }
 
-/// Why an archive of libpython does not do, where it does not: some builds leave LLVM bitcode in it, and Debian's of 3.14 and
-/// 3.15 leaves out the objects of HACL*.
+/// Why an archive of libpython does not do, where it does not: some builds leave LLVM bitcode in it, and Debian's of 3.13 to
+/// 3.15 leaves out objects of HACL*.
 pub(crate) fn unfit(path: &Path) -> Result<Option<String>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if objects(path)? == Objects::Bitcode {
         return Ok(Some(format!("{name} holds LLVM bitcode")));
     }
     let bytes = files::read(path)?;
-    let missing = pyox_elf::missing_in_archive(&bytes, &["Py", "_Py"]).fault_at(path)?;
+    let missing =
+        pyox_elf::missing_in_archive(&bytes, &["Py", "_Py", "python_hashlib_"]).fault_at(path)?;
     Ok(missing.map(|symbol| format!("{name} lacks {symbol}")))
 }
 

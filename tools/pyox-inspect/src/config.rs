@@ -193,6 +193,7 @@ fn of_distribution(distribution: &Distribution) -> Facts {
     let path =
         |file: &Option<FileRef>| file.as_ref().map(|file| file.path.clone()).unwrap_or_default();
     add("link.libpython", json!(path(&link.libpython)));
+    add("link.pic_libpython", json!(path(&link.pic_libpython)));
     add("link.shared_libpython", json!(path(&link.shared_libpython)));
     add("link.libraries", json!(link.libraries.iter().map(|l| &l.name).collect::<Vec<_>>()));
     add("link.arguments", json!(link.arguments));

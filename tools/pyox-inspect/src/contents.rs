@@ -394,8 +394,8 @@ fn linked(root: &std::path::Path, kind: Kind, name: &str, file: &FileRef) -> Res
 
 fn of_distribution(distribution: &Distribution) -> Parts {
     let (root, link) = (&distribution.root, &distribution.link);
-    let libpython = link.libpython.iter().chain(&link.shared_libpython);
-    let archives = libpython.chain(&link.archives);
+    let libpython = [&link.libpython, &link.pic_libpython, &link.shared_libpython];
+    let archives = libpython.into_iter().flatten().chain(&link.archives);
     let mut resources: Vec<_> =
         archives.map(|file| linked(root, Kind::Archive, &file.path, file)).collect();
     resources.extend(link.libraries.iter().map(|library| match &library.archive {

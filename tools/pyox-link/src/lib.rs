@@ -29,7 +29,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, Config, tree};
-use pyox_schema::{Digest, LinkMode, LinkPlan};
+use pyox_schema::{Digest, FileRef, LinkMode, LinkPlan};
 use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
 use runtime::Runtime;
 
@@ -88,6 +88,8 @@ pub struct Link<'a> {
     blob: Blob<'a>,
     config: Config,
     plan: LinkPlan,
+    /// The libpython of a shared library, where it is another than an executable's.
+    pic_libpython: Option<FileRef>,
     max_glibc: Option<Version>,
 }
 
@@ -137,7 +139,8 @@ impl<'a> Link<'a> {
         if options.mode.is_none() {
             reporter.note(format_args!("{}: {}", plan.mode.name(), plan.reason));
         }
-        Ok(Self { bytes, blob, config, plan, max_glibc: options.max_glibc })
+        let pic_libpython = plan::pic_libpython(&distribution);
+        Ok(Self { bytes, blob, config, plan, pic_libpython, max_glibc: options.max_glibc })
     }
 
     /// How it is linked.
@@ -215,6 +218,11 @@ impl<'a> Link<'a> {
             return beside::write(Some(&folder.join("app")), &self.blob, &self.config);
         }
         beside::write(None, &self.blob, &self.config)?;
-        emit::library::write(folder, name, kind, &self.plan, self.bytes, reporter)
+        let pic = self.pic_libpython.as_ref().filter(|_| kind == Emit::SharedLibrary);
+        let plan = match pic {
+            Some(libpython) => &LinkPlan { libpython: libpython.clone(), ..self.plan.clone() },
+            None => &self.plan,
+        };
+        emit::library::write(folder, name, kind, plan, self.bytes, reporter)
     }
 }

@@ -217,10 +217,6 @@ pub(crate) fn make(
 ) -> Result<LinkPlan> {
     let (mode, reason) = choose(distribution, wanted, shared)?;
     let link = &distribution.link;
-    let absolute = |file: &FileRef| FileRef {
-        path: distribution.path(&file.path).to_string_lossy().into_owned(),
-        ..file.clone()
-    };
     if mode == LinkMode::Portable {
         return portable(distribution, reason, runtime);
     }
@@ -244,8 +240,13 @@ pub(crate) fn make(
         root: "/".into(),
         driver: compiler.program.to_string_lossy().into_owned(),
         runtime: runtime.library()?,
-        libpython: absolute(libpython),
-        archives: link.archives.iter().chain(brought).map(absolute).collect(),
+        libpython: absolute(distribution, libpython),
+        archives: link
+            .archives
+            .iter()
+            .chain(brought)
+            .map(|it| absolute(distribution, it))
+            .collect(),
         libraries: link.libraries.iter().filter(of_system).map(|l| l.name.clone()).collect(),
         arguments,
         inittab: inittab(distribution),
@@ -282,16 +283,22 @@ fn portable(distribution: &Distribution, reason: String, runtime: &Runtime) -> R
         root: "/".into(),
         driver: distribution.link.driver.clone(),
         runtime: runtime.runner()?,
-        libpython: FileRef {
-            path: distribution.path(&libpython.path).to_string_lossy().into_owned(),
-            ..libpython.clone()
-        },
+        libpython: absolute(distribution, libpython),
         archives: Vec::new(),
         libraries: Vec::new(),
         arguments: Vec::new(),
         inittab: inittab(distribution),
         section: ELF_SECTION.to_owned(),
     })
+}
+
+/// The libpython that a shared library is made of, where it is another one than an executable's.
+pub(crate) fn pic_libpython(distribution: &Distribution) -> Option<FileRef> {
+    distribution.link.pic_libpython.as_ref().map(|file| absolute(distribution, file))
+}
+
+fn absolute(distribution: &Distribution, file: &FileRef) -> FileRef {
+    FileRef { path: distribution.path(&file.path).to_string_lossy().into_owned(), ..file.clone() }
 }
 
 fn reference(distribution: &Distribution) -> DistributionRef {

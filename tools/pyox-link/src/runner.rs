@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan};
+use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan, machine_of};
 use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
 
 use crate::plan::{can_have_snapshot, is_libc, not_movable};
@@ -72,7 +72,7 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     command.current_dir(folder.path()).args(command_line(plan, ui, "runner")).env("LC_ALL", "C");
     let mut texts = Vec::new();
     if can_have_snapshot(plan) {
-        let sections = snapshot::sections(plan.mode);
+        let sections = snapshot::sections(plan.mode, machine_of(&plan.distribution.target));
         texts.extend([(snapshot::SCRIPT, snapshot::script()), (snapshot::SECTIONS, sections)]);
         command.args([snapshot::SECTIONS, &format!("-Wl,-T,{}", snapshot::SCRIPT)]);
         command.args(snapshot::arguments(plan.mode));
@@ -130,7 +130,10 @@ pub(crate) fn system_archive(plan: &LinkPlan, library: &str, ui: &dyn Reporter) 
         return None;
     }
     let name = format!("lib{library}.a");
-    let asked = Command::new(&plan.driver).arg(format!("-print-file-name={name}")).output().ok()?;
+    // An argument may say where it looks.
+    let mut ask = Command::new(&plan.driver);
+    ask.args(&plan.arguments).arg(format!("-print-file-name={name}"));
+    let asked = ask.output().ok()?;
     let found = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
     if found.is_absolute() {
         return Some(found);

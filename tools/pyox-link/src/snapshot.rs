@@ -184,7 +184,7 @@ INSERT AFTER .bss;
 }
 
 /// The header of a runner, and room for a copy of the first data. In a dynamic one, the ways to the C library's own functions.
-pub(crate) fn sections(mode: LinkMode) -> String {
+pub(crate) fn sections(mode: LinkMode, machine: &str) -> String {
     let mut text = String::from(
         ".section .pyox_snapshot, \"aw\", @progbits\n.balign 16\n.globl pyembed_image\npyembed_image:\n",
     );
@@ -198,7 +198,7 @@ pub(crate) fn sections(mode: LinkMode) -> String {
          pyembed_initial: .zero 4096\n.section .note.GNU-stack, \"\", @progbits\n"
     );
     if mode != LinkMode::Static {
-        let jump = if cfg!(target_arch = "x86_64") { "jmp" } else { "b" };
+        let jump = if machine == "x86_64" { "jmp" } else { "b" };
         text += "\n.text\n";
         for name in OF_LIBC.into_iter().chain(WATCHED) {
             let own = format!("pyembed_real_{name}");

@@ -39,6 +39,8 @@ pub struct BuildOptions {
     pub snapshot: Option<Snapshot>,
     /// Resolve and install projects again.
     pub upgrade: bool,
+    /// Download nothing.
+    pub offline: bool,
     /// Who installs projects.
     pub installer: Option<Installer>,
     /// How many jobs run at once; one for each core without a word.
@@ -119,11 +121,14 @@ fn distribution(
     let usual = vec!["host".to_owned()];
     let specs: Vec<_> =
         words.unwrap_or(&usual).iter().map(|word| Spec::parse(word)).collect::<Result<_>>()?;
+    let has_release = specs.iter().any(|spec| matches!(spec, Spec::Release(..)));
     let fetch = fetch::Options {
         requires_python: project.requires_python.clone(),
         project: Some(project.root.clone()),
         upgrade: options.upgrade,
-        target: options.target.clone(),
+        offline: options.offline,
+        // Any other Python is for what it is for; whether that is the target, pyox-link tells.
+        target: options.target.clone().filter(|_| has_release),
         // It is that of the project's own archive.
         sha256: project.settings.sha256.filter(|_| options.python.is_empty()),
         ..fetch::Options::default()
@@ -239,6 +244,7 @@ impl Collecting<'_> {
             with: project.dependencies.iter().chain(&settings.with).cloned().collect(),
             projects: project.folders.clone(),
             upgrade: self.options.upgrade,
+            offline: self.options.offline,
             indexes: project.indexes.clone(),
             installer: self.options.installer.or(settings.installer).unwrap_or_default(),
             run: run.clone(),

@@ -108,7 +108,8 @@ struct BuildArgs {
     /// The Python to embed, as pyox-fetch takes it; of several the first that can be had
     #[arg(long, value_name = "SPEC")]
     python: Vec<String>,
-    /// Make it for another machine, such as aarch64-unknown-linux-gnu, with the archive of cpython@3.X for that
+    /// Make it for another machine, such as aarch64-unknown-linux-gnu, with the archive of cpython@3.X for that, or with a Python for
+    /// it that is named by --python
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
     /// Link libc and all: the executable needs nothing but the kernel
@@ -145,6 +146,9 @@ struct BuildArgs {
     /// Resolve and install dependencies again
     #[arg(long)]
     upgrade: bool,
+    /// Download nothing: take what the caches have, and folders of wheels
+    #[arg(long, conflicts_with = "upgrade")]
+    offline: bool,
     /// Who installs projects: uv where it is on PATH, else pip
     #[arg(long, value_name = "NAME")]
     installer: Option<Installer>,
@@ -209,7 +213,8 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
 
 impl BuildArgs {
     fn build(&self, reporter: &dyn Reporter) -> Result<Vec<Built>> {
-        let project = Project::open_with(&self.path, &self.extra, &self.group, reporter)?;
+        let target = self.target.as_deref();
+        let project = Project::open_with(&self.path, &self.extra, &self.group, target, reporter)?;
         // A script's executable belongs to whoever builds it, and not into the script's folder.
         let beside = (!self.path.is_dir()).then(|| PathBuf::from("dist"));
         let options = BuildOptions {
@@ -230,6 +235,7 @@ impl BuildArgs {
             multicall: self.multicall,
             snapshot: self.snapshot,
             upgrade: self.upgrade,
+            offline: self.offline,
             installer: self.installer,
             jobs: self.jobs,
         };

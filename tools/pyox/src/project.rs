@@ -53,10 +53,11 @@ impl Project {
     ///
     /// If there is none, or its file does not parse or does not say what runs.
     pub fn open(path: &Path, reporter: &dyn Reporter) -> Result<Self> {
-        Self::open_with(path, &[], &[], reporter)
+        Self::open_with(path, &[], &[], None, reporter)
     }
 
-    /// The same, with some of the extras and dependency groups that its `pyproject.toml` has.
+    /// The same, with some of the extras and dependency groups that its `pyproject.toml` has, and what its `pyoxidizer.toml` says
+    /// of a target triple; without one that is this machine's.
     ///
     /// # Errors
     ///
@@ -65,6 +66,7 @@ impl Project {
         path: &Path,
         extras: &[String],
         groups: &[String],
+        target: Option<&str>,
         reporter: &dyn Reporter,
     ) -> Result<Self> {
         let metadata = fs::metadata(path).fault_at(path)?;
@@ -92,7 +94,8 @@ impl Project {
         let file = root.join("pyoxidizer.toml");
         if file.is_file() {
             has_none("a pyoxidizer.toml")?;
-            return pyoxidizer::open(root, &file, reporter);
+            let own = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+            return pyoxidizer::open(root, &file, target.unwrap_or(&own), reporter);
         }
         let what = "expected a pyproject.toml, a pyox.toml or a pyoxidizer.toml in this folder, found none";
         Err(Fault::at(path, what).hint("name a script, or begin with `pyox init NAME`"))

@@ -19,10 +19,15 @@ use crate::settings::Settings;
 use crate::{Program, Project};
 use tables::{At, PythonDistribution, Rule, Run, Tables};
 
-/// Reads a file.
-pub(crate) fn open(root: PathBuf, file: &Path, reporter: &dyn Reporter) -> Result<Project> {
+/// Reads a file, of which those tables count that are meant for a target triple.
+pub(crate) fn open(
+    root: PathBuf,
+    file: &Path,
+    target: &str,
+    reporter: &dyn Reporter,
+) -> Result<Project> {
     let text = fs::read_to_string(file).fault_at(file)?;
-    let tables = Tables::read(file, &text)?;
+    let tables = Tables::read(file, &text, target)?;
     let name = root.file_name().and_then(|name| name.to_str()).unwrap_or("app").to_owned();
     let translation = Translation {
         root,

@@ -12,9 +12,6 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::settings::nearest;
 
-/// The values of `build_target` that are meant for this platform.
-const TARGETS: [&str; 3] = ["all", "default", "x86_64-unknown-linux-gnu"];
-
 const SECTIONS: [(&str, &[&str]); 4] = [
     ("build", &["application_name", "build_path"]),
     ("python_distribution", &["local_path", "url", "sha256"]),
@@ -108,7 +105,7 @@ const DISTRIBUTIONS: [(&str, &[&str]); 2] = [
     ("wix", &["msi_upgrade_code_x86", "msi_upgrade_code_amd64", "bundle_upgrade_code"]),
 ];
 
-/// A table that is meant for this platform, and where it and its keys are.
+/// A table that is meant for the platform of the executables, and where it and its keys are.
 pub(super) struct At<T> {
     section: String,
     place: Place,
@@ -238,8 +235,8 @@ pub(super) struct Package {
 
 impl Tables {
     /// Reads a file. A section or key that the format does not have is an error, with the nearest one.
-    pub(super) fn read(file: &Path, text: &str) -> Result<Self> {
-        let source = Source { file, text };
+    pub(super) fn read(file: &Path, text: &str, target: &str) -> Result<Self> {
+        let source = Source { file, text, target };
         let sections = DeTable::parse(text).map_err(|error| source.fault(None, error))?;
         let mut names: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
         names.extend(["packaging_rule", "distribution"]);
@@ -294,6 +291,8 @@ fn keys(section: &str) -> &'static [&'static str] {
 struct Source<'a> {
     file: &'a Path,
     text: &'a str,
+    /// The platform of the executables, as a triple.
+    target: &'a str,
 }
 
 impl Source<'_> {
@@ -368,7 +367,7 @@ impl Raw<'_, '_> {
                 let word = target.get_ref().as_str().ok_or_else(|| {
                     Fault::new(self.place(target.span()), "build_target: expected a text")
                 })?;
-                TARGETS.contains(&word)
+                ["all", "default", self.source.target].contains(&word)
             }
         };
         let (section, place) = (self.section.to_owned(), self.source.place(self.span.clone()));

@@ -3,11 +3,17 @@ use pyox_stage::Silent;
 
 use super::*;
 
+const HERE: &str = "x86_64-unknown-linux-gnu";
+
 fn project(text: &str) -> Result<Project> {
+    project_for(text, HERE)
+}
+
+fn project_for(text: &str, target: &str) -> Result<Project> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pyoxidizer.toml");
     fs::write(&file, text).unwrap();
-    open(folder.path().to_owned(), &file, &Silent)
+    open(folder.path().to_owned(), &file, target, &Silent)
 }
 
 fn fault(text: &str) -> (String, Option<String>) {
@@ -115,6 +121,17 @@ fn the_first_distribution_for_this_platform_counts() {
 }
 
 #[test]
+fn tables_for_the_machine_of_the_executables_count() {
+    let text = [HERE, "aarch64-unknown-linux-gnu"].map(|target| {
+        format!("[[python_distribution]]\nbuild_target = '{target}'\nlocal_path = '{target}.tar'\n")
+    });
+    for target in [HERE, "aarch64-unknown-linux-gnu"] {
+        let python = project_for(&text.concat(), target).unwrap();
+        assert!(python.settings.python[0].ends_with(&format!("/{target}.tar")));
+    }
+}
+
+#[test]
 fn lists_of_modules_have_comments_and_lie_in_any_folder() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("runs/1/deep")).unwrap();
@@ -123,7 +140,7 @@ fn lists_of_modules_have_comments_and_lie_in_any_folder() {
     let file = folder.path().join("pyoxidizer.toml");
     let text = "[[packaging_rule]]\ntype = 'filter-include'\nfiles = ['more']\nglob_files = ['runs/**/modules-*']\n";
     fs::write(&file, text).unwrap();
-    let project = open(folder.path().to_owned(), &file, &Silent).unwrap();
+    let project = open(folder.path().to_owned(), &file, HERE, &Silent).unwrap();
     assert_eq!(project.settings.only, Some(["a.b", "c"].map(str::to_owned).into()));
 }
 
