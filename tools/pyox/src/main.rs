@@ -121,6 +121,9 @@ struct BuildArgs {
     /// it is done beforehand: `interpreter` (the default), `stdlib` or `application`
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "interpreter", conflicts_with = "emit")]
     snapshot: Option<pyox::snapshot::Level>,
+    /// Compress everything as well as that goes: the smallest executables, slower imports
+    #[arg(long)]
+    small: bool,
     /// Make only the program of that name
     #[arg(long, value_name = "NAME")]
     program: Vec<String>,
@@ -229,6 +232,7 @@ impl BuildArgs {
             },
             multicall: self.multicall,
             snapshot: self.snapshot,
+            small: self.small,
             upgrade: self.upgrade,
             installer: self.installer,
             jobs: self.jobs,
