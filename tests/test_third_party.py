@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from chain import ask, run
 
 PACKER = Path(__file__).parent / "packer/packer.py"
 
 
-def test_a_third_partys_blob_runs(pyox, each_minor, probes, tmp_path):
+@pytest.mark.parametrize("options", [(), ("--groups",)], ids=["plain", "groups"])
+def test_a_third_partys_blob_runs(pyox, each_minor, probes, options, tmp_path):
     ours = probes(each_minor)
     blob, app = tmp_path / "theirs.blob", tmp_path / "probe"
-    run(each_minor.python, "-I", PACKER, "-m", ours.parent / "probe.json", "-o", blob, timeout=200)
+    run(each_minor.python, "-I", PACKER, "-m", ours.parent / "probe.json", "-o", blob, *options, timeout=200)
     pyox("link", blob, "-d", each_minor.document, "-o", app)
     assert pyox("inspect", "--check", blob).returncode == 0
     assert pyox("inspect", "--check", app).returncode == 0

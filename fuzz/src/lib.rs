@@ -2,7 +2,7 @@
 
 mod repair;
 
-use pyox_blob::{Blob, Config};
+use pyox_blob::{Blob, Config, Groups};
 use pyox_schema::{Distribution, Document, LinkPlan, Manifest};
 
 /// A blob whose checksums are right, so that damage gets past them.
@@ -39,10 +39,10 @@ pub fn blob(data: &[u8]) {
             assert!(!is_sound);
             continue;
         };
-        if let Ok(code) = blob.code(&module) {
-            let _ = blob.file_name(&module, code);
+        if let Ok(code) = blob.code(&module, &mut Groups::default()) {
+            let _ = blob.file_name(&module, &code);
         }
-        let location = blob.location(&module);
+        let location = blob.location(&module, &mut Groups::default());
         if is_sound {
             assert_eq!(blob.module(module.name), Ok(Some(module)));
             assert!(location.is_ok());

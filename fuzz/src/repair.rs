@@ -1,7 +1,8 @@
 //! Makes checksums right, where a reader would refuse damage by them and nothing else.
 
 use pyox_blob::layout::{
-    self, FILE_SIZE, HEADER_SIZE, MODULE_SIZE, SECTION_SIZE, Section, file, header, module, section,
+    self, FILE_SIZE, GROUP_SIZE, HEADER_SIZE, MODULE_SIZE, SECTION_SIZE, Section, file, group, header,
+    module, section,
 };
 
 /// A blob with the right magic, version, size and checksums, as far as they lie inside.
@@ -25,6 +26,7 @@ pub(crate) fn blob(data: &[u8]) -> Vec<u8> {
         })
         .collect();
     let strings = sections.iter().find(|it| it.1 == Some(Section::Strings)).map(|it| it.2);
+    groups(&mut bytes, &sections);
     for (_, kind, start, len) in &sections {
         let (size, payload, crc, end) = match kind {
             Some(Section::Modules) => (
@@ -108,6 +110,29 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     out.extend(crc32fast::hash(bytes).to_le_bytes());
     out.extend(u32::try_from(bytes.len()).unwrap_or_default().to_le_bytes());
     out
+}
+
+/// Makes right what groups' records say of themselves and of their frames. What lies in a group keeps the checksum that its record
+/// has: a blob of the corpus has the right one.
+fn groups(bytes: &mut [u8], sections: &[(usize, Option<Section>, u64, u64)]) {
+    let Some((_, _, start, len)) = sections.iter().find(|it| it.1 == Some(Section::Groups)) else {
+        return;
+    };
+    let Some((start, len)) = usize::try_from(*start).ok().zip(usize::try_from(*len).ok()) else {
+        return;
+    };
+    for record in (0..len / GROUP_SIZE).map(|it| start.saturating_add(it * GROUP_SIZE)).take(10_000) {
+        if record.checked_add(GROUP_SIZE).is_none_or(|end| end > bytes.len()) {
+            break;
+        }
+        let at = number(bytes, record + group::OFFSET, 8);
+        if let Some(frame) = inside(bytes, at, number(bytes, record + group::STORED_LENGTH, 4)) {
+            let sum = crc32fast::hash(frame);
+            put(bytes, record + group::CRC, &sum.to_le_bytes());
+        }
+        let sum = crc32fast::hash(&bytes[record..record + group::RECORD_CRC]);
+        put(bytes, record + group::RECORD_CRC, &sum.to_le_bytes());
+    }
 }
 
 fn inside(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {

@@ -30,6 +30,7 @@ mod config;
 mod error;
 mod ffi;
 mod files;
+mod groups;
 mod importer;
 mod interpreter;
 mod role;

@@ -4,6 +4,7 @@ Written from docs/formats/blob.md alone and sharing nothing with pyox, so that t
 is held to what it says: the tests link, import and run the blob that this makes. It uses the
 standard library only, so it stores every file as it is (no zstd), and it compiles with the
 interpreter that runs it, which therefore has to be of the distribution's minor version.
+With `--groups` code and sources lie in groups, whose zstd frames hold their bytes as they are.
 
     python packer.py -m MANIFEST.json -o OUT.blob
 """
@@ -25,14 +26,15 @@ HEADER_SIZE, SECTION_ENTRY_SIZE = 64, 32
 ALIGNMENT, PAGE = 16, 4096
 
 # Section codes, in the order in which the sections lie in the blob.
-CONFIG, MODULES, MODULE_INDEX, FILES, FILE_INDEX, NEEDS, PROJECTS, STRINGS, CODE, DATA, COLD = range(1, 12)
+CONFIG, MODULES, MODULE_INDEX, FILES, FILE_INDEX, NEEDS, PROJECTS, STRINGS, CODE, DATA, COLD, GROUPS = range(1, 13)
 
 MODULE_KINDS = {"module": 1, "package": 2, "namespace-package": 3}
 EXTENSION, BUILTIN = 4, 5
 FILE_KINDS = {"module": 1, "package": 1, "package-data": 2, "metadata": 3, "extension-module": 4, "shared-library": 5}
 FLAG_PACKAGE = 1
 PLACEMENTS = {"cache": 0, "beside": 1}
-STORED = 0
+STORED, GROUPED = 0, 2
+GROUP_SIZE = 100_000
 
 
 # --- The configuration record: bincode 2.0.1, standard configuration.
@@ -132,6 +134,33 @@ class Payloads:
         return offset
 
 
+class Groups:
+    """Payloads in groups: each is found by a group's number and an offset in the group."""
+
+    def __init__(self):
+        self.groups = []
+
+    def add(self, payload):
+        if not self.groups or len(self.groups[-1]) + len(payload) > GROUP_SIZE:
+            self.groups.append(bytearray())
+        offset = len(self.groups[-1])
+        self.groups[-1] += payload
+        return len(self.groups) - 1, offset
+
+    def frames(self):
+        return [zstd_frame(group) for group in self.groups]
+
+
+def zstd_frame(data):
+    """A frame (RFC 8878) whose blocks are raw: nothing is compressed. It has one segment, and its content's size in 4 bytes."""
+    frame = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", len(data))
+    for start in range(0, len(data), 1 << 16):
+        block = data[start : start + (1 << 16)]
+        is_last = start + len(block) == len(data)
+        frame += struct.pack("<I", len(block) << 3 | is_last)[:3] + block
+    return frame
+
+
 class Strings:
     def __init__(self):
         self.data = bytearray()
@@ -184,8 +213,10 @@ def file_name_at(code, location):
 
 
 class Packer:
-    def __init__(self, manifest):
+    def __init__(self, manifest, with_groups=False):
         self.manifest = manifest
+        self.groups = Groups()
+        self.with_groups = with_groups
         self.level = manifest.get("bytecode", {}).get("optimize", 0)
         self.keep_sources = manifest.get("bytecode", {}).get("sources", True)
         self.projects = sorted(manifest["projects"], key=lambda project: project["name"].encode())
@@ -254,8 +285,21 @@ class Packer:
         module_names = sorted(self.modules, key=str.encode)
         file_paths = sorted(self.files, key=str.encode)
         file_numbers = {path: n for n, path in enumerate(file_paths)}
-        code_at = {name: code.add(self.modules[name][3]) for name in module_names}
-        data_at = {path: data.add(self.files[path][2]) for path in file_paths}
+        is_grouped = lambda kind, payload: self.with_groups and kind == FILE_KINDS["module"] and payload
+        code_at, code_group, data_at, data_group = {}, {}, {}, {}
+        for name in module_names:
+            payload = self.modules[name][3]
+            if self.with_groups and payload:
+                code_group[name] = self.groups.add(payload)
+            else:
+                code_at[name] = code.add(payload)
+        for path in file_paths:
+            kind, _, payload, _ = self.files[path]
+            if is_grouped(kind, payload):
+                data_group[path] = self.groups.add(payload)
+            else:
+                data_at[path] = data.add(payload)
+        frames = self.groups.frames()
         name_at = {name: strings.add(name) for name in module_names}
         path_at = {path: strings.add(path) for path in file_paths}
         projects = b"".join(
@@ -278,8 +322,10 @@ class Packer:
             STRINGS: (bytes(strings.data), 0),
             CODE: (bytes(code.data), 0),
             DATA: (bytes(data.data), 0),
-            COLD: (b"", 0),
+            COLD: (b"".join(frames), 0),
         }
+        if frames:
+            sections[GROUPS] = bytes(24 * len(frames)), len(frames)
         for kind in (MODULE_INDEX, FILE_INDEX):
             sections[kind] = sections[kind][0], len(sections[kind][0]) // 8
         offsets, end = {}, HEADER_SIZE + SECTION_ENTRY_SIZE * len(sections)
@@ -294,9 +340,10 @@ class Packer:
         modules = bytearray()
         for name in module_names:
             kind, flags, project, payload, path = self.modules[name]
+            number, at = code_group.get(name, (-1, None))
             record = struct.pack(
                 "<QIIIHHIII",
-                absolute(code_at[name], CODE),
+                absolute(code_at[name], CODE) if at is None else at,
                 len(payload),
                 zlib.crc32(payload),
                 0 if path is None else file_numbers[path] + 1,
@@ -304,20 +351,21 @@ class Packer:
                 flags,
                 project,
                 self.file_names.get(name, 0),
-                0,
+                number + 1,
             )
             modules += name_at[name] + record + struct.pack("<I", zlib.crc32(name.encode() + record))
         files = bytearray()
         for path in file_paths:
             kind, project, payload, needed = self.files[path]
+            number, at = data_group.get(path, (None, None))
             record = struct.pack(
                 "<QQQIHHIII",
-                absolute(data_at[path], DATA),
-                len(payload),
+                absolute(data_at[path], DATA) if at is None else at,
+                len(payload) if at is None else number,
                 len(payload),
                 zlib.crc32(payload),
                 kind,
-                STORED,
+                STORED if at is None else GROUPED,
                 project,
                 needs_at[path],
                 len(needed),
@@ -325,6 +373,13 @@ class Packer:
             files += path_at[path] + record + struct.pack("<I", zlib.crc32(path.encode() + record))
         sections[MODULES] = bytes(modules), len(module_names)
         sections[FILES] = bytes(files), len(file_paths)
+        groups, frame_at = bytearray(), offsets[COLD]
+        for frame, group in zip(frames, self.groups.groups):
+            record = struct.pack("<QIII", frame_at, len(frame), len(group), zlib.crc32(frame))
+            groups += record + struct.pack("<I", zlib.crc32(record))
+            frame_at += len(frame)
+        if frames:
+            sections[GROUPS] = bytes(groups), len(frames)
 
         table, body = bytearray(), bytearray()
         for kind, (content, count) in sections.items():
@@ -333,7 +388,7 @@ class Packer:
         for kind, (content, _) in sections.items():
             body += bytes(offsets[kind] - HEADER_SIZE - len(body))
             body += content
-        header = MAGIC + struct.pack("<HHIQ", 1, 1, len(sections), HEADER_SIZE + len(body))
+        header = MAGIC + struct.pack("<HHIQ", *((2, 0) if frames else (1, 1)), len(sections), HEADER_SIZE + len(body))
         header += hashlib.sha256(body).digest() + struct.pack("<I", zlib.crc32(table))
         return header + struct.pack("<I", zlib.crc32(header)) + body
 
@@ -342,6 +397,7 @@ def main():
     parser = argparse.ArgumentParser(description="Pack a pyox.manifest/1 into a blob.")
     parser.add_argument("-m", "--manifest", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--groups", action="store_true")
     arguments = parser.parse_args()
     manifest = json.loads(arguments.manifest.read_bytes())
     if manifest.get("schema") != "pyox.manifest/1":
@@ -349,7 +405,7 @@ def main():
     minor = tuple(map(int, manifest["distribution"]["version"].split(".")[:2]))
     if minor != sys.version_info[:2]:
         raise SystemExit(f"packer.py: error: python: expected {minor[0]}.{minor[1]}, running on {sys.version.split()[0]}")
-    packer = Packer(manifest)
+    packer = Packer(manifest, arguments.groups)
     packer.collect()
     temporary = arguments.output.with_name(arguments.output.name + f".{os.getpid()}.tmp")
     temporary.write_bytes(packer.blob())

@@ -36,13 +36,26 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The same fault, met while something else was read.
+    pub(crate) fn within(self, outer: &str) -> Self {
+        match self {
+            Self::Malformed(what) => Self::Malformed(format!("{outer}: {what}")),
+            Self::Checksum { place, expected, found } => {
+                Self::Checksum { place: format!("{outer}: {place}"), expected, found }
+            }
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotABlob => f.write_str("blob: no pyox blob begins here"),
             Self::Version { major, minor } => write!(
                 f,
-                "blob: format version {major}.{minor}, but this reader knows {}.x",
+                "blob: format version {major}.{minor}, but this reader knows versions up to {}.x",
                 crate::layout::MAJOR
             ),
             Self::Truncated { expected, found } => {

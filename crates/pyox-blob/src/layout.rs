@@ -1,13 +1,16 @@
-//! The byte layout of a blob, format 1. `docs/formats/blob.md` is the specification; the names
+//! The byte layout of a blob. `docs/formats/blob.md` is the specification; the names
 //! here are its names. Every integer is little-endian; every offset counts from the blob's first byte
 //! unless it says otherwise.
 
 /// The first eight bytes.
 pub const MAGIC: [u8; 8] = *b"PYOXBLOB";
-/// Readers refuse any other major version.
-pub const MAJOR: u16 = 1;
-/// A larger minor version only adds sections and flags that older readers may ignore.
-pub const MINOR: u16 = 1;
+/// The version that a blob says it has, major and minor: the oldest whose readers understand it. Readers refuse a major version
+/// that they do not know; a larger minor version only adds sections and flags that older readers may ignore.
+pub const VERSION: (u16, u16) = (1, 1);
+/// The version of a blob with groups.
+pub const VERSION_WITH_GROUPS: (u16, u16) = (2, 0);
+/// The greatest major version.
+pub const MAJOR: u16 = VERSION_WITH_GROUPS.0;
 
 /// The section of an executable that holds the blob.
 pub const ELF_SECTION: &str = ".pyox_blob";
@@ -26,6 +29,8 @@ pub const PROJECT_SIZE: usize = 16;
 pub const SLOT_SIZE: usize = 8;
 /// Length of one element of [`Section::Needs`].
 pub const NEED_SIZE: usize = 4;
+/// Length of one record of [`Section::Groups`].
+pub const GROUP_SIZE: usize = 24;
 
 /// Sections, bytecode and stored payloads begin at a multiple of this.
 pub const ALIGNMENT: usize = 16;
@@ -71,7 +76,7 @@ pub mod module {
     pub const NAME_OFFSET: usize = 0;
     /// u32: length of the name.
     pub const NAME_LENGTH: usize = 4;
-    /// u64: where the marshalled code object begins; 0 without one.
+    /// u64: where the marshalled code object begins, in the blob or in its decoded group; 0 without one.
     pub const CODE_OFFSET: usize = 8;
     /// u32: length of the marshalled code object; 0 without one.
     pub const CODE_LENGTH: usize = 16;
@@ -88,8 +93,8 @@ pub mod module {
     /// u32: where in the code object the name of its file stands, see [`crate::Blob::file_name`]; 0 where that is not
     /// known.
     pub const FILE_NAME: usize = 36;
-    /// u32: zero.
-    pub const RESERVED: usize = 40;
+    /// u32: 1 + the number of the group that the code object is in; 0 without one.
+    pub const GROUP: usize = 40;
     /// u32: CRC-32 of the name's bytes followed by the record's bytes 8 to 43.
     pub const RECORD_CRC: usize = 44;
 }
@@ -100,9 +105,9 @@ pub mod file {
     pub const PATH_OFFSET: usize = 0;
     /// u32: length of the path.
     pub const PATH_LENGTH: usize = 4;
-    /// u64: where the stored bytes begin.
+    /// u64: where the stored bytes begin, in the blob or in the decoded group.
     pub const OFFSET: usize = 8;
-    /// u64: how many bytes are stored.
+    /// u64: how many bytes are stored; for a file in a group the group's number.
     pub const STORED_LENGTH: usize = 16;
     /// u64: how many bytes the file has.
     pub const LENGTH: usize = 24;
@@ -120,6 +125,20 @@ pub mod file {
     pub const NEEDS_COUNT: usize = 48;
     /// u32: CRC-32 of the path's bytes followed by the record's bytes 8 to 51.
     pub const RECORD_CRC: usize = 52;
+}
+
+/// Offsets of a group record's fields.
+pub mod group {
+    /// u64: where the zstd frame begins.
+    pub const OFFSET: usize = 0;
+    /// u32: length of the frame.
+    pub const STORED_LENGTH: usize = 8;
+    /// u32: how many bytes it decodes to.
+    pub const LENGTH: usize = 12;
+    /// u32: CRC-32 of the frame.
+    pub const CRC: usize = 16;
+    /// u32: CRC-32 of the record's bytes 0 to 19.
+    pub const RECORD_CRC: usize = 20;
 }
 
 /// Offsets of a project record's fields.
@@ -190,8 +209,10 @@ codes! {
         Code = 9, "code";
         /// Files stored as they are.
         Data = 10, "data";
-        /// Files stored compressed, each by itself.
+        /// Files stored compressed, each by itself, and groups.
         Cold = 11, "cold";
+        /// Group records.
+        Groups = 12, "groups";
     }
 }
 
@@ -234,6 +255,8 @@ codes! {
         Stored = 0, "stored";
         /// One zstd frame.
         Zstd = 1, "zstd";
+        /// A part of a group.
+        Grouped = 2, "grouped";
     }
 }
 
@@ -264,6 +287,9 @@ pub const MOST_SECTIONS: u32 = 256;
 
 /// How many bytes one byte of a zstd frame can stand for: a block of 128 KiB takes four at least.
 pub const MOST_ZSTD_RATIO: u64 = 128 * 1024 / 4;
+
+/// How many bytes a group decodes to at most: a reader of one small payload makes room for all of its group.
+pub const LARGEST_GROUP: u32 = 16 << 20;
 
 /// The longest name of a module and the longest path, in bytes: the longest path that Linux takes.
 pub const LONGEST_NAME: u32 = 4096;

@@ -15,6 +15,7 @@
 pub mod config;
 mod error;
 mod file_name;
+mod groups;
 pub mod layout;
 mod needs;
 pub mod package;
@@ -25,4 +26,5 @@ pub mod tree;
 pub use config::Config;
 pub use error::Error;
 pub use file_name::FileName;
+pub use groups::Groups;
 pub use reader::{Blob, File, Module, Project};

@@ -5,7 +5,7 @@
 
 use crate::layout::{FileKind, ModuleKind, path_problem};
 use crate::tree::Tree;
-use crate::{Blob, Error, File, Module};
+use crate::{Blob, Error, File, Groups, Module};
 
 /// The project of the standard library, whose files outside of packages are nobody's.
 const PYTHON: &str = "python";
@@ -106,8 +106,8 @@ fn folders(blob: &Blob<'_>, tree: &Tree, module: &Module<'_>) -> Result<Vec<Stri
         let inside = module.name.replace('.', "/");
         return Ok(tree.search_path().map(|folder| format!("{folder}/{inside}/")).into());
     }
-    let location = blob.location(module)?.filter(|_| module.is_package);
-    let folder = location.and_then(|location| Some(location.rsplit_once('/')?.0));
+    let location = blob.location(module, &mut Groups::default())?.filter(|_| module.is_package);
+    let folder = location.as_deref().and_then(|location| Some(location.rsplit_once('/')?.0));
     Ok(folder.map(|folder| format!("{folder}/")).into_iter().collect())
 }
 

@@ -1,14 +1,15 @@
 //! Finding things in a blob.
 //!
-//! A [`Blob`] borrows its bytes and hands out slices of them; nothing is copied, decoded or kept. A
-//! lookup reads one or two slots of an index and one record; iterating reads the records in order.
+//! A [`Blob`] borrows its bytes and hands out slices of them; only what is stored compressed is decoded, and what is in a
+//! group is copied out of it. A lookup reads one or two slots of an index and one record; iterating reads the records in order.
+
+use std::borrow::Cow;
 
 use crate::layout::{
-    self, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, NEED_SIZE,
+    self, Codec, FILE_SIZE, FileKind, GROUP_SIZE, HEADER_SIZE, MODULE_SIZE, ModuleKind, NEED_SIZE,
     PROJECT_SIZE, SECTION_SIZE, SLOT_SIZE, Section,
 };
-use crate::needs;
-use crate::{Config, Error, FileName};
+use crate::{Config, Error, FileName, Groups, groups, needs};
 
 mod verify;
 
@@ -21,6 +22,8 @@ pub struct Blob<'a> {
     needs: &'a [u8],
     projects: &'a [u8],
     strings: &'a [u8],
+    /// Empty where the section is missing.
+    groups: &'a [u8],
     config: &'a [u8],
 }
 
@@ -71,9 +74,19 @@ pub struct File<'a> {
 /// Where a payload lies, and its CRC-32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Payload {
+    /// The number of the group in which it is; none for one that lies in the blob as it is.
+    group: Option<u32>,
     offset: u64,
     len: u64,
     crc: u32,
+}
+
+/// A group: payloads that are compressed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Group {
+    stored: Payload,
+    /// How many bytes it decodes to.
+    len: u32,
 }
 
 /// A project: the unit that PyPI knows. The standard library is the project `python`.
@@ -110,13 +123,7 @@ impl Module<'_> {
 }
 
 impl File<'_> {
-    /// How many bytes it takes in the blob.
-    #[must_use]
-    pub fn stored_len(&self) -> u64 {
-        self.stored.len
-    }
-
-    /// The CRC-32 of the bytes as they are stored.
+    /// The CRC-32 of the bytes as they are stored; of a file in a group, of its own.
     #[must_use]
     pub fn stored_crc(&self) -> u32 {
         self.stored.crc
@@ -154,6 +161,10 @@ impl<'a> Blob<'a> {
             needs: section(Section::Needs)?,
             projects: section(Section::Projects)?,
             strings: section(Section::Strings)?,
+            groups: match section(Section::Groups) {
+                Err(Error::MissingSection(_)) => &[],
+                found => found?,
+            },
             config: section(Section::Config)?,
         };
         for entry in blob.sections() {
@@ -230,6 +241,7 @@ impl<'a> Blob<'a> {
             file: u32_at(record, at::FILE).checked_sub(1),
             file_name: u32_at(record, at::FILE_NAME),
             code: Payload {
+                group: u32_at(record, at::GROUP).checked_sub(1),
                 offset: u64_at(record, at::CODE_OFFSET),
                 len: u64::from(u32_at(record, at::CODE_LENGTH)),
                 crc: u32_at(record, at::CODE_CRC),
@@ -252,13 +264,18 @@ impl<'a> Blob<'a> {
             .take_while(move |module| !matches!(module, Ok(m) if !m.name.starts_with(prefix)))
     }
 
-    /// A module's marshalled code object, checked. Empty if it has none.
+    /// A module's marshalled code object, checked. Empty if it has none. One in a group is a copy, and costs decoding the group
+    /// if that is not one of the last.
     ///
     /// # Errors
     ///
-    /// If its checksum does not hold.
-    pub fn code(&self, module: &Module<'a>) -> Result<&'a [u8], Error> {
-        self.payload(&module.code, || format!("module {}", module.name))
+    /// If its checksum or that of its group does not hold, or the group does not decode.
+    pub fn code(
+        &self,
+        module: &Module<'a>,
+        groups: &mut Groups<'a>,
+    ) -> Result<Cow<'a, [u8]>, Error> {
+        self.content(&module.code, groups, || format!("module {}", module.name))
     }
 
     /// Where the name of its file stands in a module's code. `None` if the record does not say it.
@@ -266,11 +283,11 @@ impl<'a> Blob<'a> {
     /// # Errors
     ///
     /// If there is no name where the record says.
-    pub fn file_name(
+    pub fn file_name<'c>(
         &self,
-        module: &Module<'a>,
-        code: &'a [u8],
-    ) -> Result<Option<FileName<'a>>, Error> {
+        module: &Module<'_>,
+        code: &'c [u8],
+    ) -> Result<Option<FileName<'c>>, Error> {
         if module.file_name == 0 {
             return Ok(None);
         }
@@ -285,17 +302,26 @@ impl<'a> Blob<'a> {
     }
 
     /// Where a module lies in the application's tree: the path of its file, or what its code says if the source was
-    /// left out. `None` if it has neither.
+    /// left out, which costs what [`code`](Self::code) does where that is in a group. `None` if it has neither.
     ///
     /// # Errors
     ///
-    /// If its record or the record of its file is damaged.
-    pub fn location(&self, module: &Module<'a>) -> Result<Option<&'a str>, Error> {
+    /// If its record or the record of its file is damaged, or its group does not decode.
+    pub fn location(
+        &self,
+        module: &Module<'a>,
+        groups: &mut Groups<'a>,
+    ) -> Result<Option<Cow<'a, str>>, Error> {
         if let Some(number) = module.file {
-            return self.file_at(number).map(|file| Some(file.path));
+            return self.file_at(number).map(|file| Some(file.path.into()));
         }
-        let code = self.unchecked(&module.code, || format!("module {}", module.name))?;
-        Ok(self.file_name(module, code)?.map(|name| name.text()))
+        let place = || format!("module {}", module.name);
+        if module.code.group.is_some() {
+            let code = self.grouped(&module.code, groups, place)?;
+            return Ok(self.file_name(module, code)?.map(|name| name.text().to_owned().into()));
+        }
+        let code = self.unchecked(&module.code, place)?;
+        Ok(self.file_name(module, code)?.map(|name| name.text().into()))
     }
 
     /// The file of that path.
@@ -340,11 +366,16 @@ impl<'a> Blob<'a> {
         let fits = match codec {
             Codec::Stored => len == stored,
             Codec::Zstd => len / layout::MOST_ZSTD_RATIO <= stored,
+            Codec::Grouped => true,
         };
         if !fits {
             let what = format!("{stored} stored bytes cannot decode to {len}");
             return Err(malformed(format!("file {path}: {what}")));
         }
+        let group = match codec {
+            Codec::Stored | Codec::Zstd => None,
+            Codec::Grouped => Some(u32::try_from(stored).unwrap_or(u32::MAX)),
+        };
         Ok(File {
             path,
             kind: FileKind::from_code(kind)
@@ -354,8 +385,9 @@ impl<'a> Blob<'a> {
             project: u32_at(record, at::PROJECT),
             needs: (u32_at(record, at::NEEDS_FIRST), u32_at(record, at::NEEDS_COUNT)),
             stored: Payload {
+                group,
                 offset: u64_at(record, at::OFFSET),
-                len: stored,
+                len: if group.is_some() { len } else { stored },
                 crc: u32_at(record, at::CRC),
             },
         })
@@ -372,7 +404,26 @@ impl<'a> Blob<'a> {
         self.lower_bound(&self.files, path)
     }
 
-    /// A file's bytes as they are stored, checked. [`File::codec`] says how to decode them.
+    /// A file's bytes, decoded and checked. Memory is made for as many as the record says.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes lie outside of the blob or the file's group, a checksum does not hold, or they do not decode.
+    pub fn content_of(
+        &self,
+        file: &File<'a>,
+        groups: &mut Groups<'a>,
+    ) -> Result<Cow<'a, [u8]>, Error> {
+        let place = || format!("file {}", file.path);
+        let stored = self.content(&file.stored, groups, place)?;
+        if file.codec != Codec::Zstd {
+            return Ok(stored);
+        }
+        let len = usize::try_from(file.len).unwrap_or(usize::MAX);
+        groups::decoded(&stored, len, place).map(Cow::Owned)
+    }
+
+    /// A file's bytes as they are stored, checked; not for a file in a group. [`File::codec`] says how to decode them.
     ///
     /// # Errors
     ///
@@ -470,12 +521,92 @@ impl<'a> Blob<'a> {
         self.projects.len() / PROJECT_SIZE
     }
 
+    /// How many bytes a module's code takes in the blob: of a group in proportion, rounded up. 0 where it has none.
+    ///
+    /// # Errors
+    ///
+    /// If the record of its group is damaged.
+    pub fn code_size(&self, module: &Module<'_>) -> Result<u64, Error> {
+        self.size(&module.code)
+    }
+
+    /// How many bytes a file takes in the blob: of a group in proportion, rounded up.
+    ///
+    /// # Errors
+    ///
+    /// If the record of its group is damaged.
+    pub fn stored_size(&self, file: &File<'_>) -> Result<u64, Error> {
+        self.size(&file.stored)
+    }
+
+    fn size(&self, payload: &Payload) -> Result<u64, Error> {
+        let Some(number) = payload.group else { return Ok(payload.len) };
+        let group = self.group(number)?;
+        let all = payload.len.saturating_mul(group.stored.len);
+        Ok(all.div_ceil(u64::from(group.len).max(1)))
+    }
+
+    fn group(&self, number: u32) -> Result<Group, Error> {
+        use layout::group as at;
+        let place = || format!("group {number}");
+        let record = record_at(self.groups, GROUP_SIZE, number)
+            .ok_or_else(|| malformed(format!("{}: no such record", place())))?;
+        check_crc(&record[..at::RECORD_CRC], u32_at(record, at::RECORD_CRC), place)?;
+        let (stored, len) = (u32_at(record, at::STORED_LENGTH), u32_at(record, at::LENGTH));
+        if len > layout::LARGEST_GROUP {
+            let most = layout::LARGEST_GROUP;
+            let what = format!("expected a group of at most {most} bytes, got {len}");
+            return Err(malformed(format!("{}: {what}", place())));
+        }
+        if u64::from(len) / layout::MOST_ZSTD_RATIO > u64::from(stored) {
+            let what = format!("{stored} stored bytes cannot decode to {len}");
+            return Err(malformed(format!("{}: {what}", place())));
+        }
+        let (offset, crc) = (u64_at(record, at::OFFSET), u32_at(record, at::CRC));
+        Ok(Group { stored: Payload { group: None, offset, len: stored.into(), crc }, len })
+    }
+
+    /// The decoded bytes of a group.
+    fn decoded<'g>(&self, number: u32, groups: &'g mut Groups<'a>) -> Result<&'g [u8], Error> {
+        let place = || format!("group {number}");
+        let group = self.group(number)?;
+        let stored = self.payload(&group.stored, place)?;
+        groups.decoded(stored, group.len as usize, place)
+    }
+
+    /// The bytes of a payload in a group, unchecked.
+    fn grouped<'g>(
+        &self,
+        payload: &Payload,
+        groups: &'g mut Groups<'a>,
+        place: impl Fn() -> String,
+    ) -> Result<&'g [u8], Error> {
+        let number = payload.group.unwrap_or_default();
+        let group = self.decoded(number, groups).map_err(|error| error.within(&place()))?;
+        let outside = || outside(&place(), payload);
+        slice(group, payload.offset, payload.len).ok_or_else(outside)
+    }
+
+    /// The bytes of a payload, checked.
+    fn content(
+        &self,
+        payload: &Payload,
+        groups: &mut Groups<'a>,
+        place: impl Fn() -> String,
+    ) -> Result<Cow<'a, [u8]>, Error> {
+        if payload.group.is_none() || payload.len == 0 {
+            return self.payload(payload, place).map(Cow::Borrowed);
+        }
+        let bytes = self.grouped(payload, groups, &place)?;
+        check_crc(bytes, payload.crc, place).map(|()| bytes.to_owned().into())
+    }
+
     fn check_section(&self, entry: &SectionEntry) -> Result<(), Error> {
         let place = || match entry.section {
             Some(section) => format!("section {}", section.name()),
             None => format!("section {}", entry.code),
         };
-        let payload = Payload { offset: entry.offset, len: entry.len, crc: entry.crc };
+        let payload = Payload { group: None, offset: entry.offset, len: entry.len, crc: entry.crc };
         self.payload(&payload, place).map(|_| ())
     }
 
@@ -488,9 +619,10 @@ impl<'a> Blob<'a> {
     }
 
     fn unchecked(&self, p: &Payload, place: impl Fn() -> String) -> Result<&'a [u8], Error> {
-        slice(self.bytes, p.offset, p.len).ok_or_else(|| {
-            malformed(format!("{}: {} bytes at {} lie outside", place(), p.len, p.offset))
-        })
+        // What is in a group has no bytes of its own.
+        let found =
+            if p.group.is_some() && p.len > 0 { None } else { slice(self.bytes, p.offset, p.len) };
+        found.ok_or_else(|| outside(&place(), p))
     }
 
     fn string(&self, offset: u32, len: u32) -> Option<&'a str> {
@@ -624,7 +756,7 @@ fn checked_header(bytes: &[u8]) -> Result<&[u8], Error> {
         return Err(Error::NotABlob);
     }
     let (major, minor) = (u16_at(header, at::MAJOR), u16_at(header, at::MINOR));
-    if major != layout::MAJOR {
+    if !(1..=layout::MAJOR).contains(&major) {
         return Err(Error::Version { major, minor });
     }
     check_crc(&header[..at::HEADER_CRC], u32_at(header, at::HEADER_CRC), || "header".to_owned())?;
@@ -676,6 +808,11 @@ fn check_crc(bytes: &[u8], expected: u32, place: impl Fn() -> String) -> Result<
         return Ok(());
     }
     Err(Error::Checksum { place: place(), expected, found })
+}
+
+fn outside(place: &str, payload: &Payload) -> Error {
+    let Payload { len, offset, .. } = payload;
+    malformed(format!("{place}: {len} bytes at {offset} lie outside"))
 }
 
 fn malformed(what: String) -> Error {

@@ -4,7 +4,7 @@ mod support;
 
 use pyox_blob::config::Placement;
 use pyox_blob::layout::{self, Codec, FileKind, HEADER_SIZE, ModuleKind, SECTION_SIZE, Section};
-use pyox_blob::{Blob, Config, Error};
+use pyox_blob::{Blob, Config, Error, Groups};
 use support::{Draft, FileDraft, example, file, module};
 
 fn written(draft: &Draft) -> Vec<u8> {
@@ -27,7 +27,7 @@ fn ask_everything(bytes: &[u8]) -> Result<(), Error> {
     blob.config()?;
     for module in blob.modules() {
         let module = module?;
-        blob.code(&module)?;
+        blob.code(&module, &mut Groups::default())?;
         blob.project(module.project)?;
         assert!(blob.module(module.name)?.is_some_and(|found| found == module), "{module:?}");
     }
@@ -54,7 +54,7 @@ fn what_was_written_is_found() {
 
     let package = blob.module("app").unwrap().unwrap();
     assert_eq!((package.kind, package.is_package), (ModuleKind::Package, true));
-    assert_eq!(blob.code(&package).unwrap(), b"code of app");
+    assert_eq!(blob.code(&package, &mut Groups::default()).unwrap(), &b"code of app"[..]);
     let source = blob.file_at(package.file.unwrap()).unwrap();
     assert_eq!((source.path, source.kind), ("app/__init__.py", FileKind::Source));
     assert_eq!(blob.stored(&source).unwrap(), b"import app.core\n");
@@ -62,7 +62,7 @@ fn what_was_written_is_found() {
 
     let namespace = blob.module("ns").unwrap().unwrap();
     assert_eq!((namespace.is_package, namespace.file, namespace.code_len()), (true, None, 0));
-    assert_eq!(blob.code(&namespace).unwrap(), b"");
+    assert_eq!(blob.code(&namespace, &mut Groups::default()).unwrap().len(), 0);
     assert!(blob.module("app.fast").unwrap().unwrap().is_package);
     assert!(!blob.module("app.core").unwrap().unwrap().is_package);
 
@@ -173,7 +173,9 @@ fn forged_numbers_are_errors_and_no_panics() {
             }
             if let Ok(blob) = Blob::open(&forged) {
                 let _ = blob.faults();
-                let _ = blob.module("app.core").map(|m| m.map(|m| blob.code(&m).map(<[u8]>::len)));
+                let _ = blob.module("app.core").map(|m| {
+                    m.map(|m| blob.code(&m, &mut Groups::default()).map(|code| code.len()))
+                });
                 let _ = blob.file("app/core.py").map(|f| f.map(|f| blob.needs(&f).is_ok()));
                 let _ = blob.modules_from("app").count();
                 let _ = blob.config();
@@ -188,10 +190,15 @@ fn another_major_version_is_refused_and_a_minor_one_is_not() {
     bytes[layout::header::MINOR] = 9;
     reseal(&mut bytes);
     assert!(Blob::open(&bytes).is_ok());
-    bytes[layout::header::MAJOR] = 2;
-    let error = Blob::open(&bytes).unwrap_err();
-    assert_eq!(error, Error::Version { major: 2, minor: 9 });
-    assert_eq!(error.to_string(), "blob: format version 2.9, but this reader knows 1.x");
+    for major in [0, 3] {
+        bytes[layout::header::MAJOR] = major;
+        reseal(&mut bytes);
+        let error = Blob::open(&bytes).unwrap_err();
+        assert_eq!(error, Error::Version { major: major.into(), minor: 9 });
+        let expected =
+            format!("blob: format version {major}.9, but this reader knows versions up to 2.x");
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]
@@ -231,10 +238,10 @@ fn damage_is_named_where_it_is_and_spares_the_rest() {
         ["section code", "section data", "module app.core", "file app/data/greeting.txt"];
     assert_eq!(places, expected);
     let module = blob.module("app.core").unwrap().unwrap();
-    let message = blob.code(&module).unwrap_err().to_string();
+    let message = blob.code(&module, &mut Groups::default()).unwrap_err().to_string();
     assert!(message.starts_with("blob: module app.core: damaged: expected CRC-32 "), "{message}");
     let intact = blob.module("app").unwrap().unwrap();
-    assert_eq!(blob.code(&intact).unwrap(), b"code of app");
+    assert_eq!(blob.code(&intact, &mut Groups::default()).unwrap(), &b"code of app"[..]);
 }
 
 #[test]

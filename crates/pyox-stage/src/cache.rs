@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use pyox_schema::{Digest, Distribution, Document};
+use walkdir::WalkDir;
 
 use crate::{Compiler, Fault, FaultExt, Kind, Result, files};
 
@@ -139,7 +140,7 @@ pub fn parts() -> Result<Vec<(String, u64)>> {
     for entry in fs::read_dir(&root).fault_at(&root)? {
         let path = entry.fault_at(&root)?.path();
         if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-            parts.push((name.to_owned(), size(&path).fault_at(&path)?));
+            parts.push((name.to_owned(), size(&path)));
         }
     }
     parts.sort();
@@ -173,10 +174,12 @@ pub fn remove(name: &str) -> Result<()> {
     fs::remove_dir_all(&path).fault_at(&path)
 }
 
-fn size(path: &Path) -> std::io::Result<u64> {
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.is_dir() {
-        return Ok(metadata.len());
-    }
-    fs::read_dir(path)?.map(|entry| size(&entry?.path())).sum()
+/// How many bytes are in a folder. What goes away meanwhile, or may not be read, is not counted.
+fn size(path: &Path) -> u64 {
+    let files = WalkDir::new(path).into_iter().flatten();
+    files
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|file| !file.is_dir())
+        .map(|file| file.len())
+        .sum()
 }

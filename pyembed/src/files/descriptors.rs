@@ -14,7 +14,7 @@ use pyox_blob::{Blob, File};
 use super::text::Text;
 use super::tree::{Folder, Node};
 use super::{Mount, Place, attributes, errno, mounts};
-use crate::ffi;
+use crate::{ffi, groups};
 
 /// What the names of our anonymous files begin with; behind it the blob's identity, the kind and the numbers.
 const MARK: &str = "pyox:";
@@ -162,15 +162,22 @@ fn unnamed_on_disk() -> Result<c_int, c_int> {
 /// Writes a file's bytes, decoded and checked.
 fn fill(descriptor: c_int, blob: &Blob<'static>, file: &File<'static>) -> Result<(), c_int> {
     // Damage is an error of the device, as with any file system.
-    let stored = if file.codec == Codec::Stored {
-        for piece in blob.stored_pieces(file, PIECE).map_err(|_| libc::EIO)? {
-            write(descriptor, piece.map_err(|_| libc::EIO)?)?;
+    let stored = match file.codec {
+        Codec::Stored => {
+            for piece in blob.stored_pieces(file, PIECE).map_err(|_| libc::EIO)? {
+                write(descriptor, piece.map_err(|_| libc::EIO)?)?;
+            }
+            blob.stored_unchecked(file).map_err(|_| libc::EIO)?
         }
-        blob.stored_unchecked(file).map_err(|_| libc::EIO)?
-    } else {
-        let stored = blob.stored(file).map_err(|_| libc::EIO)?;
-        decompress(descriptor, stored, usize::try_from(file.len).map_err(|_| libc::EIO)?)?;
-        stored
+        Codec::Zstd => {
+            let stored = blob.stored(file).map_err(|_| libc::EIO)?;
+            decompress(descriptor, stored, usize::try_from(file.len).map_err(|_| libc::EIO)?)?;
+            stored
+        }
+        Codec::Grouped => {
+            let content = groups::with(|groups| blob.content_of(file, groups));
+            return write(descriptor, &content.map_err(|_| libc::EIO)?);
+        }
     };
     if stored.len() >= LARGE {
         ffi::let_go(stored);

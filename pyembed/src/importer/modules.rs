@@ -1,5 +1,6 @@
 //! Modules: finding them, running them, and what is asked about them.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,6 +11,7 @@ use super::search::{self, Finds};
 use super::state::State;
 use super::{collector, namespaces, patches, startup};
 use crate::ffi::{self, Arguments, Attached, Exception, Function, Object, Result};
+use crate::groups;
 
 /// `find_spec(fullname, path=None, target=None)`: the spec of a module in the blob, else `None`.
 ///
@@ -120,7 +122,7 @@ pub(super) fn filename_of<'py>(
     module: &Module<'static>,
 ) -> Result<Object<'py>> {
     match location_of(attached, module)? {
-        Some(location) => State::get().file_name(attached, module.name, location),
+        Some(location) => State::get().file_name(attached, module.name, &location),
         None => Err(attached.raise_import_error("a namespace package has no file", module.name)),
     }
 }
@@ -159,7 +161,7 @@ pub(super) fn spec_by<'py>(
     spec.set_attribute(c"origin", file)?;
     spec.set_attribute(c"_set_fileattr", &attached.bool(true))?;
     let location = location_of(attached, module)?.unwrap_or_default();
-    if let Some((folder, stem)) = source_parts(location) {
+    if let Some((folder, stem)) = source_parts(&location) {
         let cached = format!("{folder}__pycache__/{stem}.{}.pyc", state.cache_tag);
         let cached = state.file_name(attached, module.name, &cached)?;
         spec.set_attribute(c"cached", &cached)?;
@@ -182,10 +184,11 @@ pub(super) fn code_of<'py>(
     }
     let state = State::get();
     let blob = &state.blob;
-    let code = State::checked(attached, module.name, blob.code(module))?;
-    let name = State::checked(attached, module.name, blob.file_name(module, code))?;
+    let code = groups::with(|groups| blob.code(module, groups));
+    let code = State::checked(attached, module.name, code)?;
+    let name = State::checked(attached, module.name, blob.file_name(module, &code))?;
     let object = match name {
-        None => attached.unmarshal(code)?,
+        None => attached.unmarshal(&code)?,
         Some(name) => {
             let file = state.file_text(attached, module.name, name.text())?;
             // A process that is recorded leaves nothing behind.
@@ -240,8 +243,9 @@ fn search_path<'py>(attached: Attached<'py>, module: &Module<'static>) -> Result
 pub(super) fn location_of(
     attached: Attached<'_>,
     module: &Module<'static>,
-) -> Result<Option<&'static str>> {
-    State::checked(attached, module.name, State::get().blob.location(module))
+) -> Result<Option<Cow<'static, str>>> {
+    let location = groups::with(|groups| State::get().blob.location(module, groups));
+    State::checked(attached, module.name, location)
 }
 
 /// `a/b.py` is `a/` and `b`.

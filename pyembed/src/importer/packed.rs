@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use pyox_blob::layout::Codec;
 use pyox_blob::{Blob, Error, File};
+
+use crate::groups;
 
 /// A blob whose files lie below an executable.
 #[derive(Clone, Copy)]
@@ -16,15 +17,7 @@ pub(super) struct Packed<'a> {
 impl Packed<'_> {
     /// A file's bytes, decoded.
     pub(super) fn read(&self, file: &File<'static>) -> Result<Cow<'static, [u8]>, Error> {
-        let stored = self.blob.stored(file)?;
-        match file.codec {
-            Codec::Stored => Ok(Cow::Borrowed(stored)),
-            Codec::Zstd => usize::try_from(file.len)
-                .map_err(|error| error.to_string())
-                .and_then(|len| zstd::bulk::decompress(stored, len).map_err(|e| e.to_string()))
-                .map(Cow::Owned)
-                .map_err(|error| Error::Malformed(format!("file {}: {error}", file.path))),
-        }
+        groups::with(|groups| self.blob.content_of(file, groups))
     }
 
     /// The path of a file below the executable. It is text, whatever the executable's is: CPython 3.12 and 3.13 cannot

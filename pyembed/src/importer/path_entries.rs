@@ -57,7 +57,7 @@ pub(super) static ITER_MODULES: Function = Function {
         let prefix = arguments.optional(1).unwrap_or(&none);
         let modules = modules_in(attached, folder.trim_matches('/'))?.into_iter();
         let pairs = modules.map(|(name, is_package)| {
-            let name = prefix.concatenate(&attached.string(name)?)?;
+            let name = prefix.concatenate(&attached.string(&name)?)?;
             attached.tuple([&name, &attached.bool(is_package)])
         });
         attached.list(pairs.collect::<Result<Vec<_>>>()?)
@@ -65,15 +65,15 @@ pub(super) static ITER_MODULES: Function = Function {
 };
 
 /// The names of the modules directly in a folder, and whether they are packages. Looks at each of the blob's records.
-fn modules_in(attached: Attached<'_>, folder: &str) -> Result<BTreeMap<&'static str, bool>> {
+fn modules_in(attached: Attached<'_>, folder: &str) -> Result<BTreeMap<String, bool>> {
     let mut names = BTreeMap::new();
     for module in State::get().blob.modules() {
         let module = State::checked(attached, folder, module)?;
         if let Some(location) = location_of(attached, &module)?
-            && let (around, name) = place(location, module.is_package)
+            && let (around, name) = place(&location, module.is_package)
             && around == folder
         {
-            names.insert(name, module.is_package);
+            names.insert(name.to_owned(), module.is_package);
         }
     }
     Ok(names)
@@ -136,7 +136,7 @@ fn find_in(attached: Attached<'_>, folder: &str, tail: &str) -> Result<Option<Mo
         module.kind == ModuleKind::Package
             && location.rsplit_once('/').is_some_and(|(around, _)| around == folder)
     } else {
-        place(location, module.is_package) == (folder, tail)
+        place(&location, module.is_package) == (folder, tail)
     };
     Ok(Some(module).filter(|_| is_there))
 }

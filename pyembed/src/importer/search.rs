@@ -33,7 +33,7 @@ pub(super) fn look<'py>(
         return Ok(Finds::Packed);
     }
     let location = location_of(attached, module)?;
-    let folder = location.map(|location| place(location, module.is_package).0);
+    let folder = location.as_deref().map(|location| place(location, module.is_package).0);
     let is_namespace = module.kind == ModuleKind::Namespace;
     if folder.is_none() && !is_namespace {
         return Ok(Finds::Packed);

@@ -12,7 +12,7 @@ use pyox_blob::{Blob, Module};
 use super::modules::spec_of;
 use super::state::State;
 use crate::ffi::{self, Attached, Object, Result};
-use crate::{Error, PythonConfig};
+use crate::{Error, PythonConfig, groups};
 
 /// What every start imports, where text is UTF-8.
 const ALWAYS: [&str; 3] = ["encodings", "encodings.aliases", "encodings.utf_8"];
@@ -133,7 +133,7 @@ fn frozen(
     module: &Module<'static>,
     root: &[u8],
 ) -> Result<(String, Cow<'static, [u8]>, bool), Error> {
-    let mut code = Cow::Borrowed(blob.code(module)?);
+    let mut code = groups::with(|groups| blob.code(module, groups))?;
     if let Some(name) = blob.file_name(module, &code)? {
         let mut named = Vec::new();
         name.write_with(&[root, b"/", name.text().as_bytes()].concat(), &mut named);

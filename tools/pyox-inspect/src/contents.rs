@@ -4,12 +4,14 @@
 //! and joins them by number; a distribution and a link plan name the files that are linked. Here
 //! all are a list of [`Resource`], sorted by kind and name.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
 use pyox_blob::layout::{Codec, FileKind, ModuleKind};
-use pyox_blob::{Blob, File, Module};
+use pyox_blob::{Blob, File, Groups, Module};
 use pyox_schema::{Digest, Distribution, FileRef, LinkPlan, Manifest, ResourceKind};
 use pyox_stage::{Fault, FaultExt, Kind as FaultKind, Result, files};
 use serde::Serialize;
@@ -27,6 +29,7 @@ pub struct Contents<'a> {
     pub projects: Vec<Project>,
     /// The blob that the resources lie in, where they do.
     blob: Option<Blob<'a>>,
+    groups: RefCell<Groups<'a>>,
 }
 
 /// A project that resources belong to.
@@ -264,7 +267,7 @@ impl<'a> Contents<'a> {
         };
         resources.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         projects.sort();
-        Ok(Self { name: &input.name, resources, projects, blob })
+        Ok(Self { name: &input.name, resources, projects, blob, groups: RefCell::default() })
     }
 
     /// The bytes of a resource's file, decompressed and verified: of a module the source. `None` if it has no file.
@@ -293,7 +296,9 @@ impl<'a> Contents<'a> {
             }
             (Bytes::InBlob { file: Some(number), .. }, Some(blob)) => {
                 let file = blob.file_at(*number).fault(place())?;
-                decoded(blob, &file).map(Some).map_err(|what| Fault::new(place(), what))
+                decoded(blob, &file, &mut self.groups.borrow_mut())
+                    .map(Some)
+                    .map_err(|what| Fault::new(place(), what))
             }
             _ => Ok(None),
         }
@@ -304,7 +309,7 @@ impl<'a> Contents<'a> {
     /// # Errors
     ///
     /// If its checksum does not hold.
-    pub fn code(&self, resource: &Resource) -> Result<Option<&'a [u8]>> {
+    pub fn code(&self, resource: &Resource) -> Result<Option<Cow<'a, [u8]>>> {
         let (Bytes::InBlob { module: Some(number), .. }, Some(blob)) =
             (&resource.bytes, &self.blob)
         else {
@@ -312,7 +317,7 @@ impl<'a> Contents<'a> {
         };
         let place = || format!("{}: {}", self.name, resource.name);
         let module = blob.module_at(*number).fault(place())?;
-        let code = blob.code(&module).fault(place())?;
+        let code = blob.code(&module, &mut self.groups.borrow_mut()).fault(place())?;
         Ok(Some(code).filter(|code| !code.is_empty()))
     }
 
@@ -324,11 +329,17 @@ impl<'a> Contents<'a> {
 }
 
 /// A file's bytes. No more is decoded than its record announces.
-pub(crate) fn decoded(blob: &Blob<'_>, file: &File<'_>) -> Result<Vec<u8>, String> {
-    let stored = blob.stored(file).map_err(|error| error.to_string())?;
+pub(crate) fn decoded<'a>(
+    blob: &Blob<'a>,
+    file: &File<'a>,
+    groups: &mut Groups<'a>,
+) -> Result<Vec<u8>, String> {
     let bytes = match file.codec {
-        Codec::Stored => stored.to_vec(),
+        Codec::Stored | Codec::Grouped => {
+            blob.content_of(file, groups).map_err(|error| error.to_string())?.into_owned()
+        }
         Codec::Zstd => {
+            let stored = blob.stored(file).map_err(|error| error.to_string())?;
             let mut bytes = Vec::new();
             zstd::stream::read::Decoder::with_buffer(stored)
                 .and_then(|frame| frame.take(file.len.saturating_add(1)).read_to_end(&mut bytes))
@@ -435,14 +446,15 @@ fn of_blob(blob: &Blob<'_>) -> Result<Parts, pyox_blob::Error> {
     let files = blob.files().collect::<Result<Vec<_>, _>>()?;
     let mut resources = Vec::with_capacity(blob.module_count() + files.len());
     let mut taken = vec![false; files.len()];
+    let mut groups = Groups::default();
     for (number, module) in (0..).zip(blob.modules()) {
         let module = module?;
         let file = module.file.map(|file| blob.file_at(file)).transpose()?;
-        let mut resource = of_module(blob, number, &module, file.as_ref())?;
+        let mut resource = of_module(blob, number, &module, file.as_ref(), &mut groups)?;
         let taken = module.file.and_then(|file| taken.get_mut(file as usize));
         // A script is `__main__` and a module of its own name, but its file is there once.
         if taken.is_some_and(|taken| std::mem::replace(taken, true)) {
-            resource.stored = Some(resource.code.unwrap_or(0));
+            resource.stored = Some(blob.code_size(&module)?);
         }
         resources.push(resource);
     }
@@ -459,11 +471,12 @@ fn of_blob(blob: &Blob<'_>) -> Result<Parts, pyox_blob::Error> {
     Ok((resources, projects.collect::<Result<_, _>>()?))
 }
 
-fn of_module(
-    blob: &Blob<'_>,
+fn of_module<'a>(
+    blob: &Blob<'a>,
     number: u32,
-    module: &Module<'_>,
+    module: &Module<'a>,
     file: Option<&File<'_>>,
+    groups: &mut Groups<'a>,
 ) -> Result<Resource, pyox_blob::Error> {
     let kind = match module.kind {
         ModuleKind::Module => Kind::Module,
@@ -473,7 +486,8 @@ fn of_module(
         ModuleKind::Builtin => Kind::BuiltIn,
     };
     let code = Some(module.code_len()).filter(|len| *len > 0);
-    let stored = code.unwrap_or(0) + file.map_or(0, File::stored_len);
+    let of_file = file.map_or(Ok(0), |file| blob.stored_size(file))?;
+    let stored = blob.code_size(module)?.saturating_add(of_file);
     Ok(Resource {
         location: file.map(|file| file.path.to_owned()),
         size: file.map(|file| file.len),
@@ -481,7 +495,7 @@ fn of_module(
         stored: Some(stored),
         package: kind == Kind::ExtensionModule && module.is_package,
         needs: file.map(|file| needs(blob, file)).transpose()?.unwrap_or_default(),
-        source: blob.location(module)?.map(str::to_owned),
+        source: blob.location(module, groups)?.map(Cow::into_owned),
         bytes: Bytes::InBlob { module: Some(number), file: module.file },
         ..Resource::new(kind, module.name, blob.project(module.project)?.name)
     })
@@ -498,7 +512,7 @@ fn of_file(blob: &Blob<'_>, number: u32, file: &File<'_>) -> Result<Resource, py
     Ok(Resource {
         location: Some(file.path.to_owned()),
         size: Some(file.len),
-        stored: Some(file.stored_len()),
+        stored: Some(blob.stored_size(file)?),
         needs: needs(blob, file)?,
         bytes: Bytes::InBlob { module: None, file: Some(number) },
         ..Resource::new(kind, file.path, blob.project(file.project)?.name)

@@ -74,7 +74,7 @@ impl Contents<'_> {
                 Some(bytes) => bytes,
                 // A `.pyc` file: magic number, flags, and room for a time and a length that nobody
                 // reads where the source is missing.
-                None => [&magic[..], &[0; 12], self.code(resource)?.unwrap_or_default()].concat(),
+                None => [&magic[..], &[0; 12], &self.code(resource)?.unwrap_or_default()].concat(),
             };
             write(&root, path, &bytes, force).fault_at(&directory.join(path))?;
         }

@@ -226,7 +226,7 @@ fn cat(contents: &Contents<'_>, names: &[String], code: bool, to: Option<&Path>)
         let place = format!("{}: {name}", contents.name);
         if code {
             let missing = || Fault::new(&place, "expected bytecode, there is none");
-            all.extend_from_slice(contents.code(resource)?.ok_or_else(missing)?);
+            all.extend_from_slice(&contents.code(resource)?.ok_or_else(missing)?);
             continue;
         }
         let file = contents.file(resource)?.ok_or_else(|| {

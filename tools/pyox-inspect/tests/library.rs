@@ -38,7 +38,7 @@ fn a_resource_is_found_by_its_name_and_by_its_path() {
     assert_eq!((core.kind, &*core.path(), core.size), (Kind::Module, "app/core.py", Some(14)));
     assert_eq!(contents.find("app/core.py").unwrap().name, "app.core");
     assert_eq!(contents.file(core).unwrap().as_deref(), Some(&b"print('core')\n"[..]));
-    assert_eq!(contents.code(core).unwrap(), Some(&b"code of app.core"[..]));
+    assert_eq!(contents.code(core).unwrap().unwrap(), &b"code of app.core"[..]);
     let fault = contents.find("core").unwrap_err();
     assert_eq!(
         (fault.kind(), fault.way_out()),

@@ -10,9 +10,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::config::Placement;
-use pyox_blob::layout::{Codec, is_program};
+use pyox_blob::layout::is_program;
 use pyox_blob::package::PackageFiles;
-use pyox_blob::{Blob, Config, File};
+use pyox_blob::{Blob, Config, Groups};
 use pyox_stage::{Fault, FaultExt, Result, files};
 
 /// Writes the folder that belongs to an executable, where any package wants it.
@@ -27,12 +27,12 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
     let mut folder = executable.as_os_str().to_owned();
     folder.push(".files");
     let folder = PathBuf::from(folder);
-    let mut written = BTreeSet::new();
+    let (mut written, mut groups) = (BTreeSet::new(), Groups::default());
     for (package, _) in placed() {
         let files = PackageFiles::new(blob, package).fault("blob")?;
         for file in files.all().fault("blob")? {
             let path = folder.join(file.path);
-            let bytes = decoded(blob, &file)?;
+            let bytes = blob.content_of(&file, &mut groups).fault("blob")?;
             let mode = if is_program(&bytes) { files::EXECUTABLE } else { files::PLAIN };
             let parent = path.parent().unwrap_or(&folder);
             fs::create_dir_all(parent).fault_at(parent)?;
@@ -44,17 +44,6 @@ pub(crate) fn write(executable: Option<&Path>, blob: &Blob<'_>, config: &Config)
         }
     }
     Ok(())
-}
-
-fn decoded<'a>(blob: &Blob<'a>, file: &File<'a>) -> Result<std::borrow::Cow<'a, [u8]>> {
-    let stored = blob.stored(file).fault("blob")?;
-    Ok(match file.codec {
-        Codec::Stored => stored.into(),
-        Codec::Zstd => {
-            let len = usize::try_from(file.len).fault(file.path)?;
-            zstd::bulk::decompress(stored, len).fault(file.path)?.into()
-        }
-    })
 }
 
 /// Removes the files of a package's folder that are not its own.

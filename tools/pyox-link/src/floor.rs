@@ -1,9 +1,10 @@
 //! The oldest glibc that an executable starts with, and loads all that it holds with.
 
+use std::borrow::Cow;
 use std::io::Read as _;
 
 use pyox_blob::layout::{Codec, FileKind};
-use pyox_blob::{Blob, File};
+use pyox_blob::{Blob, File, Groups};
 use pyox_elf::{Elf, Need, Needs, Version};
 use pyox_stage::{Fault, FaultExt, Kind, Result};
 
@@ -26,14 +27,14 @@ pub(crate) struct Member {
 /// Reads the headers of native code, and the first bytes of all other files.
 pub(crate) fn members(runner: Option<&[u8]>, blob: &Blob<'_>) -> Result<Vec<Member>> {
     let machine = runner.and_then(|runner| Elf::parse(runner).ok()).map(|elf| elf.machine);
-    let mut found = Vec::new();
+    let (mut found, mut groups) = (Vec::new(), Groups::default());
     if let Some(runner) = runner {
         found.extend(Member::of(RUNNER, &Needs::of(runner).fault("runner")?));
     }
     for file in blob.files() {
         let file = file.fault("blob")?;
         let is_native = matches!(file.kind, FileKind::Extension | FileKind::Library);
-        let Some(bytes) = elf_file(blob, &file, is_native)? else { continue };
+        let Some(bytes) = elf_file(blob, &file, is_native, &mut groups)? else { continue };
         // A file that no loader would take, such as one for another system, needs nothing of this one.
         let is_for_it = |elf: &Elf| machine.is_none_or(|machine| machine == elf.machine);
         if Elf::parse(&bytes).is_ok_and(|elf| is_for_it(&elf))
@@ -81,16 +82,20 @@ impl std::fmt::Display for Member {
 }
 
 /// The bytes of a file, if it is one of ELF.
-fn elf_file(blob: &Blob<'_>, file: &File<'_>, is_native: bool) -> Result<Option<Vec<u8>>> {
-    let stored = blob.stored(file).fault("blob")?;
-    let whole = usize::try_from(file.len).fault(file.path)?;
-    match file.codec {
-        Codec::Stored => Ok(pyox_elf::is_elf(stored).then(|| stored.to_vec())),
-        Codec::Zstd if is_native || begins_as_elf(stored) => {
-            zstd::bulk::decompress(stored, whole).map(Some).fault(file.path)
+fn elf_file<'a>(
+    blob: &Blob<'a>,
+    file: &File<'a>,
+    is_native: bool,
+    groups: &mut Groups<'a>,
+) -> Result<Option<Cow<'a, [u8]>>> {
+    if file.codec == Codec::Zstd && !is_native {
+        let stored = blob.stored(file).fault("blob")?;
+        if !begins_as_elf(stored) {
+            return Ok(None);
         }
-        Codec::Zstd => Ok(None),
     }
+    let bytes = blob.content_of(file, groups).fault("blob")?;
+    Ok(Some(bytes).filter(|bytes| is_native || pyox_elf::is_elf(bytes)))
 }
 
 fn begins_as_elf(compressed: &[u8]) -> bool {

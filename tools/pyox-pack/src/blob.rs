@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use pyox_blob::Config;
 use pyox_blob::layout::{
-    self, ALIGNMENT, Codec, FILE_SIZE, FileKind, HEADER_SIZE, MODULE_SIZE, ModuleKind, PAGE,
-    SECTION_SIZE, Section,
+    self, ALIGNMENT, Codec, FILE_SIZE, FileKind, GROUP_SIZE, HEADER_SIZE, MODULE_SIZE, ModuleKind,
+    PAGE, SECTION_SIZE, Section,
 };
 use pyox_schema::Digest;
 use pyox_stage::Fault;
@@ -72,6 +72,26 @@ pub struct Contents {
     pub modules: Vec<Module>,
     /// Everything that has a path.
     pub files: Vec<File>,
+    /// What modules and files with a [`Place`] lie in.
+    pub groups: Vec<Group>,
+}
+
+/// Payloads that are compressed together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// One zstd frame.
+    pub stored: Vec<u8>,
+    /// How many bytes it decodes to.
+    pub len: u32,
+}
+
+/// Where in a group something lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The group's number.
+    pub group: u32,
+    /// The offset in its decoded bytes.
+    pub at: u64,
 }
 
 /// A project.
@@ -96,6 +116,8 @@ pub struct Module {
     pub project: String,
     /// Its code; empty where it has none.
     pub code: Code,
+    /// Where its code lies in a group, if it does.
+    pub place: Option<Place>,
     /// The path of its source or its shared object.
     pub file: Option<String>,
 }
@@ -111,8 +133,10 @@ pub struct File {
     pub project: String,
     /// How `stored` came from the file's bytes.
     pub codec: Codec,
-    /// The bytes as they go into the blob.
+    /// The bytes as they go into the blob, or into a group.
     pub stored: Vec<u8>,
+    /// Where it lies in a group, if it does.
+    pub place: Option<Place>,
     /// How many bytes the file has.
     pub len: u64,
     /// The paths of the shared libraries that must be loaded before, in their order.
@@ -125,15 +149,16 @@ pub struct File {
 ///
 /// If something refers to what is not there, two things have one name, or a number does not fit its field.
 pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
-    contents.projects.sort_by(|a, b| a.name.cmp(&b.name));
-    contents.modules.sort_by(|a, b| a.name.cmp(&b.name));
-    contents.files.sort_by(|a, b| a.path.cmp(&b.path));
-    let Contents { config, projects, mut modules, mut files } = contents;
+    contents.sort();
+    let order = contents.code_order();
+    let Contents { config, projects, mut modules, mut files, mut groups } = contents;
     let names = Names {
         projects: Names::of("project", projects.iter().map(|p| p.name.as_str()))?,
-        modules: Names::of("module", modules.iter().map(|m| m.name.as_str()))?,
         files: Names::of("file", files.iter().map(|f| f.path.as_str()))?,
     };
+
+    // No record refers to a module, but two must not have one name.
+    Names::of("module", modules.iter().map(|m| m.name.as_str()))?;
 
     // What does not depend on where anything lies.
     let mut strings = Strings::default();
@@ -150,13 +175,16 @@ pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
             needs.push(find(&names.files, path, &file.path)?);
         }
     }
-    let code = Area::new(code_order(&modules, &names.modules), &modules);
+    let order = order.into_iter().filter(|number| modules[*number].place.is_none()).collect();
+    let code = Area::new(order, &modules);
     let with = |codec| {
         let files = files.iter().enumerate();
         files.filter(move |(_, file)| file.codec == codec).map(|(number, _)| number).collect()
     };
     let data = Area::new(with(Codec::Stored), &files);
     let cold = Area::new(with(Codec::Zstd), &files);
+    // Behind them, in the same section.
+    let frames = Area::new((0..groups.len()).collect(), &groups);
 
     // Where everything lies.
     let mut small = [
@@ -175,8 +203,14 @@ pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
         .chain([
             (Section::Code, 0, code.len),
             (Section::Data, 0, data.len),
-            (Section::Cold, 0, cold.len),
+            (Section::Cold, 0, cold.len + frames.len),
         ])
+        // Readers of the first version have never heard of it.
+        .chain((!groups.is_empty()).then_some((
+            Section::Groups,
+            groups.len(),
+            groups.len() * GROUP_SIZE,
+        )))
         .collect();
     let table = Table::new(&lengths);
 
@@ -189,6 +223,8 @@ pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
         needs_first,
     };
     small[3].2 = file_records(&files, &file_names, &names, &places)?;
+    let frames_at = table.offset(Section::Cold) + cold.len;
+    let group_records = group_records(&groups, &frames, frames_at)?;
 
     let mut out = Vec::with_capacity(table.size);
     out.resize(HEADER_SIZE + lengths.len() * SECTION_SIZE, 0);
@@ -201,9 +237,32 @@ pub fn write(mut contents: Contents) -> Result<Vec<u8>, Fault> {
     code.append(&mut out, base(), &mut modules);
     data.append(&mut out, base(), &mut files);
     cold.append(&mut out, base(), &mut files);
-    out.resize(table.size, 0);
+    frames.append(&mut out, frames_at, &mut groups);
+    out.resize(table.size - group_records.len(), 0);
+    out.extend_from_slice(&group_records);
     table.seal(&mut out);
     Ok(out)
+}
+
+impl Contents {
+    /// Brings all into the order of the blob.
+    pub(crate) fn sort(&mut self) {
+        self.projects.sort_by(|a, b| a.name.cmp(&b.name));
+        self.modules.sort_by(|a, b| a.name.cmp(&b.name));
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+
+    /// The numbers of the modules in the order in which their code lies; they must be sorted.
+    pub(crate) fn code_order(&self) -> Vec<usize> {
+        let modules = &self.modules;
+        let number = |name: &&str| modules.binary_search_by(|it| it.name.as_str().cmp(name)).ok();
+        let first: Vec<usize> = FIRST.iter().filter_map(number).collect();
+        let mut is_first = vec![false; modules.len()];
+        for number in &first {
+            is_first[*number] = true;
+        }
+        first.iter().copied().chain((0..modules.len()).filter(|n| !is_first[*n])).collect()
+    }
 }
 
 /// Something with bytes that lie in a section of payloads.
@@ -239,11 +298,25 @@ impl Payload for File {
 
     fn alignment(&self) -> usize {
         match (self.codec, self.kind) {
-            (Codec::Zstd, _) => 1,
+            (Codec::Zstd | Codec::Grouped, _) => 1,
             // The executable's own pages can then be those of the loaded library.
             (Codec::Stored, FileKind::Extension | FileKind::Library) => PAGE,
             (Codec::Stored, _) => ALIGNMENT,
         }
+    }
+}
+
+impl Payload for Group {
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.stored
+    }
+
+    fn len(&self) -> usize {
+        self.stored.len()
+    }
+
+    fn alignment(&self) -> usize {
+        1
     }
 }
 
@@ -307,9 +380,14 @@ impl Table {
         Self { extents, size }
     }
 
+    /// Where a section begins.
+    fn offset(&self, section: Section) -> usize {
+        self.extents.iter().find(|e| e.section == section).map_or(0, |e| e.offset)
+    }
+
     /// Where each item's payload lies in the blob, by the item's number.
     fn place(&self, area: &Area, section: Section) -> HashMap<usize, u64> {
-        let base = self.extents.iter().find(|e| e.section == section).map_or(0, |e| e.offset);
+        let base = self.offset(section);
         area.payloads.iter().map(|&(number, at)| (number, (base + at) as u64)).collect()
     }
 
@@ -327,9 +405,11 @@ impl Table {
         }
         let (head, body) = out.split_at_mut(HEADER_SIZE);
         put(head, 0, &layout::MAGIC);
-        put(head, header::MAJOR, &layout::MAJOR.to_le_bytes());
-        put(head, header::MINOR, &layout::MINOR.to_le_bytes());
-        // Eleven sections.
+        let has_groups = self.extents.iter().any(|extent| extent.section == Section::Groups);
+        let (major, minor) = if has_groups { layout::VERSION_WITH_GROUPS } else { layout::VERSION };
+        put(head, header::MAJOR, &major.to_le_bytes());
+        put(head, header::MINOR, &minor.to_le_bytes());
+        // At most twelve sections.
         #[allow(clippy::cast_possible_truncation)]
         let count = self.extents.len() as u32;
         put(head, header::SECTION_COUNT, &count.to_le_bytes());
@@ -345,7 +425,6 @@ impl Table {
 /// The numbers of all that records refer to by number.
 struct Names<'a> {
     projects: HashMap<&'a str, u32>,
-    modules: HashMap<&'a str, u32>,
     files: HashMap<&'a str, u32>,
 }
 
@@ -388,7 +467,12 @@ fn module_records(
         let flags = if module.package { layout::FLAG_PACKAGE } else { 0 };
         let mut record = [0; MODULE_SIZE];
         put(&mut record, at::NAME_OFFSET, name);
-        put(&mut record, at::CODE_OFFSET, &places.get(&number).unwrap_or(&0).to_le_bytes());
+        let (group, offset) = match module.place {
+            Some(place) => (count_of(place.group as usize, &module.name)? + 1, place.at),
+            None => (0, places.get(&number).copied().unwrap_or(0)),
+        };
+        put(&mut record, at::CODE_OFFSET, &offset.to_le_bytes());
+        put(&mut record, at::GROUP, &group.to_le_bytes());
         put(&mut record, at::CODE_LENGTH, &code_length.to_le_bytes());
         put(&mut record, at::CODE_CRC, &crc32fast::hash(&module.code.stream).to_le_bytes());
         put(&mut record, at::FILE, &file.to_le_bytes());
@@ -412,14 +496,21 @@ fn file_records(
     use layout::file as at;
     let mut records = Vec::with_capacity(files.len() * FILE_SIZE);
     for (number, (file, name)) in files.iter().zip(file_names).enumerate() {
-        let area = match file.codec {
-            Codec::Stored => &places.data,
-            Codec::Zstd => &places.cold,
+        let in_blob = |area: &HashMap<usize, u64>| {
+            (area.get(&number).copied().unwrap_or(0), file.stored.len() as u64)
+        };
+        let (offset, stored) = match (file.codec, file.place) {
+            (Codec::Stored, _) => in_blob(&places.data),
+            (Codec::Zstd, _) => in_blob(&places.cold),
+            (Codec::Grouped, Some(place)) => (place.at, place.group.into()),
+            (Codec::Grouped, None) => {
+                return Err(Fault::new(&file.path, "expected its place in a group, got none"));
+            }
         };
         let mut record = [0; FILE_SIZE];
         put(&mut record, at::PATH_OFFSET, name);
-        put(&mut record, at::OFFSET, &area.get(&number).unwrap_or(&0).to_le_bytes());
-        put(&mut record, at::STORED_LENGTH, &(file.stored.len() as u64).to_le_bytes());
+        put(&mut record, at::OFFSET, &offset.to_le_bytes());
+        put(&mut record, at::STORED_LENGTH, &stored.to_le_bytes());
         put(&mut record, at::LENGTH, &file.len.to_le_bytes());
         put(&mut record, at::CRC, &crc32fast::hash(&file.stored).to_le_bytes());
         put(&mut record, at::KIND, &file.kind.code().to_le_bytes());
@@ -431,6 +522,22 @@ fn file_records(
         put(&mut record, at::NEEDS_COUNT, &needs.to_le_bytes());
         finish(&mut record, &file.path, at::RECORD_CRC);
         records.extend_from_slice(&record);
+    }
+    Ok(records)
+}
+
+fn group_records(groups: &[Group], frames: &Area, base: usize) -> Result<Vec<u8>, Fault> {
+    use layout::group as at;
+    let mut records = vec![0; groups.len() * GROUP_SIZE];
+    for &(number, place) in &frames.payloads {
+        let group = &groups[number];
+        let record = &mut records[number * GROUP_SIZE..][..GROUP_SIZE];
+        put(record, at::OFFSET, &((base + place) as u64).to_le_bytes());
+        put(record, at::STORED_LENGTH, &count_of(group.stored.len(), "groups")?.to_le_bytes());
+        put(record, at::LENGTH, &group.len.to_le_bytes());
+        put(record, at::CRC, &crc32fast::hash(&group.stored).to_le_bytes());
+        let crc = crc32fast::hash(&record[..at::RECORD_CRC]);
+        put(record, at::RECORD_CRC, &crc.to_le_bytes());
     }
     Ok(records)
 }
@@ -472,17 +579,6 @@ impl Strings {
         put(&mut place, 4, &count_of(text.len(), "strings")?.to_le_bytes());
         Ok(place)
     }
-}
-
-/// The modules' numbers in the order in which their code lies.
-fn code_order(modules: &[Module], numbers: &HashMap<&str, u32>) -> Vec<usize> {
-    let first: Vec<usize> =
-        FIRST.iter().filter_map(|name| numbers.get(name)).map(|number| *number as usize).collect();
-    let mut is_first = vec![false; modules.len()];
-    for number in &first {
-        is_first[*number] = true;
-    }
-    first.iter().copied().chain((0..modules.len()).filter(|n| !is_first[*n])).collect()
 }
 
 fn module_hashes(modules: &[Module]) -> Vec<u64> {

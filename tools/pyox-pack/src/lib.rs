@@ -9,11 +9,13 @@
 pub mod blob;
 mod compile;
 mod compress;
+mod group;
 pub mod marshal;
 mod pack;
 mod parallel;
 mod validate;
 
+pub use compress::Compression;
 pub use pack::{Options, pack};
 
 /// For the targets in `fuzz/`.

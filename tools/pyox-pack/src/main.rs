@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pyox_cli::{Answer, Common, Result, input, output};
-use pyox_pack::{Options, pack};
+use pyox_pack::{Compression, Options, pack};
 use pyox_schema::Manifest;
 use pyox_stage::Reporter;
 
@@ -26,11 +26,14 @@ struct Args {
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
     /// Store every file as it is: a larger blob, made sooner
-    #[arg(long, conflicts_with = "compress_native")]
+    #[arg(long, conflicts_with_all = ["compress_native", "small"])]
     no_compress: bool,
     /// Compress extension modules and shared libraries too: a smaller blob, a slower first import
     #[arg(long)]
     compress_native: bool,
+    /// Compress everything, bytecode included, as well as that goes: the smallest blob, slower imports
+    #[arg(long)]
+    small: bool,
     /// Compile with this CPython, of exactly the same version, if the distribution's own does not run here
     #[arg(long, value_name = "PYTHON")]
     compile_with: Option<PathBuf>,
@@ -49,8 +52,12 @@ fn run(args: &Args, reporter: &dyn Reporter) -> Result<Answer> {
     let options = Options {
         distribution: args.distribution.as_deref(),
         jobs: args.jobs.unwrap_or(Options::default().jobs),
-        compress: !args.no_compress,
-        compress_native: args.compress_native,
+        compression: match args {
+            Args { no_compress: true, .. } => Compression::Nothing,
+            Args { small: true, .. } => Compression::Small,
+            Args { compress_native: true, .. } => Compression::Native,
+            _ => Compression::default(),
+        },
         compile_with: args.compile_with.as_deref(),
     };
     let blob = pack(&manifest, &options, reporter)?;

@@ -14,9 +14,9 @@ use pyox_stage::{Fault, FaultExt, Kind, Reporter, Result, Store, cache, files};
 
 use crate::blob::{self, Contents};
 use crate::compile::{Compiled, Compiler, Worker};
-use crate::compress::Shrinker;
+use crate::compress::{Compression, Shrinker};
 use crate::marshal::Code;
-use crate::{parallel, validate};
+use crate::{group, parallel, validate};
 
 /// The project of the standard library, and of the system's libraries for it.
 const PYTHON: &str = "python";
@@ -32,10 +32,8 @@ pub struct Options<'a> {
     pub distribution: Option<&'a Path>,
     /// How many jobs to run at once.
     pub jobs: NonZero<usize>,
-    /// Whether to compress what is worth it.
-    pub compress: bool,
-    /// Whether native code is compressed as well.
-    pub compress_native: bool,
+    /// What is compressed.
+    pub compression: Compression,
     /// The CPython that compiles in the place of the distribution's own, where that does not run here. It must have exactly the
     /// same version.
     pub compile_with: Option<&'a Path>,
@@ -46,8 +44,7 @@ impl Default for Options<'_> {
         Self {
             distribution: None,
             jobs: parallel::available(),
-            compress: true,
-            compress_native: false,
+            compression: Compression::default(),
             compile_with: None,
         }
     }
@@ -91,8 +88,7 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &dyn Reporter) -> Result
     let optimize = manifest.bytecode.optimize;
     let store = Store::open("bytecode")?;
     let compiler = Compiler::new(&distribution, options.compile_with, magic, optimize, store);
-    let store = if options.compress { Some(Store::open("zstd")?) } else { None };
-    let shrinker = Shrinker::new(store, options.compress_native);
+    let shrinker = Shrinker::new(options.compression)?;
 
     let task = ui.begin(Some(manifest.resources.len() as u64), "packing");
     let each = |worker: &mut Option<Worker>, resource: &Resource| {
@@ -108,8 +104,13 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &dyn Reporter) -> Result
         name: project.name.clone(),
         version: project.version.clone().unwrap_or_default(),
     });
-    let mut contents =
-        Contents { config, projects: projects.collect(), modules: Vec::new(), files: Vec::new() };
+    let mut contents = Contents {
+        config,
+        projects: projects.collect(),
+        modules: Vec::new(),
+        files: Vec::new(),
+        groups: Vec::new(),
+    };
     for result in results {
         let packed = result?;
         packed.warning.iter().for_each(|warning| ui.warn(warning));
@@ -119,6 +120,11 @@ pub fn pack(manifest: &Manifest, options: &Options, ui: &dyn Reporter) -> Result
     // A file may be two modules: a script as `__main__`, and under its own name.
     contents.files.sort_by(|one, two| one.path.cmp(&two.path));
     contents.files.dedup_by(|one, two| one.path == two.path);
+    if options.compression == Compression::Small {
+        let task = ui.begin(None, "compressing");
+        group::group(&mut contents, &shrinker, options.jobs)?;
+        drop(task);
+    }
     let (sources, workers) = compiler.counts();
     ui.detail(format_args!("compiled {sources} sources with {workers} interpreters"));
     for trouble in [compiler.trouble(), shrinker.trouble()].into_iter().flatten() {
@@ -140,6 +146,7 @@ fn pack_one(
         package: resource.package,
         project: resource.project.clone(),
         code,
+        place: None,
         file,
     };
     // Validation has seen that both are there together.
@@ -170,6 +177,7 @@ fn pack_one(
             project: resource.project.clone(),
             codec,
             stored,
+            place: None,
             len,
             needs: resource.needs.clone(),
         }))

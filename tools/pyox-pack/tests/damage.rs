@@ -2,7 +2,7 @@
 
 use pyox_blob::config::{Interpreter, Run};
 use pyox_blob::layout::{self, Codec, FileKind, ModuleKind, Section};
-use pyox_blob::{Blob, Config, Error};
+use pyox_blob::{Blob, Config, Error, Groups};
 use pyox_pack::blob::{Contents, File, Module, Project, write};
 use pyox_pack::marshal::Code;
 
@@ -13,6 +13,7 @@ fn contents() -> Contents {
         package: kind == ModuleKind::Extension,
         project: "app".to_owned(),
         code: Code { stream: code.to_vec(), file_name: 0 },
+        place: None,
         file: file.map(str::to_owned),
     };
     let file = |path: &str, kind, codec, stored: &[u8], needs: &[&str]| File {
@@ -21,6 +22,7 @@ fn contents() -> Contents {
         project: "python".to_owned(),
         codec,
         stored: stored.to_vec(),
+        place: None,
         len: if codec == Codec::Stored { stored.len() as u64 } else { 100 },
         needs: needs.iter().map(|need| (*need).to_owned()).collect(),
     };
@@ -53,6 +55,7 @@ fn contents() -> Contents {
             file("b/__init__.py", FileKind::Source, Codec::Zstd, b"a frame", &[]),
             file("l.so", FileKind::Library, Codec::Stored, b"ELF of l", &[]),
         ],
+        groups: Vec::new(),
     }
 }
 
@@ -63,7 +66,7 @@ fn use_all(bytes: &[u8]) -> Result<(), Error> {
     blob.config()?;
     for module in blob.modules() {
         let module = module?;
-        blob.code(&module)?;
+        blob.code(&module, &mut Groups::default())?;
         blob.module(module.name)?;
     }
     Ok(())
@@ -75,7 +78,7 @@ fn poke(bytes: &[u8]) {
     let _ = blob.config();
     for name in ["a", "b", "b.c", "b.x", "nothing", ""] {
         if let Ok(Some(module)) = blob.module(name) {
-            let _ = blob.code(&module);
+            let _ = blob.code(&module, &mut Groups::default());
             let _ = blob.project(module.project);
             let _ = module.file.map(|number| blob.file_at(number));
         }
@@ -108,8 +111,8 @@ fn what_was_written_is_read() {
     for module in contents().modules {
         let found = blob.module(&module.name).expect("sound").expect("there");
         assert_eq!(
-            (found.kind, blob.code(&found)),
-            (module.kind, Ok(module.code.stream.as_slice()))
+            (found.kind, blob.code(&found, &mut Groups::default())),
+            (module.kind, Ok(module.code.stream.into()))
         );
         let file = found.file.map(|number| blob.file_at(number).expect("sound").path);
         assert_eq!(file, module.file.as_deref());
@@ -130,7 +133,8 @@ fn what_was_written_is_read() {
         assert_eq!(blob.module(missing), Ok(None));
     }
     let sections: Vec<_> = blob.sections().map(|section| section.section).collect();
-    assert_eq!(sections, Section::ALL.iter().copied().map(Some).collect::<Vec<_>>());
+    let expected = Section::ALL.iter().copied().filter(|section| *section != Section::Groups);
+    assert_eq!(sections, expected.map(Some).collect::<Vec<_>>());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use common::{Fixture, stderr};
 use pyox_blob::config::{Interpreter, Run, Setting, Value};
 use pyox_blob::layout::{Codec, FileKind, ModuleKind};
-use pyox_blob::{Blob, layout};
+use pyox_blob::{Blob, Groups, layout};
 use pyox_schema::Digest;
 use serde_json::json;
 
@@ -90,7 +90,7 @@ fn every_kind_of_resource_is_found_again() {
     assert_eq!(file("app-1.dist-info/METADATA").kind, FileKind::Metadata);
     for module in blob.modules() {
         let module = module.expect("sound");
-        let code = blob.code(&module).expect("sound");
+        let code = blob.code(&module, &mut Groups::default()).expect("sound");
         if !code.is_empty() {
             assert_eq!((code.as_ptr() as usize - bytes.as_ptr() as usize) % layout::ALIGNMENT, 0);
         }

@@ -8,12 +8,12 @@ use pyox_collect::{self as collect, Collection, Installer, Wanted};
 use pyox_fetch::{self as fetch, Spec};
 use pyox_inspect::{By, Input};
 use pyox_link::{self as link, Emit, Link};
-use pyox_pack as pack;
+use pyox_pack::{self as pack, Compression};
 use pyox_schema::{Distribution, LinkMode, Manifest, Placement};
 use pyox_stage::{Fault, FaultExt, Reporter, Result};
 
 use crate::recording::{Recording, Snapshot};
-use crate::{Program, Project};
+use crate::{Program, Project, Settings};
 use crate::{delivery, links, siblings, unchanged};
 
 /// What a caller wants otherwise than the project says.
@@ -37,6 +37,8 @@ pub struct BuildOptions {
     pub multicall: bool,
     /// Whether the executables begin where a start has ended, whatever the project says.
     pub snapshot: Option<Snapshot>,
+    /// Let the executables be small, whatever the project says.
+    pub small: bool,
     /// Resolve and install projects again.
     pub upgrade: bool,
     /// Download nothing.
@@ -277,13 +279,21 @@ impl Collecting<'_> {
         self.options.jobs.unwrap_or(collect::Options::default().jobs)
     }
 
+    fn compression(&self) -> Compression {
+        match &self.project.settings {
+            settings if self.options.small || settings.small => Compression::Small,
+            Settings { compress: Some(false), .. } => Compression::Nothing,
+            Settings { compress_native: true, .. } => Compression::Native,
+            _ => Compression::default(),
+        }
+    }
+
     /// Makes an executable; nothing is built where something else is emitted in its place.
     fn make(&self, manifest: &Manifest, target: &Target) -> Result<Option<Built>> {
         let (settings, reporter, path) = (&self.project.settings, self.reporter, &target.path);
         let packing = pack::Options {
             jobs: self.jobs(),
-            compress: settings.compress.unwrap_or(true),
-            compress_native: settings.compress_native,
+            compression: self.compression(),
             ..pack::Options::default()
         };
         let mode = self.mode();
@@ -291,7 +301,7 @@ impl Collecting<'_> {
         let is_alone = !manifest.placements.values().any(|place| *place == Placement::Beside);
         let max_glibc = settings.max_glibc;
         let recording = Recording::of(self.options, settings, &self.project.root)?;
-        let packed = (packing.compress, packing.compress_native);
+        let packed = packing.compression;
         let how = format!("{mode:?} {max_glibc:?} {packed:?} {recording:?}");
         let python = &self.distribution.python;
         let done = unchanged::Build::new(manifest, &how, &python.tag, path)?;

@@ -122,6 +122,9 @@ struct BuildArgs {
     /// `application` [default: interpreter, where there can be a snapshot]
     #[arg(long, value_name = "LEVEL", conflicts_with = "emit")]
     snapshot: Option<pyox::Snapshot>,
+    /// Compress everything as well as that goes: the smallest executables, slower imports
+    #[arg(long)]
+    small: bool,
     /// Make only the program of that name
     #[arg(long, value_name = "NAME")]
     program: Vec<String>,
@@ -234,6 +237,7 @@ impl BuildArgs {
             },
             multicall: self.multicall,
             snapshot: self.snapshot,
+            small: self.small,
             upgrade: self.upgrade,
             offline: self.offline,
             installer: self.installer,

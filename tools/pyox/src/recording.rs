@@ -64,8 +64,10 @@ impl Recording {
         let names_modules = !settings.preload.is_empty() || settings.profile.is_some();
         let level = match options.snapshot.or(settings.snapshot) {
             Some(Snapshot::No) => return Ok(Self::Nothing),
-            // It runs on this machine.
-            None if options.target.is_some() => return Ok(Self::Nothing),
+            // It is made on this machine, and is not small.
+            None if options.target.is_some() || options.small || settings.small => {
+                return Ok(Self::Nothing);
+            }
             None | Some(Snapshot::Of(Level::Interpreter)) if names_modules => Level::Stdlib,
             None => return Ok(Self::IfPossible),
             Some(Snapshot::Of(level)) => level,

@@ -68,6 +68,8 @@ pub struct Settings {
     pub compress: Option<bool>,
     /// Whether native code is compressed as well.
     pub compress_native: bool,
+    /// Whether everything is, as well as that goes.
+    pub small: bool,
     /// Whether the executables begin where a start has ended, and how much of it is done beforehand (default: the
     /// interpreter's start, where there can be a snapshot).
     #[serde(deserialize_with = "recording::setting")]
@@ -93,7 +95,7 @@ fn version<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Ver
 }
 
 /// The keys of [`Settings`].
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 35] = [
     "python",
     "sha256",
     "requires-python",
@@ -120,6 +122,7 @@ const KEYS: [&str; 34] = [
     "module-lists",
     "compress",
     "compress-native",
+    "small",
     "snapshot",
     "preload",
     "no-preload",
@@ -150,6 +153,10 @@ impl Settings {
             let message = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
             Fault::at(place, format_args!("[{name}]: {message}")).caused_by(error)
         })?;
+        if settings.small && settings.compress == Some(false) {
+            let what = format!("[{name}]: small: expected compress = true with it, got false");
+            return Err(Fault::at(place, what));
+        }
         if settings.optimize > 2 {
             let what = format!("[{name}]: optimize: expected 0, 1 or 2, got {}", settings.optimize);
             return Err(Fault::at(place, what));
@@ -195,6 +202,13 @@ mod tests {
             let wrong = format!("{key} = [[1]]");
             assert!(!settings(&wrong).unwrap_err().to_string().contains("is known"), "{key}");
         }
+    }
+
+    #[test]
+    fn what_is_small_is_compressed() {
+        assert!(settings("small = true").unwrap().small);
+        let fault = settings("small = true\ncompress = false").unwrap_err().to_string();
+        assert!(fault.contains("small: expected compress = true with it, got false"), "{fault}");
     }
 
     #[test]

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Blob, Payload, Table, malformed};
-use crate::layout::{self, NEED_SIZE};
-use crate::{Config, Error, package};
+use super::{Blob, File, Module, Payload, Table, check_crc, malformed, outside, slice};
+use crate::layout::{self, GROUP_SIZE, NEED_SIZE};
+use crate::{Config, Error, Groups, package};
 
 /// How many faults are named at most.
 const MOST_FAULTS: usize = 1000;
@@ -60,11 +60,50 @@ struct Check<'a> {
     looks: usize,
     /// Paths of files, each the beginning of the next.
     around: Vec<&'a str>,
+    /// What lies in groups, with the group's number.
+    grouped: Vec<(u32, Item<'a>)>,
+}
+
+/// What has a payload.
+enum Item<'a> {
+    Module(Module<'a>),
+    File(File<'a>),
+}
+
+impl Item<'_> {
+    fn payload(&self) -> &Payload {
+        match self {
+            Self::Module(module) => &module.code,
+            Self::File(file) => &file.stored,
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Module(module) => format!("module {}", module.name),
+            Self::File(file) => format!("file {}", file.path),
+        }
+    }
+}
+
+/// How far a group has been checked.
+#[derive(Default)]
+struct Checked {
+    last: Option<(u64, u64, u32)>,
+    end: u64,
 }
 
 impl<'a> Check<'a> {
     fn new(blob: Blob<'a>) -> Self {
-        Self { blob, read: BTreeSet::new(), bytes: 0, needs: 0, looks: 0, around: Vec::new() }
+        Self {
+            blob,
+            read: BTreeSet::new(),
+            bytes: 0,
+            needs: 0,
+            looks: 0,
+            around: Vec::new(),
+            grouped: Vec::new(),
+        }
     }
 
     /// Checks, and tells of each fault, as long as the answer is yes.
@@ -74,7 +113,8 @@ impl<'a> Check<'a> {
         let is_done = blob.sections().all(|entry| is_wanted(blob.check_section(&entry)))
             && (0..blob.modules.len_u32()).all(|number| is_wanted(self.module(number)))
             && (0..blob.files.len_u32()).all(|number| is_wanted(self.file(number)))
-            && (0..).take(blob.project_count()).all(|number| is_wanted(self.project(number)));
+            && (0..).take(blob.project_count()).all(|number| is_wanted(self.project(number)))
+            && self.groups(&mut is_wanted);
         if is_done {
             is_wanted(blob.config().and_then(|config| placements(&config)));
         }
@@ -87,15 +127,13 @@ impl<'a> Check<'a> {
             return Err(malformed(format!("module {:?}: expected a dotted name", module.name)));
         }
         let place = || format!("module {}", module.name);
-        if self.payload(&module.code, place)? {
-            blob.code(&module)?;
-        }
-        let code = blob.unchecked(&module.code, place)?;
-        if let Some(name) = blob.file_name(&module, code)?
-            && let Some(problem) = layout::path_problem(name.text())
-        {
-            let (module, name) = (module.name, name.text());
-            return Err(malformed(format!("module {module}: its file's name {name:?}: {problem}")));
+        if let Some(group) = module.code.group {
+            self.grouped.push((group, Item::Module(module)));
+        } else {
+            if self.payload(&module.code, place)? {
+                blob.payload(&module.code, place)?;
+            }
+            self.file_name(&module, blob.unchecked(&module.code, place)?)?;
         }
         blob.project(module.project)?;
         if let Some(file) = module.file {
@@ -108,7 +146,9 @@ impl<'a> Check<'a> {
     fn file(&mut self, number: u32) -> Result<(), Error> {
         let blob = self.blob;
         let file = blob.file_at(number)?;
-        if self.payload(&file.stored, || format!("file {}", file.path))? {
+        if let Some(group) = file.stored.group {
+            self.grouped.push((group, Item::File(file)));
+        } else if self.payload(&file.stored, || format!("file {}", file.path))? {
             blob.stored(&file)?;
         }
         blob.project(file.project)?;
@@ -126,6 +166,80 @@ impl<'a> Check<'a> {
         self.folder(file.path)?;
         self.order(&blob.files, file.path, number)?;
         self.found(&blob.files, file.path, number)
+    }
+
+    /// The name of a module's file, in its code.
+    fn file_name(&self, module: &Module<'_>, code: &[u8]) -> Result<(), Error> {
+        if let Some(name) = self.blob.file_name(module, code)?
+            && let Some(problem) = layout::path_problem(name.text())
+        {
+            let (module, name) = (module.name, name.text());
+            return Err(malformed(format!("module {module}: its file's name {name:?}: {problem}")));
+        }
+        Ok(())
+    }
+
+    /// Decodes each group once, and checks what lies in it.
+    fn groups(&mut self, is_wanted: &mut dyn FnMut(Result<(), Error>) -> bool) -> bool {
+        let blob = self.blob;
+        if !blob.groups.len().is_multiple_of(GROUP_SIZE)
+            && !is_wanted(Err(malformed("groups: their records do not fit the section".to_owned())))
+        {
+            return false;
+        }
+        let mut items = std::mem::take(&mut self.grouped);
+        items.sort_by_key(|(group, item)| (*group, item.payload().offset, item.payload().len));
+        let known = u32::try_from(blob.groups.len() / GROUP_SIZE).unwrap_or(u32::MAX);
+        let mut items = items.as_slice();
+        for number in 0..known {
+            let (own, rest) = items.split_at(items.partition_point(|(group, _)| *group <= number));
+            items = rest;
+            let mut groups = Groups::default();
+            match self.group(number, &mut groups) {
+                Ok(bytes) => {
+                    let mut checked = Checked::default();
+                    let mut all = own.iter().map(|(_, item)| self.item(item, bytes, &mut checked));
+                    if !all.all(&mut *is_wanted) {
+                        return false;
+                    }
+                }
+                Err(error) => {
+                    if !is_wanted(Err(error)) {
+                        return false;
+                    }
+                }
+            }
+        }
+        items.iter().all(|(group, item)| {
+            is_wanted(Err(malformed(format!("{}: group {group}: no such record", item.place()))))
+        })
+    }
+
+    fn group<'g>(&mut self, number: u32, groups: &'g mut Groups<'a>) -> Result<&'g [u8], Error> {
+        let group = self.blob.group(number)?;
+        self.payload(&group.stored, || format!("group {number}"))?;
+        self.blob.decoded(number, groups)
+    }
+
+    /// What lies in a group; the one before it begins no later.
+    fn item(&self, item: &Item<'_>, group: &[u8], checked: &mut Checked) -> Result<(), Error> {
+        let payload = item.payload();
+        let bytes = slice(group, payload.offset, payload.len)
+            .ok_or_else(|| outside(&item.place(), payload))?;
+        let this = (payload.offset, payload.len, payload.crc);
+        if checked.last != Some(this) && payload.len > 0 {
+            if payload.offset < checked.end {
+                let what = "its bytes are those of others too";
+                return Err(malformed(format!("{}: {what}", item.place())));
+            }
+            checked.end = payload.offset + payload.len;
+            check_crc(bytes, payload.crc, || item.place())?;
+            checked.last = Some(this);
+        }
+        match item {
+            Item::Module(module) => self.file_name(module, bytes),
+            Item::File(_) => Ok(()),
+        }
     }
 
     fn project(&self, number: u32) -> Result<(), Error> {

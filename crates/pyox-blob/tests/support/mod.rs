@@ -153,7 +153,7 @@ impl Draft {
             + self.files.iter().map(|f| f.path.len()).sum::<usize>()
             + self.projects.iter().map(|p| p.0.len() + p.1.len()).sum::<usize>();
         let index = |records: usize| layout::slots(records) * SLOT_SIZE;
-        let mut at = HEADER_SIZE + Section::ALL.len() * SECTION_SIZE;
+        let mut at = HEADER_SIZE + sections().len() * SECTION_SIZE;
         let mut place = |len: usize, alignment: usize| {
             let start = at.next_multiple_of(alignment);
             at = start + len;
@@ -251,8 +251,8 @@ impl Draft {
         ];
         let starts = starts.into_iter().chain([code_start, data_start, cold_start]);
         let (mut table, mut body) = (Vec::new(), Vec::new());
-        let base = HEADER_SIZE + Section::ALL.len() * SECTION_SIZE;
-        for ((section, start), (bytes, count)) in Section::ALL.iter().zip(starts).zip(contents) {
+        let base = HEADER_SIZE + sections().len() * SECTION_SIZE;
+        for ((section, start), (bytes, count)) in sections().iter().zip(starts).zip(contents) {
             body.resize(start - base, 0);
             table.extend(section.code().to_le_bytes());
             table.extend(crc32fast::hash(&bytes).to_le_bytes());
@@ -263,9 +263,9 @@ impl Draft {
         }
         let behind = [table.clone(), body].concat();
         let mut blob = layout::MAGIC.to_vec();
-        blob.extend(layout::MAJOR.to_le_bytes());
-        blob.extend(layout::MINOR.to_le_bytes());
-        blob.extend(u32::try_from(Section::ALL.len()).unwrap().to_le_bytes());
+        blob.extend(layout::VERSION.0.to_le_bytes());
+        blob.extend(layout::VERSION.1.to_le_bytes());
+        blob.extend(u32::try_from(sections().len()).unwrap().to_le_bytes());
         blob.extend(((HEADER_SIZE + behind.len()) as u64).to_le_bytes());
         blob.extend(sha256(&behind));
         blob.extend(crc32fast::hash(&table).to_le_bytes());
@@ -273,6 +273,11 @@ impl Draft {
         blob.extend(behind);
         blob
     }
+}
+
+/// All but that of groups, which a blob need not have.
+fn sections() -> &'static [Section] {
+    Section::ALL.strip_suffix(&[Section::Groups]).unwrap()
 }
 
 /// Appends a record's checksum: over its name and what follows the name's offset and length.
