@@ -18,6 +18,8 @@ use crate::{delivery, links, siblings, unchanged};
 
 /// What a caller wants otherwise than the project says.
 #[derive(Debug, Clone, Default)]
+// Each is a choice of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct BuildOptions {
     /// Distributions in place of the project's, the first that can be had.
     pub python: Vec<String>,
