@@ -2,7 +2,8 @@
 #
 #   make demo       package a real application and run it
 #   make test       everything that must hold
-#   make test-apps  applications from PyPI, see tests/apps/run.py; `make test-apps APPS='numpy black'` for some
+#   make test-apps  applications from PyPI, see tests/apps/run.py; `make test-apps APPS='numpy black'` for some;
+#                   APPS_ROOT=forky has them on CPython 3.14 and 3.15, in a root folder of Debian's next release
 #   make test-cpython  CPython's own tests in an executable and beside it, see tests/cpython/run.py; half an hour;
 #                   `make test-cpython MODULES='test_glob test_os'` for some;
 #                   SNAPSHOT=stdlib has both in executables with a start-up snapshot of that level
@@ -161,8 +162,14 @@ test-valgrind: tools runtime $(VENV)/ready
 	scripts/system valgrind
 	PYOX_TEST_PYTHONS=source@3.13 $(VENV)/bin/python -m pytest tests/checkers/test_valgrind.py
 
+# On the Pythons of a root folder, or on those of this machine.
+APPS_ROOT ?=
+APPS_RUN = $(if $(APPS_ROOT),scripts/roots $(APPS_ROOT) -- python3.14 tests/apps/run.py,$(PYTHON) tests/apps/run.py)
+APPS_DIST ?= $(if $(APPS_ROOT),host:/usr/bin/python3.14 host:/usr/bin/python3.15)
+
 test-apps: tools runtime
-	$(PYTHON) tests/apps/run.py $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))
+	$(if $(APPS_ROOT),scripts/system mmdebstrap)
+	$(APPS_RUN) $(if $(APPS),--only $(APPS)) $(if $(APPS_DIST),--dist $(APPS_DIST)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))
 
 test-cpython: tools runtime
 	$(PYTHON) tests/cpython/run.py $(if $(MODULES),--only $(MODULES),$(if $(SNAPSHOT),,--table)) $(if $(CPYTHON_DIST),--dist $(CPYTHON_DIST)) $(if $(SNAPSHOT),--snapshot $(SNAPSHOT))

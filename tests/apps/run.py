@@ -78,6 +78,10 @@ class Application:
         if entry:
             raise SystemExit(f"matrix.toml: error: {name}: unknown keys: {', '.join(entry)}")
 
+    def fails_on(self, minor):
+        """Why it is not expected to work on a minor version; none where it is."""
+        return self.fails.get(minor) if isinstance(self.fails, dict) else self.fails
+
     @property
     def lock(self):
         return HERE / "locks" / f"{self.name}.txt"
@@ -139,7 +143,9 @@ def tool(stage, *arguments):
 
 def pip(distribution, *arguments):
     """Runs the distribution's pip, or the one that it brings along to be installed."""
-    wheels = sorted((distribution.root / distribution.stdlib / "ensurepip/_bundled").glob("pip-*.whl"))
+    # Debian has them elsewhere.
+    folders = (distribution.root / distribution.stdlib / "ensurepip/_bundled", Path("/usr/share/python-wheels"))
+    wheels = sorted(wheel for folder in folders for wheel in folder.glob("pip-*.whl"))
     own = subprocess.run([distribution.python, "-I", "-c", "import pip"], capture_output=True).returncode == 0
     program = ["-m", "pip"] if own or not wheels else [wheels[-1] / "pip"]
     command = [distribution.python, "-I", *program, "--disable-pip-version-check", *arguments]
@@ -318,7 +324,7 @@ def try_one(application, distribution, keep, level=None):
     """The row of an application on a distribution; none where it cannot have a snapshot."""
     row = table.Row(application.name, distribution.version)
     if not application.runs:
-        row.result = application.fails
+        row.result = application.fails_on(distribution.minor)
         return row
     folder = distribution.folder / application.name
     shutil.rmtree(folder, ignore_errors=True)
@@ -372,10 +378,11 @@ def main():
             row = try_one(application, distribution, args.keep, args.snapshot)
             if row is None:
                 continue
-            surprise = (row.result is None) == bool(application.fails)
+            fails = application.fails_on(distribution.minor)
+            surprise = (row.result is None) == bool(fails)
             surprises += surprise
-            if row.result is not None and application.fails and not surprise:
-                row.result = application.fails
+            if row.result is not None and fails and not surprise:
+                row.result = fails
             print(row.line(), "  <- not as matrix.toml says" if surprise else "", flush=True)
             table.update(path, row, list(matrix))
     return 1 if surprises else 0

@@ -1,4 +1,4 @@
-"""The table of `docs/compatibility.md`: rows by application and Python, replaced one at a time.
+"""The tables of `docs/compatibility.md`: rows by application and Python, replaced one at a time, and an overview of them.
 
 The page is the store: rows that a run has not touched stay as they are.
 """
@@ -11,10 +11,14 @@ import re
 HEAD = """\
 # Applications that run from one file
 
-Each row is an application from PyPI with its unmodified wheels, built by pyox into one dynamic executable
-and run on a real task. Its output is compared with that of the same task under the distribution's own `python`
-in a virtual environment. `tests/apps/run.py` (`make test-apps`) makes the table; `tests/apps/matrix.toml`
-says what runs, and `tests/apps/locks/` holds the exact versions.
+Each is an application from PyPI with its unmodified wheels, built by pyox into one executable and run on a real task:
+a dynamic executable, or for 3.14 and 3.15, which are those of Debian's next release, a portable one. Its output is
+compared with that of the same task under the distribution's own `python` in a virtual environment. `tests/apps/run.py`
+(`make test-apps`) makes the tables, on 3.14 and 3.15 in a [root folder](platforms.md#root-folders) (`APPS_ROOT=forky`);
+`tests/apps/matrix.toml` says what runs, and `tests/apps/locks/` holds the exact versions.
+
+{overview}
+An empty cell was not tried. The rest says how each fared:
 
 - **size**: of the executable, in MB. **build**: collect, pack and link, in seconds, with runner and standard
   library cached; pip's installation is included the first time, and is cached too from then on.
@@ -70,6 +74,23 @@ def version_of(requires, pins):
     return next((version for name, version in pins.items() if normal(name) == wanted), "")
 
 
+def overview(rows):
+    """A row for each application, and a column for each minor version of Python."""
+    def minor(cells):
+        return tuple(map(int, cells[1].split(".")[:2]))
+
+    minors = sorted(set(map(minor, rows)))
+    found = {}
+    for cells in rows:
+        found.setdefault(cells[0].split(" ")[0], {})[minor(cells)] = cells[2].split(":")[0]
+    head = [("application", *(f"{major}.{number}" for major, number in minors)), ("---",) * (1 + len(minors))]
+    return head + [(name, *(results.get(each, "") for each in minors)) for name, results in found.items()]
+
+
+def markdown(lines):
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
 def update(path, row, order):
     """Puts a row in its place in the page. Two runs may do so at the same time."""
     folder = os.open(path.parent, os.O_RDONLY)
@@ -88,10 +109,10 @@ def update(path, row, order):
             name, python = key
             return known.get(name, len(known)), name, tuple(map(int, python.split(".")))
 
-        lines = [COLUMNS, ("---",) * 3 + ("---:",) * 3 + ("---",) * 2]
-        lines += [rows[key] for key in sorted(rows, key=place)]
+        rows = [rows[key] for key in sorted(rows, key=place)]
+        details = [COLUMNS, ("---",) * 3 + ("---:",) * 3 + ("---",) * 2, *rows]
         temporary = path.with_name(f".{path.name}.new")
-        temporary.write_text(HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in lines))
+        temporary.write_text(HEAD.format(overview=markdown(overview(rows))) + markdown(details))
         os.replace(temporary, path)
     finally:
         os.close(folder)
