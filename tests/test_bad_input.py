@@ -82,7 +82,7 @@ def test_the_blobs_major_version(pyox, products, tmp_path):
     import zlib
 
     blob = bytearray(products["link"].read_bytes())
-    struct.pack_into("<H", blob, 8, 2)
+    struct.pack_into("<H", blob, 8, 3)
     struct.pack_into("<I", blob, 60, zlib.crc32(blob[:60]))
     refused(feed(pyox, "link", bytes(blob), tmp_path), "link", "version")
 
