@@ -151,6 +151,11 @@ class Chain:
         return self.build(folder, distribution, script, *collect, name=name, **options)
 
 
+def making(path):
+    """What tells a file from one that was made later under its name; none if there is none. A number alone can come again."""
+    return (path.stat().st_ino, path.stat().st_ctime_ns) if path.exists() else None
+
+
 def write(path, source):
     """Writes an indented source text."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from chain import run, write
+from chain import making, run, write
 
 def script(folder):
     write(
@@ -198,14 +198,9 @@ def test_what_has_not_changed_is_not_made_again(driver, tmp_path):
 
     def build(*options):
         """Whether the executable was made, and what it says."""
-
-        def seen():
-            # A new file can have the number of one that has gone.
-            return (app.stat().st_ino, app.stat().st_ctime_ns) if app.exists() else None
-
-        before = seen()
+        before = making(app)
         driver("build", "app.py", *options)
-        return seen() != before, run(app).stdout
+        return making(app) != before, run(app).stdout
 
     assert build() == (True, "one 1 True\n")
     assert build() == (False, "one 1 True\n")

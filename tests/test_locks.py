@@ -13,7 +13,7 @@ import zipfile
 import pytest
 from packaging.requirements import Requirement
 
-from chain import GIT, run, write
+from chain import GIT, making, run, write
 
 SHOW = "import importlib.metadata as m\ndef main(): print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))\n"
 
@@ -207,9 +207,9 @@ def test_workspaces_commits_and_archives(driver, elsewhere, tmp_path):
     assert names(elsewhere / "packages/core/dist/core") == ["attrs", "core"]
     # An edit in a folder outside is seen.
     write(tmp_path / "other/lib/src/lib/__init__.py", f'"""Edited."""\n{SHOW}')
-    before = (elsewhere / "dist/app").stat().st_ino
+    before = making(elsewhere / "dist/app")
     driver("build", cwd=elsewhere)
-    assert (elsewhere / "dist/app").stat().st_ino != before
+    assert making(elsewhere / "dist/app") != before
     (elsewhere / "pylock.toml").write_text(uv(elsewhere, "export", "--quiet", "--format", "pylock.toml"))
     (elsewhere / "uv.lock").unlink()
     driver("build", cwd=elsewhere)
@@ -236,10 +236,10 @@ def test_editable_projects_of_a_requirements_file(driver, tmp_path):
         file.write('[tool.pyox]\nrequirements = ["requirements.txt"]\n')
     driver("build", cwd=tmp_path / "app")
     assert names(tmp_path / "app/dist/app") == ["app", "click", "lib"]
-    before = (tmp_path / "app/dist/app").stat().st_ino
+    before = making(tmp_path / "app/dist/app")
     write(tmp_path / "lib/src/lib/__init__.py", '"""Edited."""\nVALUE = 2\n')
     driver("build", cwd=tmp_path / "app")
-    assert (tmp_path / "app/dist/app").stat().st_ino != before
+    assert making(tmp_path / "app/dist/app") != before
 
 
 # --- Poetry ----------------------------------------------------------------------------
