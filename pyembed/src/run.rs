@@ -24,17 +24,20 @@ pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
         interpreter.finalize();
         return MISUSED;
     }
-    // What `site` brings, where it does not itself. Without that the program goes on; CPython has nothing to report yet.
-    let has_words = !config.sets("site_import") && config.role != Role::Python { has_site: false };
+    let is_repl = config.role == Role::Application && config.record.run == Run::Repl;
+    let is_session = (is_repl || config.is_interpreter()) && ffi::begins_session(attached);
+    // What `site` brings, where it does not itself. Programs have it in children too, to which `multiprocessing` passes `-S` on.
+    // Without that the program goes on; CPython has nothing to report yet.
+    let is_without = is_session && config.role == Role::Python { has_site: false };
+    let has_words = !config.sets("site_import") && !is_without;
     if has_words && !ffi::is_resumed() {
         attached.quietly(|| site_builtins(attached));
     }
     if config.is_interpreter() {
         attached.quietly(|| importer::add_python_path(attached));
     }
-    let is_repl = config.role == Role::Application && config.record.run == Run::Repl;
     if is_repl || config.is_interpreter() {
-        if has_words && ffi::begins_session(attached) {
+        if has_words && is_session {
             attached.quietly(|| site_session(attached));
             ffi::greet_with_site(attached);
         }

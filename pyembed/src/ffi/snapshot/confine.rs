@@ -1,6 +1,8 @@
 //! What a recorded process is kept from, so that its image holds nothing of the machine and is the same each time.
 
 use std::ffi::{c_char, c_int};
+use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 /// Turns the randomisation of addresses off, for which the process starts itself once more, and gives it a network and a
@@ -33,5 +35,24 @@ pub(super) unsafe fn enter(arguments: *const *const c_char) {
             let name = c"localhost";
             libc::sethostname(name.as_ptr(), name.count_bytes());
         }
+        settle_stack();
+    }
+}
+
+/// Makes the stack the same each time: what earlier calls have left on it, and the random word by which C functions guard
+/// it. What lies between the fields of a value that is moved comes from there.
+///
+/// # Safety
+/// No function that is running may look at its guard: the process ends in one of them.
+#[inline(never)]
+unsafe fn settle_stack() {
+    /// More than the C library's own start takes.
+    const DEPTH: usize = 256 << 10;
+    let mut below = MaybeUninit::<[u8; DEPTH]>::uninit();
+    // SAFETY: the array is ours. The guard lies where the processor's ABI says, and the caller's word holds.
+    unsafe {
+        ptr::write_bytes(black_box(&raw mut below), 0, 1);
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("mov qword ptr fs:[0x28], {}", in(reg) 0_u64, options(nostack));
     }
 }
