@@ -6,6 +6,7 @@ What a single tool refuses is held by its own tests; here documents travel throu
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -254,6 +255,19 @@ def test_a_manifest_with_a_setting_for_another_python(pyox, fetched, tmp_path):
     pyox("link", tmp_path / "b", "-o", tmp_path / "a")
     done = run(tmp_path / "a", check=False)
     assert done.returncode == 2 and "cpu_count" in done.stderr
+
+
+def test_a_large_blob_needs_no_memory_of_its_own(pyox, source, tmp_path):
+    """It is mapped, by `pyox-link` and by what looks into it."""
+    write(tmp_path / "tool/__init__.py", "")
+    write(tmp_path / "tool/__main__.py", "print('large')\n")
+    (tmp_path / "tool/data.bin").write_bytes(os.urandom(160 << 20))
+    blob = pyox.blob(tmp_path, source, tmp_path / "tool")
+    limit = (64 << 20, 64 << 20)
+    little = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_DATA, limit)}
+    pyox("link", blob, "-o", tmp_path / "app", **little)
+    assert pyox("inspect", "--check", tmp_path / "app", **little).returncode == 0
+    assert run(tmp_path / "app").stdout == "large\n"
 
 
 def test_two_runs_at_once(pyox, source, tmp_path):

@@ -134,17 +134,17 @@ pub fn executable(data: &[u8]) {
 
 /// An executable that has a start-up snapshot, or can have one.
 pub fn snapshot(data: &[u8]) {
-    let Ok(executable) = pyox_snapshot::Executable::parse(data.to_vec()) else { return };
+    let Ok(executable) = pyox_snapshot::Executable::parse(data) else { return };
     let _ = (executable.facts(), executable.header().to_bytes());
     // Headers may lie where the data is said to be, so what is written need not be what can be read.
-    let _ = pyox_snapshot::Executable::parse(executable.recorder());
+    let _ = pyox_snapshot::Executable::parse(&executable.recorder());
     if executable.image().is_empty() {
         assert_eq!(executable.digests(), None);
         return;
     }
     assert!(executable.digests().is_some());
     if let Some(again) = executable.with_image(executable.image().to_vec())
-        && let Ok(again) = pyox_snapshot::Executable::parse(again)
+        && let Ok(again) = pyox_snapshot::Executable::parse(&again)
     {
         assert!(again.digests().is_none_or(|(expected, found)| expected == found));
     }

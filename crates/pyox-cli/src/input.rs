@@ -1,30 +1,31 @@
 //! The receiving end: a file, or stdin for `-` and for nothing.
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use pyox_schema::Document;
 
-use pyox_stage::{Fault, FaultExt, Result, files};
+use pyox_stage::{Content, Fault, FaultExt, Result, files};
 
-/// Reads all of a file, or of stdin where `path` is `-` or none.
+/// All of a file, or of stdin where `path` is `-` or none.
 ///
 /// `what` names what is wanted, for the message when stdin is a terminal.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or stdin is a terminal.
-pub fn read(path: Option<&Path>, what: &str) -> Result<Vec<u8>> {
+pub fn read(path: Option<&Path>, what: &str) -> Result<Content> {
     match path.filter(|path| path.as_os_str() != "-") {
-        Some(path) => files::read_any(path),
+        Some(path) => files::content_of(&File::open(path).fault_at(path)?, &name(Some(path))),
         None if io::stdin().is_terminal() => {
             Err(Fault::new("stdin", format_args!("expected {what} through a pipe, got a terminal"))
                 .hint("name a file, or put the stage that makes it in front: `… | pyox-…`"))
         }
         None => {
             let stdin = io::stdin().as_fd().try_clone_to_owned().fault("stdin")?;
-            files::read_open(&stdin.into(), "stdin")
+            files::content_of(&stdin.into(), "stdin")
         }
     }
 }

@@ -30,6 +30,7 @@
 
 #![deny(missing_docs)]
 
+mod cut;
 pub mod input;
 pub mod output;
 mod pages;

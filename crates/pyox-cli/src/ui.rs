@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pyox_stage::{Fault, Message, Reporter, Result, Task, shown, shown_lines};
 
 use crate::output::ReaderGone;
-use crate::pages;
+use crate::{cut, pages};
 
 /// The options that every tool has.
 #[derive(Debug, Clone, Default, Args)]
@@ -72,6 +72,7 @@ pub fn run<A: Parser>(
     } else {
         let args = A::parse();
         let ui = Ui::new(tool, common(&args));
+        cut::is_told(tool);
         (body(&args, &ui), ui)
     };
     match result {

@@ -2,7 +2,7 @@
 //! tests.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -39,6 +39,61 @@ fn a_pipe_a_dash_and_a_path_are_the_same() {
     let output = echo().arg(&from).arg("-o").arg(&to).output().unwrap();
     assert!(output.stdout.is_empty() && output.stderr.is_empty());
     assert_eq!(fs::read(&to).unwrap(), bytes);
+}
+
+#[test]
+fn a_large_file_is_the_same_as_a_pipe_from_where_it_was_read_to() {
+    let bytes: Vec<u8> =
+        (0..3 << 20).map(|at: u32| at.to_le_bytes()[usize::from(at.is_multiple_of(3))]).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    fs::write(&from, &bytes).unwrap();
+    assert!(echo().arg(&from).output().unwrap().stdout == bytes);
+    let mut file = fs::File::open(&from).unwrap();
+    assert!(echo().stdin(file.try_clone().unwrap()).output().unwrap().stdout == bytes);
+    file.seek(SeekFrom::Start(5)).unwrap();
+    assert!(echo().stdin(file).output().unwrap().stdout == bytes[5..]);
+}
+
+#[test]
+fn a_file_that_is_replaced_stays_as_it_was_and_one_that_is_cut_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let bytes = vec![7; 3 << 20];
+    let run = |option: &str, meanwhile: &dyn Fn()| {
+        fs::write(&from, &bytes).unwrap();
+        let mut child = echo()
+            .arg(&from)
+            .args(["--wait", option])
+            .arg("-o")
+            .arg(&to)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut said).unwrap();
+        assert_eq!(said, "open\n");
+        meanwhile();
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        said.clear();
+        stderr.read_to_string(&mut said).unwrap();
+        (child.wait().unwrap().code(), said)
+    };
+    let replaced = run("-v", &|| {
+        fs::write(folder.path().join("new"), b"other").unwrap();
+        fs::rename(folder.path().join("new"), &from).unwrap();
+    });
+    assert_eq!(replaced, (Some(0), String::new()));
+    assert!(fs::read(&to).unwrap() == bytes);
+
+    fs::remove_file(&to).unwrap();
+    let cut = || fs::File::options().write(true).open(&from).unwrap().set_len(4096).unwrap();
+    let what = "a file became shorter while it was read: run it again when nobody writes to it";
+    assert_eq!(run("--sum", &cut), (Some(2), format!("echo: error: {what}\n")));
+    // The kernel finds it when it writes.
+    assert_eq!(run("-v", &cut), (Some(2), format!("echo: error: {}: {what}\n", to.display())));
+    assert!(!to.exists());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 
 use pyox_schema::Digest;
 
-use crate::shown;
+use crate::{Content, shown};
 
 /// Why a stage could not do its work.
 ///
@@ -212,7 +212,10 @@ struct Lower<'a>(&'a dyn fmt::Display);
 impl fmt::Display for Lower<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
-        let text = text.split(" (os error ").next().unwrap_or_default();
+        let text = match text.split(" (os error ").next().unwrap_or_default() {
+            "Bad address" => Content::CUT,
+            text => text,
+        };
         let mut letters = text.chars();
         match (letters.next(), text.chars().nth(1)) {
             // `JSON` and `I/O` keep their capitals.

@@ -9,7 +9,7 @@ use std::path::Path;
 use pyox_schema::{Digest, Document};
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
-use crate::{Fault, FaultExt, Result};
+use crate::{Content, Fault, FaultExt, Result};
 
 /// Permission bits of a file that is read, before the umask.
 pub const PLAIN: u32 = 0o666;
@@ -52,6 +52,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What is in a plain file.
+///
+/// # Errors
+///
+/// If it cannot be read, or is no plain file.
+pub fn content(path: &Path) -> Result<Content> {
+    let file = open(path)?;
+    content_of(&file, &path.display().to_string())
+}
+
 /// The digest of a plain file, and its length.
 ///
 /// # Errors
@@ -68,6 +78,15 @@ pub fn digest(path: &Path) -> Result<(Digest, u64)> {
 /// If it cannot be read, is a device, or has more bytes than a pipe may have.
 pub fn read_any(path: &Path) -> Result<Vec<u8>> {
     read_open(&File::open(path).fault_at(path)?, &path.display().to_string())
+}
+
+/// What is in a file or comes through a pipe. `place` is how messages name it.
+///
+/// # Errors
+///
+/// As [`read_any`].
+pub fn content_of(file: &File, place: &str) -> Result<Content> {
+    Content::map(file).map_or_else(|| read_open(file, place).map(Content::from), Ok)
 }
 
 /// The same of what is open already, such as stdin.

@@ -2,7 +2,7 @@
 //!
 //! - [`Fault`] is the error of every stage: place, what is wrong, a hint, a [`Kind`] and a source.
 //! - [`Reporter`] is where a stage tells what it does while it works; its caller decides what becomes of that.
-//! - [`files`] appear whole or not at all, and a [`Stamp`] tells whether one is as it was.
+//! - [`files`] appear whole or not at all, [`Content`] is what is in one, and a [`Stamp`] tells whether one is as it was.
 //! - [`Compiler`] is the C compiler that variables such as `CC` name.
 //! - [`cache`] is the folder under the user's cache directory, with what survives between runs, [`Partial`] a
 //!   folder in it that is being filled, and [`Store`] one of results that are found by digests; [`prune`] is for what nobody
@@ -14,6 +14,7 @@
 
 pub mod cache;
 mod compiler;
+mod content;
 mod fault;
 pub mod files;
 mod partial;
@@ -25,6 +26,7 @@ mod text;
 pub mod verify;
 
 pub use compiler::Compiler;
+pub use content::Content;
 pub use fault::{Fault, FaultExt, Kind, position};
 pub use partial::Partial;
 pub use report::{Message, Reporter, Silent, Task};

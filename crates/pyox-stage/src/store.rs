@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::verify::Verdict;
-use crate::{Result, cache, files};
+use crate::{Content, Result, cache, files};
 use pyox_schema::Digest;
 
 /// Length, then CRC-32, of what follows.
@@ -48,11 +48,9 @@ impl Store {
 
     /// The result of that key, where there is one and it is undamaged.
     #[must_use]
-    pub fn get(&self, key: &Digest) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.path(key)).ok()?;
-        Self::is_whole(&bytes).then_some(())?;
-        bytes.drain(..HEAD);
-        Some(bytes)
+    pub fn get(&self, key: &Digest) -> Option<Content> {
+        let bytes = files::content(&self.path(key)).ok()?;
+        Self::is_whole(&bytes).then(|| bytes.skip(HEAD))
     }
 
     fn is_whole(bytes: &[u8]) -> bool {
@@ -63,10 +61,10 @@ impl Store {
     /// Whether the file of a result is as it was written.
     #[must_use]
     pub fn check(path: &Path) -> Verdict {
-        match fs::read(path) {
+        match files::content(path) {
             Ok(bytes) if Self::is_whole(&bytes) => Verdict::Whole,
             Ok(_) => Verdict::Damaged("its checksum is another".to_owned()),
-            Err(error) => Verdict::Damaged(error.to_string()),
+            Err(fault) => Verdict::Damaged(fault.to_string()),
         }
     }
 
@@ -117,19 +115,19 @@ mod tests {
         let store = Store { folder: folder.path().to_owned(), trouble: Mutex::new(None) };
         let key = Store::key(&[b"a", b"b"]);
         assert_ne!(key, Store::key(&[b"ab", b""]));
-        assert_eq!(store.get(&key), None);
+        assert!(store.get(&key).is_none());
         store.put(&key, b"result");
-        assert_eq!(store.get(&key).unwrap(), b"result");
+        assert_eq!(*store.get(&key).unwrap(), *b"result");
         let path = store.path(&key);
         let bytes = fs::read(&path).unwrap();
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             fs::write(&path, &damaged).unwrap();
-            assert_eq!(store.get(&key), None, "{at}");
+            assert!(store.get(&key).is_none(), "{at}");
             assert_ne!(Store::check(&path), Verdict::Whole, "{at}");
             fs::write(&path, &bytes[..at]).unwrap();
-            assert_eq!(store.get(&key), None, "{at}");
+            assert!(store.get(&key).is_none(), "{at}");
         }
     }
 }

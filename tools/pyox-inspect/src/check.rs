@@ -76,7 +76,7 @@ pub fn check(input: &Input<'_>) -> Result<Verdict> {
 
 /// Whether a start-up snapshot has the bytes that it was made with.
 fn check_snapshot(bytes: &[u8]) -> Option<Problem> {
-    let what = match pyox_snapshot::Executable::parse(bytes.to_vec()) {
+    let what = match pyox_snapshot::Executable::parse(bytes) {
         Ok(executable) => {
             let (expected, found) = executable.digests()?;
             if expected == found {

@@ -1,11 +1,12 @@
-//! What was given: read whole, and recognised by its first bytes.
+//! What was given: mapped or read, and recognised by its first bytes.
 
-use std::borrow::Cow;
+use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, layout};
 use pyox_schema::{Distribution, Document, LinkPlan, Manifest};
-use pyox_stage::{Fault, FaultExt, Result, files};
+use pyox_stage::{Content, Fault, FaultExt, Result, files};
 
 use crate::contents::Contents;
 use crate::executable::{self, Executable};
@@ -13,12 +14,50 @@ use crate::executable::{self, Executable};
 /// Something to look into: its bytes, and how messages name it.
 ///
 /// It is recognised when it is asked something.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Input<'b> {
     pub(crate) name: String,
     /// The folder that it lies in; empty if it lies in none.
     folder: PathBuf,
-    pub(crate) bytes: Cow<'b, [u8]>,
+    pub(crate) bytes: Bytes<'b>,
+}
+
+/// The bytes of an input.
+#[derive(Debug)]
+pub enum Bytes<'b> {
+    /// Somebody else's.
+    Borrowed(&'b [u8]),
+    /// Its own.
+    Owned(Content),
+}
+
+impl Deref for Bytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(content) => content,
+        }
+    }
+}
+
+impl<'b, B: AsRef<[u8]> + ?Sized> From<&'b B> for Bytes<'b> {
+    fn from(bytes: &'b B) -> Self {
+        Self::Borrowed(bytes.as_ref())
+    }
+}
+
+impl From<Vec<u8>> for Bytes<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Owned(bytes.into())
+    }
+}
+
+impl From<Content> for Bytes<'_> {
+    fn from(content: Content) -> Self {
+        Self::Owned(content)
+    }
 }
 
 /// What an input is.
@@ -37,18 +76,19 @@ pub(crate) enum Subject<'a> {
 }
 
 impl<'b> Input<'b> {
-    /// Reads a file. It is read into memory whole.
+    /// Opens a file. A large one is mapped.
     ///
     /// # Errors
     ///
     /// If it cannot be read. Whether it is something to look into shows with the first question.
     pub fn open(path: &Path) -> Result<Input<'static>> {
-        let bytes = files::read_any(path)?;
+        let bytes =
+            files::content_of(&File::open(path).fault_at(path)?, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Input { name: path.display().to_string(), folder, bytes: Cow::Owned(bytes) })
+        Ok(Input { name: path.display().to_string(), folder, bytes: bytes.into() })
     }
 
-    /// Bytes in memory. `name` is how messages name them.
+    /// Bytes, or what is in a file. `name` is how messages name them.
     ///
     /// ```
     /// use pyox_inspect::Input;
@@ -57,7 +97,7 @@ impl<'b> Input<'b> {
     /// assert!(fault.to_string().starts_with("stdin: expected a pyox document, a blob or an executable"));
     /// ```
     #[must_use]
-    pub fn new(name: &str, bytes: impl Into<Cow<'b, [u8]>>) -> Self {
+    pub fn new(name: &str, bytes: impl Into<Bytes<'b>>) -> Self {
         Self { name: name.to_owned(), folder: PathBuf::new(), bytes: bytes.into() }
     }
 

@@ -43,7 +43,7 @@ pub use check::{Problem, Verdict, check};
 pub use config::{Facts, facts};
 pub use contents::{Contents, Kind, Project, Resource};
 pub use diff::{Change, Difference, ResourceChange, diff};
-pub use input::Input;
+pub use input::{Bytes, Input};
 pub use portability::{Member, Portability, portability};
 pub use summary::{BlobFacts, SectionFacts, Shape, SnapshotFacts, Summary, summary};
 pub use sums::{By, Sum};

@@ -149,7 +149,7 @@ impl Shape {
 
 impl SnapshotFacts {
     fn of(bytes: &[u8]) -> Option<Self> {
-        let executable = pyox_snapshot::Executable::parse(bytes.to_vec()).ok()?;
+        let executable = pyox_snapshot::Executable::parse(bytes).ok()?;
         let header = executable.header();
         let facts = executable.facts()?;
         Some(Self {

@@ -36,32 +36,33 @@ pub(crate) fn is_runner(runner: &[u8]) -> bool {
 
 /// A runner with a blob in its section.
 pub(crate) struct Joined<'a> {
-    head: Vec<u8>,
+    runner: &'a [u8],
+    /// The fields of its headers that point to the blob, in the order of their offsets.
+    fields: [(usize, u64); 5],
+    /// How many zeroes are between them.
+    padding: usize,
     blob: &'a [u8],
 }
 
 impl<'a> Joined<'a> {
-    pub(crate) fn new(runner: &[u8], blob: &'a [u8]) -> Result<Self> {
+    pub(crate) fn new(runner: &'a [u8], blob: &'a [u8]) -> Result<Self> {
         let place = find(runner).ok_or_else(|| {
             let what = format!("expected the section {ELF_SECTION} in its own segment");
             Fault::new("runner", what)
         })?;
         let offset = (runner.len() as u64).next_multiple_of(place.alignment);
-        let mut head = runner.to_vec();
         let len = blob.len() as u64;
         // Field offsets of the ELF specification: `p_offset`, `p_filesz` and `p_memsz`; `sh_offset`, `sh_size`.
-        // `find` has parsed the headers that they lie in.
-        for (at, value) in [
+        let mut fields = [
             (place.segment + 8, offset),
             (place.segment + 32, len),
             (place.segment + 40, len),
             (place.section + 24, offset),
             (place.section + 32, len),
-        ] {
-            head[at..at + 8].copy_from_slice(&value.to_le_bytes());
-        }
-        head.resize(usize::try_from(offset).fault("runner")?, 0);
-        Ok(Self { head, blob })
+        ];
+        fields.sort_unstable();
+        let padding = usize::try_from(offset).fault("runner")? - runner.len();
+        Ok(Self { runner, fields, padding, blob })
     }
 
     /// Makes the file.
@@ -70,7 +71,14 @@ impl<'a> Joined<'a> {
     }
 
     pub(crate) fn send(&self, to: &mut dyn Write) -> io::Result<()> {
-        to.write_all(&self.head)?;
+        let mut done = 0;
+        for (at, value) in self.fields {
+            to.write_all(&self.runner[done..at])?;
+            to.write_all(&value.to_le_bytes())?;
+            done = at + size_of_val(&value);
+        }
+        to.write_all(&self.runner[done..])?;
+        to.write_all(&vec![0; self.padding])?;
         to.write_all(self.blob)
     }
 }

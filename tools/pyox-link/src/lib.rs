@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, Config, tree};
 use pyox_schema::{Digest, FileRef, LinkMode, LinkPlan};
-use pyox_stage::{Fault, FaultExt, Reporter, Result, cache};
+use pyox_stage::{Content, Fault, FaultExt, Reporter, Result, cache, files};
 use runtime::Runtime;
 
 /// How to link.
@@ -60,10 +60,10 @@ pub fn find_runtime(target: &str, tag: &str) -> Result<PathBuf> {
     Runtime::new(None, target, tag).library().map(|found| found.path.into())
 }
 
-/// Whether a file is an executable that pyox has linked. Reads all of it. A file that cannot be read is none.
+/// Whether a file is an executable that pyox has linked. A file that cannot be read is none.
 #[must_use]
 pub fn is_executable(path: &Path) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| join::is_runner(&bytes))
+    files::content(path).is_ok_and(|bytes| join::is_runner(&bytes))
 }
 
 /// A blob that can be linked, and how. Its distribution says what for: the tool's own target is nothing special but for
@@ -74,7 +74,7 @@ pub fn is_executable(path: &Path) -> bool {
 /// use pyox_schema::LinkMode;
 /// use pyox_stage::{Silent, files};
 /// # fn main() -> pyox_stage::Result<()> {
-/// let blob = std::fs::read("app.blob").unwrap();
+/// let blob = files::content("app.blob".as_ref())?;
 /// let link = Link::new(&blob, "app.blob", &Options::default(), &Silent)?;
 /// if link.plan().mode == LinkMode::Dynamic {
 ///     println!("needs a loader: {}", link.plan().reason);
@@ -162,7 +162,7 @@ impl<'a> Link<'a> {
         Ok(members.first().map(|member| member.version))
     }
 
-    fn runner(&self, reporter: &dyn Reporter) -> Result<Vec<u8>> {
+    fn runner(&self, reporter: &dyn Reporter) -> Result<Content> {
         let runner = runner::cached(&self.plan, reporter)?;
         self.check_glibc(Some(&runner))?;
         Ok(runner)

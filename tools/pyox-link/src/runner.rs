@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pyox_schema::{Digest, Document, FileRef, LinkMode, LinkPlan, machine_of};
-use pyox_stage::{Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
+use pyox_stage::{Content, Fault, FaultExt, Kind, Partial, Reporter, Result, Store, cache, files};
 
 use crate::plan::{can_have_snapshot, is_libc, not_movable};
 use crate::{python_api, snapshot};
@@ -18,11 +18,11 @@ const RECIPE: u32 = 9;
 const SHOWN_LINES: usize = 4;
 
 /// The bytes of the runner for a plan.
-pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
+pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Content> {
     if plan.mode == LinkMode::Portable {
         // It was linked when pyox was built.
         let path = Path::new(&plan.runtime.path);
-        return files::read(path);
+        return files::content(path);
     }
     let (store, key) = (Store::open("runners")?, key(plan));
     if let Some(runner) = store.get(&key) {
@@ -36,7 +36,7 @@ pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     if let Some(trouble) = store.trouble() {
         ui.warn(format_args!("{trouble}: the runner is not kept for the next run"));
     }
-    Ok(runner)
+    Ok(runner.into())
 }
 
 /// What a runner depends on. Archives count by their digests, so that it does not matter where they lie.

@@ -121,7 +121,7 @@ impl Shrinker {
         let version = zstd::zstd_safe::version_number();
         let key = Store::key(&[b"zstd", &version.to_le_bytes(), &level.to_le_bytes(), &sha256.0]);
         if let Some(frame) = self.store.as_ref().and_then(|store| store.get(&key)) {
-            return Ok(frame);
+            return Ok(frame.to_vec());
         }
         let frame = Compressor::new(level).and_then(|mut compressor| compressor.compress(bytes));
         let frame = choose(frame.fault("zstd")?);

@@ -18,11 +18,11 @@ const PAGE: usize = 4096;
 
 /// An executable with the segments that a snapshot needs.
 #[derive(Debug)]
-pub struct Executable {
+pub struct Executable<'a> {
     /// The file, without an image.
-    bytes: Vec<u8>,
+    bytes: &'a [u8],
     header: Header,
-    image: Vec<u8>,
+    image: &'a [u8],
     data: Part,
     initial: Part,
     bss: usize,
@@ -50,20 +50,20 @@ pub enum Refusal {
     Damaged,
 }
 
-impl Executable {
+impl<'a> Executable<'a> {
     /// Looks at the bytes of an executable. An image that it has is taken off.
     ///
     /// # Errors
     ///
     /// If it can have no snapshot.
-    pub fn parse(mut bytes: Vec<u8>) -> Result<Self, Refusal> {
+    pub fn parse(mut bytes: &'a [u8]) -> Result<Self, Refusal> {
         let endian = LittleEndian;
-        let elf = Elf::parse(&*bytes).map_err(|_| Refusal::NoElf)?;
+        let elf = Elf::parse(bytes).map_err(|_| Refusal::NoElf)?;
         if elf.e_type(endian) == object::elf::ET_DYN {
             return Err(Refusal::Movable);
         }
-        let segments = elf.program_headers(endian, &*bytes).map_err(|_| Refusal::NoElf)?;
-        let sections = elf.sections(endian, &*bytes).map_err(|_| Refusal::Damaged)?;
+        let segments = elf.program_headers(endian, bytes).map_err(|_| Refusal::NoElf)?;
+        let sections = elf.sections(endian, bytes).map_err(|_| Refusal::Damaged)?;
         let place = |table: U64<LittleEndian>, size: usize, number: usize| {
             usize::try_from(table.get(endian)).ok()?.checked_add(size.checked_mul(number)?)
         };
@@ -90,16 +90,13 @@ impl Executable {
         let end = end.ok_or(Refusal::Damaged)?;
         let bss = place(elf.e_shoff, elf.e_shentsize.get(endian).into(), bss.0)
             .ok_or(Refusal::Damaged)?;
-        let content = at
-            .checked_add(len)
-            .and_then(|end| bytes.get(at..end))
-            .ok_or(Refusal::Damaged)?
-            .to_vec();
-        let mut header = Header::read(&content).ok_or(Refusal::NotLinked)?;
+        let content =
+            at.checked_add(len).and_then(|end| bytes.get(at..end)).ok_or(Refusal::Damaged)?;
+        let mut header = Header::read(content).ok_or(Refusal::NotLinked)?;
         if header.mode != Mode::Resume {
             header.heap = end.checked_sub(IMAGE_ADDRESS).ok_or(Refusal::Damaged)?;
             header.initial = len as u64;
-            return Ok(Self { bytes, header, image: Vec::new(), data, initial, bss, offset: at });
+            return Ok(Self { bytes, header, image: &[], data, initial, bss, offset: at });
         }
         let is_before =
             |place: usize, len: usize| place.checked_add(len).is_some_and(|end| end <= at);
@@ -117,7 +114,7 @@ impl Executable {
         let parts = [data, initial].into_iter();
         let headers = parts.flat_map(|part| [(part.segment, segment), (part.section, section)]);
         if headers.chain([(bss, section)]).all(|(place, len)| is_before(place, len)) {
-            bytes.truncate(at);
+            bytes = &bytes[..at];
         }
         Ok(Self { bytes, header, image: content, data, initial, bss, offset: first })
     }
@@ -130,19 +127,19 @@ impl Executable {
 
     /// The image; empty if there is none.
     #[must_use]
-    pub fn image(&self) -> &[u8] {
-        &self.image
+    pub fn image(&self) -> &'a [u8] {
+        self.image
     }
 
     /// The digest that the image was made with, and that of its bytes. `None` if there is no image.
     #[must_use]
     pub fn digests(&self) -> Option<(Digest, Digest)> {
-        (!self.image.is_empty()).then(|| (Digest(self.header.digest), digest(&self.image)))
+        (!self.image.is_empty()).then(|| (Digest(self.header.digest), digest(self.image)))
     }
 
     /// What the image tells of itself, in JSON.
     #[must_use]
-    pub fn facts(&self) -> Option<&[u8]> {
+    pub fn facts(&self) -> Option<&'a [u8]> {
         let (start, len) = self.header.facts;
         if self.image.is_empty() {
             return None;
@@ -164,7 +161,7 @@ impl Executable {
     }
 
     fn in_mode(&self, mode: Mode) -> Vec<u8> {
-        let mut bytes = self.bytes.clone();
+        let mut bytes = self.bytes.to_vec();
         let header = Header { mode, ..Header::EMPTY };
         self.point(&mut bytes, self.offset, self.header.initial, self.header.heap);
         bytes[self.offset..self.offset + Header::LEN].copy_from_slice(&header.to_bytes());
@@ -184,9 +181,10 @@ impl Executable {
         }
         let digest = digest(&image);
         image[Header::DIGEST].copy_from_slice(&digest.0);
-        let mut bytes = self.bytes.clone();
-        bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
-        let (offset, len) = (bytes.len(), image.len() as u64);
+        let (offset, len) = (self.bytes.len().next_multiple_of(PAGE), image.len() as u64);
+        let mut bytes = Vec::with_capacity(offset + image.len());
+        bytes.extend(self.bytes);
+        bytes.resize(offset, 0);
         self.point(&mut bytes, offset, len, len);
         // What is left of the zeroed data is part of the image.
         put(&mut bytes, self.bss + 16, IMAGE_ADDRESS + len);

@@ -16,12 +16,11 @@ mod survey;
 pub use executable::{Executable, Refusal};
 pub use profile::{Profile, learn};
 
-use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use pyox_stage::{Fault, FaultExt as _, Kind, Reporter, Result, files};
+use pyox_stage::{Fault, Kind, Reporter, Result, files};
 
 use recorder::Recorder;
 
@@ -58,7 +57,8 @@ pub struct Options {
 ///
 /// If the executable can have no snapshot, a module cannot be imported or is not safe to be, or the result cannot be written.
 pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Reporter) -> Result<()> {
-    let executable = open(from)?;
+    let bytes = files::content(from)?;
+    let executable = parsed(&bytes, from)?;
     let recorder = Recorder::new(&executable, from)?;
     let task = reporter.begin(None, "recording the start");
     let (plan, image) = survey::image(&recorder, options)?;
@@ -70,13 +70,8 @@ pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Report
     files::atomically(to, files::EXECUTABLE, |file| file.write_all(&bytes))
 }
 
-/// Reads an executable that can have a snapshot.
-///
-/// # Errors
-///
-/// If it cannot be read, or can have none.
-pub fn open(path: &Path) -> Result<Executable> {
-    let bytes = fs::read(path).fault_at(path)?;
+/// The executable that these bytes are, if it can have a snapshot. `path` is how messages name it.
+fn parsed<'a>(bytes: &'a [u8], path: &Path) -> Result<Executable<'a>> {
     Executable::parse(bytes).map_err(|refusal| {
         let what = match refusal {
             Refusal::NoElf => "expected an executable that pyox-link has made, got something else",

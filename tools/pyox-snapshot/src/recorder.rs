@@ -25,7 +25,7 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(crate) fn new(executable: &Executable, from: &'a Path) -> Result<Self> {
+    pub(crate) fn new(executable: &Executable<'_>, from: &'a Path) -> Result<Self> {
         let folder = tempfile::tempdir().fault("temporary folder")?;
         let path = recorder_path(folder.path())?;
         let around = path.parent().unwrap_or(folder.path());
