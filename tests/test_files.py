@@ -216,6 +216,7 @@ def test_nothing_packed_can_be_changed(files_probe, source, shape):
 
 
 READER = r"""
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <cstdlib>
@@ -229,7 +230,9 @@ READER = r"""
 #include <string>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
+#include <utime.h>
 
 static char answer[1 << 16];
 
@@ -321,7 +324,7 @@ static int count(const char *path, const struct stat *, int kind) {
 const char *by_nftw(const char *path) {
     walked.clear();
     std::string same = path;
-    if (std::filesystem::is_directory(path)) same += "//";
+    if (same.back() != '/' && std::filesystem::is_directory(path)) same += "//";
     int outcomes[] = {
         nftw(path, visit, 8, FTW_ACTIONRETVAL | FTW_PHYS), nftw(path, visit, 1, FTW_ACTIONRETVAL | FTW_DEPTH),
         nftw64(same.c_str(), reinterpret_cast<__nftw64_func_t>(visit), 8, FTW_ACTIONRETVAL | FTW_MOUNT), nftw(path, stop, 8, 0),
@@ -341,6 +344,23 @@ const char *by_realpath(const char *path) {
     std::free(found);
     return answer;
 }
+const char *by_change(const char *path) {
+    std::string missing = std::string(path) + "x", text;
+    int outcomes[] = {
+        creat(path, 0600), creat64(path, 0600), creat(missing.c_str(), 0600), utime(path, nullptr), utimes(path, nullptr),
+        lutimes(path, nullptr), futimesat(AT_FDCWD, path, nullptr), utimes(missing.c_str(), nullptr),
+    };
+    for (int outcome : outcomes) text += std::to_string(outcome) + " ";
+    errno = 0;
+    creat(missing.c_str(), 0600);
+    text += strerrorname_np(errno);
+    errno = 0;
+    utimes(path, nullptr);
+    text += std::string(" ") + strerrorname_np(errno);
+    errno = 0;
+    utime(missing.c_str(), nullptr);
+    return say(text + " " + strerrorname_np(errno));
+}
 const char *by_access(const char *path) { return say(std::to_string(access(path, R_OK)) + std::to_string(access(path, X_OK))); }
 }
 """
@@ -353,7 +373,7 @@ def test_c_code_sees_them(files_probe, source, host, shelf_source, tmp_path):
     library = tmp_path / "libreader.so"
     run("g++", "-std=c++17", "-O1", "-D_FORTIFY_SOURCE=2", "-shared", "-fPIC", "-o", library, tmp_path / "reader.cc")
     code = f"""
-        import ctypes, json, os, shelf
+        import ctypes, json, os, shelf, sys
         here = os.path.dirname(shelf.__file__)
         note = os.path.join(here, "folder", "nested", "leaf.txt")
         reader = ctypes.CDLL({str(library)!r})
@@ -363,13 +383,17 @@ def test_c_code_sees_them(files_probe, source, host, shelf_source, tmp_path):
             return function(os.fsencode(path)).decode().replace(here, "HERE")
         files = [of("by_" + name, path) for name in ("fopen", "freopen", "ifstream", "mmap", "access", "realpath", "nftw", "ftw") for path in (note, note + "x") if (name, path) != ("freopen", note + "x")]
         folders = [of("by_" + name, path) for name in ("filesystem", "readdir", "scandir", "glob", "realpath", "access") for path in (here, os.path.join(here, "folder", ".."))]
+        slash = [of(name, note + "//") for name in ("by_nftw", "by_ftw")]
+        changes = of("by_change", note) if here.startswith(sys.executable) else None
         walks = [sorted(line for line in of(name, here).splitlines() if "__pycache__" not in line) for name in ("by_nftw", "by_ftw")]
-        print(json.dumps([files, folders, walks]))
+        print(json.dumps([files, folders, slash, walks, changes]))
     """
-    expected = as_python(host, shelf_source, code)
-    assert expected[0][:1] == ["leaf\n"]
-    assert ask(files_probe(host), code) == expected
-    assert ask(files_probe(source, "--dynamic"), code) == expected
+    *expected, none = as_python(host, shelf_source, code)
+    assert expected[0][:1] == ["leaf\n"] and none is None
+    for app in (files_probe(host), files_probe(source, "--dynamic")):
+        *found, changes = ask(app, code)
+        assert found == expected
+        assert changes == "-1 " * 8 + "EROFS EROFS ENOENT"
 
 
 @pytest.mark.parametrize("shape", ["--static", "--dynamic"])

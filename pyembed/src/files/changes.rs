@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use libc::{AT_FDCWD, dev_t, gid_t, mode_t, timespec, uid_t};
+use libc::{AT_FDCWD, dev_t, gid_t, mode_t, timespec, timeval, uid_t, utimbuf};
 
 use super::interpose::{interpose, or_packed};
 use super::{errno, resolve, set_errno};
@@ -34,6 +34,21 @@ unsafe fn made(
     // SAFETY: the caller's word.
     let outcome = unsafe { or_packed(outcome, folder, path, |_| Err(libc::EEXIST), outside) };
     refused(outcome, path)
+}
+
+/// What a call gives that opens a file to write, or makes one.
+///
+/// # Safety
+/// As for [`or_packed`].
+unsafe fn written(
+    outcome: c_int,
+    folder: c_int,
+    path: *const c_char,
+    outside: impl FnOnce(*const c_char) -> c_int,
+) -> c_int {
+    // SAFETY: the caller's word.
+    let outcome = unsafe { changed(outcome, folder, path, outside) };
+    if outcome < 0 { refused(outcome, path) } else { outcome }
 }
 
 /// A new name below an executable cannot be made: what is missing there stays missing.
@@ -74,6 +89,10 @@ serve! {
     fn setxattr | lsetxattr(@path, name: *const c_char, value: *const c_void, len: usize, flags: c_int) in AT_FDCWD => changed;
     fn removexattr | lremovexattr(@path, name: *const c_char) in AT_FDCWD => changed;
     fn utimensat(folder: c_int, @path, times: *const timespec, flags: c_int) in folder => changed;
+    fn utime(@path, times: *const utimbuf) in AT_FDCWD => changed;
+    fn utimes | lutimes(@path, times: *const timeval) in AT_FDCWD => changed;
+    fn futimesat(folder: c_int, @path, times: *const timeval) in folder => changed;
+    fn creat | creat64(@path, mode: mode_t) in AT_FDCWD => written;
     fn truncate | truncate64(@path, len: libc::off_t) in AT_FDCWD => changed;
 }
 

@@ -4,7 +4,7 @@
 //! `fts` is left to the C library, which says `ENOTDIR` of a packed folder: its entries are structures that it makes and
 //! changes while the caller holds them, and no code is known that walks packed files so.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr;
 
 use libc::{AT_FDCWD, stat as Stat};
@@ -42,15 +42,16 @@ pub(crate) type PlainVisit =
 
 interpose! {
     fn nftw | nftw64(path: *const c_char, visit: Option<Visit>, descriptors: c_int, flags: c_int) -> c_int {
+        let start = start_of(path);
         let walk = |place: &Place| {
             let Some(visit) = visit else { return Err(libc::EINVAL) };
             let visit = |path, told, kind, mut position| visit(path, told, kind, &raw mut position);
-            walk(place, path, flags, &visit)
+            walk(place, &start, flags, &visit)
         };
         or_packed(
             real(path, visit, descriptors, flags),
             AT_FDCWD,
-            path,
+            start.as_ptr(),
             walk,
             |path| real(path, visit, descriptors, flags),
         )
@@ -59,27 +60,36 @@ interpose! {
 
 interpose! {
     fn ftw | ftw64(path: *const c_char, visit: Option<PlainVisit>, descriptors: c_int) -> c_int {
+        let start = start_of(path);
         let walk = |place: &Place| {
             let Some(visit) = visit else { return Err(libc::EINVAL) };
-            walk(place, path, 0, &|path, told, kind, _| visit(path, told, kind))
+            walk(place, &start, 0, &|path, told, kind, _| visit(path, told, kind))
         };
         or_packed(
             real(path, visit, descriptors),
             AT_FDCWD,
-            path,
+            start.as_ptr(),
             walk,
             |path| real(path, visit, descriptors),
         )
     }
 }
 
-/// Walks what lies at a place, which the caller has named by that path: gives the first outcome of a visit that is not 0.
+/// Where a walk starts: slashes at the end of a path say nothing, of a file either.
 ///
 /// # Safety
 /// `path` must be a C string.
-unsafe fn walk(
+unsafe fn start_of(path: *const c_char) -> CString {
+    // SAFETY: the caller's word.
+    let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+    let len = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    CString::new(&path[..len.max(path.len().min(1))]).unwrap_or_default()
+}
+
+/// Walks what lies at a place, which the caller has named by that path: gives the first outcome of a visit that is not 0.
+fn walk(
     place: &Place,
-    path: *const c_char,
+    path: &CStr,
     flags: c_int,
     visit: &dyn Fn(*const c_char, *const Stat, c_int, Position) -> c_int,
 ) -> Result<c_int, c_int> {
@@ -87,10 +97,7 @@ unsafe fn walk(
     if flags & CHANGES_FOLDER != 0 {
         return Err(libc::ENOTDIR);
     }
-    // SAFETY: the caller's word.
-    let path = unsafe { CStr::from_ptr(path) }.to_bytes();
-    let len = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
-    let path = path[..len].to_vec();
+    let path = path.to_bytes().to_vec();
     let base = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let mut walk = Walk { path, flags, visit };
     match walk.go(place, base, 0) {

@@ -29,7 +29,7 @@ const FIXED: &str = "-no-pie";
 const LIBC_FAMILY: [&str; 6] = ["c", "dl", "m", "pthread", "rt", "util"];
 
 /// Functions of the C library that pyembed has its own in place of, as `pyembed/src/files/` tells.
-const INTERPOSED: [&str; 103] = [
+const INTERPOSED: [&str; 109] = [
     "__fxstat",
     "__fxstat64",
     "__fxstatat",
@@ -49,6 +49,8 @@ const INTERPOSED: [&str; 103] = [
     "chmod",
     "chown",
     "closedir",
+    "creat",
+    "creat64",
     "dirfd",
     "dlerror",
     "eaccess",
@@ -71,6 +73,7 @@ const INTERPOSED: [&str; 103] = [
     "fstatat64",
     "ftw",
     "ftw64",
+    "futimesat",
     "getxattr",
     "glob",
     "glob64",
@@ -84,6 +87,7 @@ const INTERPOSED: [&str; 103] = [
     "lsetxattr",
     "lstat",
     "lstat64",
+    "lutimes",
     "mkdir",
     "mkdirat",
     "mkfifo",
@@ -132,7 +136,9 @@ const INTERPOSED: [&str; 103] = [
     "truncate64",
     "unlink",
     "unlinkat",
+    "utime",
     "utimensat",
+    "utimes",
 ];
 
 /// The same, where there is no dynamic loader, which would know the executable's symbols and load name services.
