@@ -7,7 +7,7 @@ under the distribution's `python`. A method differs when its outcomes do; a modu
 methods is run again on both sides, and what differs both times counts. `reasons.toml` says why
 methods differ.
 
-With --snapshot the executable is a static one that begins with a start-up snapshot of that level; from `stdlib` on it has
+With --snapshot the executable begins with a start-up snapshot of that level; from `stdlib` on it has
 imported all of the standard library that one can hold.
 
 What each module gave stays below build/cpython; `--table` writes all of it into docs/fidelity.md.
@@ -137,8 +137,7 @@ def build(distribution, folder, collect=(), link=(), snapshot=None):
     options = [*distribution.includes(), "--config", "write_bytecode=1", *collect]
     tool("collect", "-d", distribution.path, HERE / "methods.py", *options, "-o", manifest)
     tool("pack", manifest, "-d", distribution.path, "-o", blob)
-    static = ["--static"] if snapshot else []
-    tool("link", blob, "-d", distribution.path, *static, *link, "-o", executable)
+    tool("link", blob, "-d", distribution.path, *link, "-o", executable)
     if snapshot:
         options = ["--level", snapshot]
         if snapshot != "interpreter":
