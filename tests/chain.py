@@ -132,15 +132,15 @@ class Chain:
             path.write_text(json.dumps(manifest))
         return path
 
-    def blob(self, folder, distribution, *collect, name="app", edit=None, cwd=None):
+    def blob(self, folder, distribution, *collect, name="app", pack=(), edit=None, cwd=None):
         manifest = self.manifest(folder, distribution, *collect, name=name, edit=edit, cwd=cwd)
         path = folder / f"{name}.blob"
-        self("pack", manifest, "-d", distribution.document, "-o", path, cwd=cwd)
+        self("pack", *pack, manifest, "-d", distribution.document, "-o", path, cwd=cwd)
         return path
 
-    def build(self, folder, distribution, *collect, name="app", link=(), edit=None, cwd=None):
+    def build(self, folder, distribution, *collect, name="app", pack=(), link=(), edit=None, cwd=None):
         """Collects, packs and links: an executable in `folder`."""
-        blob = self.blob(folder, distribution, *collect, name=name, edit=edit, cwd=cwd)
+        blob = self.blob(folder, distribution, *collect, name=name, pack=pack, edit=edit, cwd=cwd)
         path = folder / name
         self("link", blob, "-d", distribution.document, *link, "-o", path)
         return path

@@ -29,7 +29,13 @@ def dynamic_hello(pyox, host, tmp_path_factory):
     return pyox.build(tmp_path_factory.mktemp("dynamic"), host, HELLO, name="hello", link=["--dynamic"])
 
 
-@pytest.fixture(params=["static", "dynamic"])
+@pytest.fixture(scope="module")
+def small_hello(pyox, source, tmp_path_factory):
+    """With a compressed runner."""
+    return pyox.build(tmp_path_factory.mktemp("small"), source, HELLO, name="hello", pack=["--small"], link=["--static"])
+
+
+@pytest.fixture(params=["static", "small", "dynamic"])
 def hello(request):
     return request.getfixturevalue(f"{request.param}_hello")
 
@@ -92,8 +98,9 @@ def test_the_blob_can_be_taken_out_again(pyox, hello, tmp_path):
     pyox("inspect", "--check", out)
 
 
-def test_a_static_executable_needs_no_loader(static_hello):
-    headers = run("readelf", "--program-headers", "--dynamic", static_hello).stdout
+@pytest.mark.parametrize("which", ["static_hello", "small_hello"])
+def test_a_static_executable_needs_no_loader(which, request):
+    headers = run("readelf", "--program-headers", "--dynamic", request.getfixturevalue(which)).stdout
     assert "INTERP" not in headers and "NEEDED" not in headers
 
 
@@ -133,13 +140,13 @@ def test_it_runs_with_any_descriptors_closed(hello):
         assert done.returncode == 0, (closed, done.stderr)
 
 
-def test_no_path_of_the_building_machine_is_in_it(pyox, static_hello, source, tmp_path, tmp_path_factory):
+def test_no_path_of_the_building_machine_is_in_it(pyox, static_hello, small_hello, source, tmp_path, tmp_path_factory):
     """Neither in the executable's bytes nor in what is compressed in them."""
     cargo = os.environ.get("CARGO_HOME", Path.home() / ".cargo")
     cache = os.environ.get("PYOX_CACHE_DIR", Path.home() / ".cache")
     places = {REPOSITORY, Path.home(), cargo, cache, tmp_path_factory.getbasetemp(), source.json["root"]}
     pyox("inspect", "extract", static_hello, "-C", tmp_path / "all")
-    everything = {"executable": static_hello.read_bytes()}
+    everything = {path.parent.name: path.read_bytes() for path in (static_hello, small_hello)}
     for path in (tmp_path / "all").rglob("*"):
         if path.is_file():
             everything[path.relative_to(tmp_path / "all").as_posix()] = path.read_bytes()

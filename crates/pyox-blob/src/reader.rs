@@ -204,6 +204,12 @@ impl<'a> Blob<'a> {
         section_entries(self.bytes)
     }
 
+    /// Whether it holds bytecode and files in groups, as a small executable's does.
+    #[must_use]
+    pub fn has_groups(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
     /// The module of that dotted name.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Does everything hold that has a checksum?
 //!
-//! A blob: header, section table, every section, every record, every payload, what the compressed
+//! A compressed runner: its checksums, and the SHA-256 of what it decodes to. A blob: header, section table, every section, every record, every payload, what the compressed
 //! ones decode to, and the SHA-256 over all. A document: every file that it names, by length and
 //! SHA-256. All that is damaged is named, not only the first.
 
@@ -11,6 +11,7 @@ use std::path::Path;
 
 use pyox_blob::layout::Codec;
 use pyox_blob::{Blob, Error, Groups, layout};
+use pyox_runner::Compressed;
 use pyox_schema::{Digest, Manifest};
 use pyox_stage::{Fault, Result};
 use serde::Serialize;
@@ -65,6 +66,7 @@ pub fn check(input: &Input<'_>) -> Result<Verdict> {
         Some(bytes) => {
             let (checked, mut problems) = check_blob(input, bytes)?;
             if matches!(subject, Subject::Executable(_)) {
+                problems.extend(check_runner(&input.bytes));
                 problems.extend(check_snapshot(&input.bytes));
             }
             (checked, problems)
@@ -72,6 +74,14 @@ pub fn check(input: &Input<'_>) -> Result<Verdict> {
         None => check_document(input, &subject)?,
     };
     Ok(Verdict { ok: problems.is_empty(), checked, problems })
+}
+
+/// Whether a compressed runner is what it was made of.
+fn check_runner(bytes: &[u8]) -> Option<Problem> {
+    let fault = Compressed::find(bytes)?.runner().err()?;
+    let text = fault.to_string();
+    let (place, what) = text.split_once(": ").unwrap_or(("compressed runner", &text));
+    Some(Problem::new(place, what))
 }
 
 /// Whether a start-up snapshot has the bytes that it was made with.

@@ -73,7 +73,8 @@ pub fn portability(input: &Input<'_>) -> Result<Portability> {
     let mut machine = None;
     if let Subject::Executable(found) = input.subject()? {
         machine = Some(found.elf.machine);
-        let needs = Needs::of(&input.bytes).fault(&input.name)?;
+        let whole = pyox_runner::expanded(&input.bytes)?;
+        let needs = Needs::of(&whole).fault(&input.name)?;
         members.push(Member::of(input.name.clone(), None, &needs));
     }
     for resource in contents.resources.iter().filter(|resource| resource.may_be_native()) {

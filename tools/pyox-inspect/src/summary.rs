@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use pyox_elf::{Elf, Needs};
+use pyox_runner::Compressed;
 use pyox_stage::{FaultExt, Result};
 use serde::{Serialize, Serializer};
 
@@ -54,6 +55,20 @@ pub struct Shape {
     pub needed: Vec<String>,
     /// The version of glibc that must be there, such as `2.35`, or a newer one.
     pub glibc: Option<String>,
+    /// How its runner is compressed, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compressed: Option<CompressedFacts>,
+}
+
+/// A compressed runner as it describes itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct CompressedFacts {
+    /// Its length.
+    pub size: u64,
+    /// The length of the runner that it was made of.
+    pub original_size: u64,
+    /// SHA-256 of that, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// A start-up snapshot as it describes itself.
@@ -143,7 +158,19 @@ impl Shape {
             interpreter: elf.interpreter.clone(),
             needed: elf.needed.clone(),
             glibc: Needs::of(bytes).ok().and_then(|needs| needs.glibc()).map(|v| v.to_string()),
+            compressed: CompressedFacts::of(bytes),
         }
+    }
+}
+
+impl CompressedFacts {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let found = Compressed::find(bytes)?;
+        Some(Self {
+            size: found.size(),
+            original_size: found.original_size(),
+            sha256: found.digest()?.to_string(),
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //! file: no compiler, no linker, some ten milliseconds.
 //!
 //! `plan` decides between static and dynamic and lists what the linker needs, `runner` links or finds
-//! the runner, `join` puts the blob into its section, and `beside` writes the folder that some packages
+//! the runner, and compresses it for a small executable, and `beside` writes the folder that some packages
 //! want next to it. `emit` writes what other programs are linked with instead.
 
 #![deny(missing_docs)]
@@ -13,7 +13,6 @@
 mod beside;
 mod emit;
 mod floor;
-mod join;
 mod plan;
 mod portable;
 mod python_api;
@@ -29,6 +28,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pyox_blob::{Blob, Config, tree};
+use pyox_runner::Joined;
 use pyox_schema::{Digest, FileRef, LinkMode, LinkPlan};
 use pyox_stage::{Content, Fault, FaultExt, Reporter, Result, cache, files};
 use runtime::Runtime;
@@ -63,7 +63,7 @@ pub fn find_runtime(target: &str, tag: &str) -> Result<PathBuf> {
 /// Whether a file is an executable that pyox has linked. A file that cannot be read is none.
 #[must_use]
 pub fn is_executable(path: &Path) -> bool {
-    files::content(path).is_ok_and(|bytes| join::is_runner(&bytes))
+    files::content(path).is_ok_and(|bytes| pyox_runner::is_runner(&bytes))
 }
 
 /// A blob that can be linked, and how. Its distribution says what for: the tool's own target is nothing special but for
@@ -165,6 +165,10 @@ impl<'a> Link<'a> {
     fn runner(&self, reporter: &dyn Reporter) -> Result<Content> {
         let runner = runner::cached(&self.plan, reporter)?;
         self.check_glibc(Some(&runner))?;
+        // A small blob is told by its groups.
+        if self.blob.has_groups() && plan::can_be_compressed(&self.plan) {
+            return runner::compressed(&self.plan, runner, reporter);
+        }
         Ok(runner)
     }
 
@@ -184,7 +188,7 @@ impl<'a> Link<'a> {
         let runner = self.runner(reporter)?;
         // First, so that an executable that is there has its files.
         beside::write(Some(path), &self.blob, &self.config)?;
-        join::Joined::new(&runner, self.bytes)?.write_to(path)
+        Joined::new(&runner, self.bytes)?.write_to(path)
     }
 
     /// Sends the executable somewhere else than to a file.
@@ -195,7 +199,7 @@ impl<'a> Link<'a> {
     pub fn send(&self, to: &mut dyn Write, reporter: &dyn Reporter) -> Result<std::io::Result<()>> {
         let runner = self.runner(reporter)?;
         beside::write(None, &self.blob, &self.config)?;
-        Ok(join::Joined::new(&runner, self.bytes)?.send(to))
+        Ok(Joined::new(&runner, self.bytes)?.send(to))
     }
 
     /// Writes what other programs are linked with into a folder. `name` is that of a library.

@@ -6,6 +6,7 @@ use pyox_blob::Blob;
 use pyox_blob::layout::{ELF_SECTION, FileKind};
 use pyox_schema::{
     Distribution, DistributionRef, Document, FileRef, Library, LinkMode, LinkPlan, Linkage,
+    machine_of,
 };
 use pyox_stage::{Compiler, Fault, Kind, Result};
 
@@ -267,6 +268,14 @@ pub(crate) fn can_have_snapshot(plan: &LinkPlan) -> bool {
         plan.arguments.iter().filter_map(|argument| argument.strip_prefix("-fuse-ld="));
     let takes_scripts = plan.mode == LinkMode::Static || chosen.all(|linker| linker == "bfd");
     takes_scripts && plan.arguments.iter().any(|argument| argument == FIXED)
+}
+
+/// Whether a runner with that plan can be compressed: it lies at fixed addresses, which no loader needs to read, and there is code that
+/// unpacks it.
+pub(crate) fn can_be_compressed(plan: &LinkPlan) -> bool {
+    let is_fixed = plan.arguments.iter().any(|argument| argument == FIXED);
+    let machine = machine_of(&plan.distribution.target);
+    plan.mode == LinkMode::Static && is_fixed && pyox_runner::can_compress(machine)
 }
 
 /// Why an executable cannot be loaded anywhere.

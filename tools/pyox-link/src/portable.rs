@@ -45,7 +45,7 @@ pub fn link_portable_runner(library: &Path, output: &Path, driver: &[String]) ->
     glibc::call(driver, work.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
     let made = work.path().join("runner");
     let runner = weakened(fs::read(&made).fault_at(&made)?).fault_at(&made)?;
-    if !crate::join::is_runner(&runner) {
+    if !pyox_runner::is_runner(&runner) {
         let what = format!("{} gave the blob's section no segment of its own", driver.join(" "));
         return Err(Fault::new("runner", what).of_kind(Kind::Unsupported));
     }

@@ -39,6 +39,27 @@ pub(crate) fn cached(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Content> {
     Ok(runner.into())
 }
 
+/// The compressed form of the runner for a plan, or the runner itself where it has none.
+pub(crate) fn compressed(plan: &LinkPlan, runner: Content, ui: &dyn Reporter) -> Result<Content> {
+    let store = Store::open("runners")?;
+    let key = Store::key(&[&key(plan).0, &pyox_runner::recipe().0]);
+    if let Some(compressed) = store.get(&key) {
+        ui.detail(format_args!("compressed runner {key} is cached"));
+        return Ok(compressed);
+    }
+    let task = ui.begin(None, "compressing the runner");
+    let compressed = match pyox_runner::compressed(&runner) {
+        Ok(compressed) => compressed,
+        Err(fault) => {
+            ui.warn(format_args!("{fault}: it stays as it is"));
+            return Ok(runner);
+        }
+    };
+    drop(task);
+    store.put(&key, &compressed);
+    Ok(compressed.into())
+}
+
 /// What a runner depends on. Archives count by their digests, so that it does not matter where they lie.
 fn key(plan: &LinkPlan) -> Digest {
     let by_name = |archive: &FileRef| {
@@ -92,7 +113,7 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     }
     let path = folder.path().join("runner");
     let runner = fs::read(&path).fault_at(&path)?;
-    if !crate::join::is_runner(&runner) {
+    if !pyox_runner::is_runner(&runner) {
         let what =
             format!("{} gave the section {} no segment of its own", plan.driver, plan.section);
         return Err(Fault::new("runner", what)

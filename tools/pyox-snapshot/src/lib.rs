@@ -16,11 +16,12 @@ mod survey;
 pub use executable::{Executable, Refusal};
 pub use profile::{Profile, learn};
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use pyox_stage::{Fault, Kind, Reporter, Result, files};
+use pyox_stage::{Content, Fault, FaultExt as _, Kind, Reporter, Result, files};
 
 use recorder::Recorder;
 
@@ -57,7 +58,7 @@ pub struct Options {
 ///
 /// If the executable can have no snapshot, a module cannot be imported or is not safe to be, or the result cannot be written.
 pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Reporter) -> Result<()> {
-    let bytes = files::content(from)?;
+    let bytes = content(from)?;
     let executable = parsed(&bytes, from)?;
     let recorder = Recorder::new(&executable, from)?;
     let task = reporter.begin(None, "recording the start");
@@ -68,6 +69,16 @@ pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Report
         Fault::at(from, "its image is not complete").hint("is it an executable of this pyox?")
     })?;
     files::atomically(to, files::EXECUTABLE, |file| file.write_all(&bytes))
+}
+
+/// What is in an executable, with its runner as it was before it was compressed: an image is memory as it is.
+fn content(path: &Path) -> Result<Content> {
+    let content = files::content(path)?;
+    let expanded = match pyox_runner::expanded(&content).fault_at(path)? {
+        Cow::Owned(bytes) => Some(bytes),
+        Cow::Borrowed(_) => None,
+    };
+    Ok(expanded.map_or(content, Content::from))
 }
 
 /// The executable that these bytes are, if it can have a snapshot. `path` is how messages name it.

@@ -98,6 +98,12 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines
             .push(("links", format!("{}: needs {needs}{}", shape.mode, glibc.collect::<String>())));
     }
+    let shape = summary.executable.as_ref();
+    lines.extend(shape.and_then(|shape| shape.compressed.as_ref()).map(|found| {
+        let (stored, original) = (size(found.size), size(found.original_size));
+        let digest = found.sha256.get(..12).unwrap_or_default();
+        ("runner", format!("compressed, {stored} of {original}, sha256 {digest}"))
+    }));
     if let Some(found) = &summary.snapshot {
         lines.push(("snapshot", snapshot_line(found)));
         lines.extend(guards_of(found).map(|guards| ("guards", guards)));

@@ -30,12 +30,13 @@ struct Place {
 }
 
 /// Whether the bytes are a runner that a blob can join.
-pub(crate) fn is_runner(runner: &[u8]) -> bool {
+#[must_use]
+pub fn is_runner(runner: &[u8]) -> bool {
     find(runner).is_some()
 }
 
 /// A runner with a blob in its section.
-pub(crate) struct Joined<'a> {
+pub struct Joined<'a> {
     runner: &'a [u8],
     /// The fields of its headers that point to the blob, in the order of their offsets.
     fields: [(usize, u64); 5],
@@ -45,7 +46,12 @@ pub(crate) struct Joined<'a> {
 }
 
 impl<'a> Joined<'a> {
-    pub(crate) fn new(runner: &'a [u8], blob: &'a [u8]) -> Result<Self> {
+    /// Finds the place for the blob.
+    ///
+    /// # Errors
+    ///
+    /// If it is no runner.
+    pub fn new(runner: &'a [u8], blob: &'a [u8]) -> Result<Self> {
         let place = find(runner).ok_or_else(|| {
             let what = format!("expected the section {ELF_SECTION} in its own segment");
             Fault::new("runner", what)
@@ -66,11 +72,20 @@ impl<'a> Joined<'a> {
     }
 
     /// Makes the file.
-    pub(crate) fn write_to(&self, path: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn write_to(&self, path: &Path) -> Result<()> {
         files::atomically(path, files::EXECUTABLE, |file| self.send(file))
     }
 
-    pub(crate) fn send(&self, to: &mut dyn Write) -> io::Result<()> {
+    /// Writes it somewhere else than to a file.
+    ///
+    /// # Errors
+    ///
+    /// What the writer says.
+    pub fn send(&self, to: &mut dyn Write) -> io::Result<()> {
         let mut done = 0;
         for (at, value) in self.fields {
             to.write_all(&self.runner[done..at])?;
