@@ -12,8 +12,8 @@ For each application of `matrix.toml` and each distribution it
    user id without a name (`confine.sh`);
 5. measures both in turn, and writes a row of the table.
 
-With --snapshot the executables are static ones that begin with a start-up snapshot of that level, whose profile is
-learned from the same task. Applications with native code are left out then, and the table is another one.
+With --snapshot the executables begin with a start-up snapshot of that level, whose profile is learned from the same task, and
+the table is another one.
 
 Versions are pinned by `locks/NAME.txt`, all that pip installed; one that is missing is written. Costs 10 to
 60 seconds for each row, and more for the first download. Exit status: 0 every row is as `matrix.toml`
@@ -46,10 +46,6 @@ PAIRS = 5
 
 class Failed(Exception):
     """An application does not work; the reason, in one line."""
-
-
-class LeftOut(Failed):
-    """It cannot be what is asked for."""
 
 
 class Application:
@@ -200,13 +196,7 @@ def build(application, distribution, folder, requirements, level=None):
     collected = [*application.collected(), "-r", requirements]
     tool("collect", "-d", distribution.document, *collected, "-o", manifest)
     tool("pack", manifest, "-d", distribution.document, "-o", blob)
-    shape = "static" if level else distribution.shape
-    try:
-        tool("link", blob, "-d", distribution.document, "--shape", shape, "-o", executable)
-    except Failed as failed:
-        if level and "a static executable cannot load shared objects" in str(failed):
-            raise LeftOut(str(failed)) from None
-        raise
+    tool("link", blob, "-d", distribution.document, "--shape", distribution.shape, "-o", executable)
     if level:
         take_snapshot(application, executable, level, folder)
     return executable, time.perf_counter() - start
@@ -321,7 +311,7 @@ def attempt(application, distribution, folder, row, level):
 
 
 def try_one(application, distribution, keep, level=None):
-    """The row of an application on a distribution; none where it cannot have a snapshot."""
+    """The row of an application on a distribution."""
     row = table.Row(application.name, distribution.version)
     if not application.runs:
         row.result = application.fails_on(distribution.minor)
@@ -331,9 +321,6 @@ def try_one(application, distribution, keep, level=None):
     folder.mkdir(parents=True)
     try:
         attempt(application, distribution, folder, row, level)
-    except LeftOut as reason:
-        print(f"{application.name}: left out: {reason}", flush=True)
-        row = None
     except Failed as failed:
         row.result = str(failed).replace(str(folder), "…")
     if not keep:
@@ -363,7 +350,7 @@ def main():
     if unknown:
         parser.error(f"not in matrix.toml: {', '.join(sorted(unknown))}")
     try:
-        distributions = [Distribution(spec) for spec in args.dist or (["source@3.13"] if args.snapshot else default_distributions())]
+        distributions = [Distribution(spec) for spec in args.dist or default_distributions()]
     except Failed as failed:
         sys.exit(f"run.py: error: {failed}") or 2
     path = args.table or (FOLDER / f"{args.snapshot}.md" if args.snapshot else TABLE)
@@ -376,8 +363,6 @@ def main():
             if application.pythons and distribution.minor not in application.pythons:
                 continue
             row = try_one(application, distribution, args.keep, args.snapshot)
-            if row is None:
-                continue
             fails = application.fails_on(distribution.minor)
             surprise = (row.result is None) == bool(fails)
             surprises += surprise
