@@ -55,7 +55,7 @@ PORTABLE_SOURCES := $(wildcard tools/pyox-link/src/*.rs tools/pyox-link/src/port
 target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(PORTABLE_SOURCES) | tools
 	$(CARGO) run --quiet --release --package pyox-link --example portable_runner -- $< $@ $(PORTABLE_CC)
 
-RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob crates/pyox-private -type f -not -name '*.md')
+RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob crates/pyox-private -type f -not -name '*.md' -not -path 'pyembed/unpacker/*')
 
 target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
 	PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \

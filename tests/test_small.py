@@ -51,11 +51,11 @@ def hello(pyox, folder, distribution, *collect, link=()):
 
 
 def test_a_static_hello(pyox, source, tmp_path):
-    assert hello(pyox, tmp_path, source, link=["--static"]) <= 22.5 * MB
+    assert hello(pyox, tmp_path, source, link=["--static"]) <= 12 * MB
 
 
 def test_a_static_hello_without_sources(pyox, source, tmp_path):
-    assert hello(pyox, tmp_path, source, "--optimize", "2", "--no-sources", link=["--static"]) <= 20 * MB
+    assert hello(pyox, tmp_path, source, "--optimize", "2", "--no-sources", link=["--static"]) <= 9 * MB
 
 
 def test_hello_on_an_installed_python(pyox, host, tmp_path):
@@ -155,6 +155,20 @@ SCRIPTS = {
                 os._exit(0)
             os.wait()
         """,
+    "libraries": """
+        import bz2, ctypes, decimal, hashlib, lzma, sqlite3, ssl, subprocess, sys, xml.etree.ElementTree, zlib
+        print(ssl.create_default_context().verify_mode, ssl.OPENSSL_VERSION)
+        rows = sqlite3.connect(":memory:").execute("select sum(value) from json_each('[1,2,3]')").fetchall()
+        print(rows, ctypes.pythonapi.Py_IsInitialized(), decimal.Decimal(2).sqrt(), hashlib.sha3_256(b"").hexdigest())
+        print([len(kind.compress(b"a" * 1000)) for kind in (bz2, lzma, zlib)], xml.etree.ElementTree.fromstring("<a><b/></a>")[0].tag)
+        print(subprocess.run([sys.executable, "-c", "import sys; print(sys.argv)", "one"], capture_output=True, text=True).stdout)
+        callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda number: number + 1)
+        print(callback(41))
+        try:
+            ssl.create_default_context(cadata="nothing")
+        except ssl.SSLError as error:
+            print(error)
+        """,
     "interpreters": """
         import sys
         if sys.version_info >= (3, 13):
@@ -242,6 +256,153 @@ def test_with_a_snapshot(pyox, small, source, tmp_path):
     pyox("inspect", "--check", tmp_path / "probe")
 
 
+# --- A compressed runner --------------------------------------------------------
+
+# Where it lies: docs/formats/runner.md.
+RUNNER = 0x5F100000
+
+
+@pytest.fixture(scope="module")
+def compressed(pyox, source, tmp_path_factory):
+    """A static executable that runs the code that it is given."""
+    script = "import sys\nexec(sys.argv[1])\n"
+    return pyox.build_script(tmp_path_factory.mktemp("compressed"), source, script, pack=["--small"], link=["--static"])
+
+
+def runner_in(path):
+    """Where the compressed runner begins in the file, and its bytes, found by its program header."""
+    data = path.read_bytes()
+    start, size, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
+    for number in range(count):
+        kind, _, offset, address, _, length = struct.unpack_from("<IIQQQQ", data, start + number * size)
+        if kind == 1 and address == RUNNER:
+            return offset, data[offset : offset + length]
+    raise AssertionError("it has no compressed runner")
+
+
+def test_the_process_is_that_of_the_runner(compressed):
+    """Program headers, rights of pages and addresses are the linker's; nothing of the unpacker's work is left."""
+    code = """if True:
+        import ctypes, json, struct, sys
+        elf = int(sys.argv[2])
+        start, size, count = struct.unpack_from("<Q", ctypes.string_at(elf, 64), 32)[0], *struct.unpack_from("<HH", ctypes.string_at(elf, 64), 54)
+        headers = [struct.unpack("<IIQQQQQQ", ctypes.string_at(elf + start + number * size, size)) for number in range(count)]
+        maps = []
+        for line in open("/proc/self/maps"):
+            first, second = (int(end, 16) for end in line.split()[0].split("-"))
+            maps.append((first, second, line.split()[1]))
+        print(json.dumps([headers, maps]))
+    """
+    _, runner = runner_in(compressed)
+    (elf,) = struct.unpack_from("<Q", runner, 24)
+    headers, maps = json.loads(run(compressed, code, str(elf)).stdout)
+
+    def rights(address, length):
+        return {rights[:3] for start, end, rights in maps if start < address + length and address < end}
+
+    load, relro = 1, 0x6474E552
+    (closed,) = [(address, length) for kind, _, _, address, _, _, length, _ in headers if kind == relro]
+    assert rights(*closed) == {"r--"}
+    segments = [(flags, address, length) for kind, flags, _, address, _, _, length, _ in headers if kind == load]
+    assert len(segments) >= 6 and {4, 5, 6} == {flags for flags, *_ in segments}
+    for flags, address, length in segments:
+        expected = {4: {"r--"}, 5: {"r-x"}, 6: {"rw-", "r--"}}[flags]
+        assert rights(address, length) <= expected and rights(address, length), (flags, hex(address))
+    assert not any("w" in rights and "x" in rights for *_, rights in maps)
+    assert rights(RUNNER, len(runner)) == set()
+
+
+def denying(*calls):
+    """Code that denies the process such system calls, as systemd does for a service, and becomes another program. Of `mprotect` those that
+    make memory code."""
+    return f"""if True:
+        import ctypes, os, struct, sys
+        program = [(0x20, 0, 0, 0)]
+        for call in {calls}:
+            if call == 10:
+                program += [(0x15, 0, 3, call), (0x20, 0, 0, 32), (0x45, 0, 1, 4), (6, 0, 0, 0x50001), (0x20, 0, 0, 0)]
+            else:
+                program += [(0x15, 0, 1, call), (6, 0, 0, 0x50001)]
+        program.append((6, 0, 0, 0x7FFF0000))
+        code = b"".join(struct.pack("HBBI", *one) for one in program)
+        buffer = ctypes.create_string_buffer(code)
+        filter = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(buffer))
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()
+        os.execv(sys.argv[1], sys.argv[1:])
+    """
+
+
+MPROTECT, MEMFD_CREATE = 10, 319
+
+
+def test_where_what_was_written_cannot_become_code(compressed, source):
+    """The pages of a file in memory do; without one it is an error that says so."""
+    maps = "print(open('/proc/self/maps').read())"
+    lines = run(source.python, "-c", denying(MPROTECT), compressed, maps).stdout.splitlines()
+    assert [line for line in lines if "r-xp" in line and "/memfd:runner" in line]
+    done = run(source.python, "-c", denying(MPROTECT, MEMFD_CREATE), compressed, maps, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "app: error: executable: the system lets nothing that was written become code: link it without `--small`\n"
+
+
+def test_too_little_memory_to_unpack_it(compressed):
+    done = run("sh", "-c", 'ulimit -v 15000; exec "$0" "print(1)"', compressed, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("app: error: executable: the system gives no ") and done.stderr.count("\n") == 1
+    assert run("sh", "-c", 'ulimit -v 60000; exec "$0" "print(1)"', compressed).stdout == "1\n"
+
+
+def test_a_damaged_runner(pyox, compressed, tmp_path):
+    """No instruction of it runs; the tools find it as well."""
+    offset, runner = runner_in(compressed)
+    count, _, _ = struct.unpack_from("<IQQ", runner, 12)
+    whole = compressed.read_bytes()
+    records = [struct.unpack_from("<QQQQQII", runner, 72 + 48 * number) for number in range(count)]
+    loaded = [(frame, length) for address, _, _, frame, length, _, _ in records if address]
+    assert len(loaded) >= 5
+    for place in [0, 8, 12, 20, 40, 64, 75, *(frame + length // 2 for frame, length in loaded)]:
+        damaged = bytearray(whole)
+        damaged[offset + place] ^= 1
+        path = tmp_path / "damaged"
+        path.write_bytes(damaged)
+        shutil.copymode(compressed, path)
+        done = run(path, "print(1)", check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", "damaged: error: executable: its compressed runner is damaged\n")
+        if place >= 12:
+            check = pyox("inspect", "--check", path, check=False)
+            assert check.returncode == 1 and "compressed runner" in check.stdout + check.stderr, place
+
+
+def test_what_inspect_tells(pyox, compressed):
+    _, runner = runner_in(compressed)
+    told = json.loads(pyox("inspect", "--json", compressed).stdout)["executable"]
+    (original,) = struct.unpack_from("<Q", runner, 16)
+    assert told["mode"] == "static" and told["needed"] == []
+    assert told["compressed"] == {"size": len(runner), "original_size": original, "sha256": runner[32:64].hex()}
+    assert original > 2.5 * len(runner)
+    (line,) = [line for line in pyox("inspect", compressed).stdout.splitlines() if line.split()[:1] == ["runner"]]
+    assert "compressed, " in line and runner[32:38].hex() in line
+    pyox("inspect", "--check", compressed)
+
+
+def test_where_a_runner_is_not_compressed(pyox, source, compressed, tmp_path):
+    """Loaded anywhere, it would have to be relocated: it stays as it is, and the tool says so."""
+    blob = compressed.with_suffix(".blob")
+    done = pyox("link", blob, "-d", source.document, "--static", "--pie", "-o", tmp_path / "app")
+    assert done.stderr.count("the interpreter is not compressed") == 1 and "--pie" in done.stderr
+    assert run(tmp_path / "app", "print(1)").stdout == "1\n"
+    assert (tmp_path / "app").stat().st_size > 1.5 * compressed.stat().st_size
+
+
+def test_a_snapshot_of_it_is_one_of_the_runner(pyox, source, compressed, tmp_path):
+    """Which is then as it was linked. A snapshot of that is the same."""
+    pyox("snapshot", compressed, "-o", tmp_path / "first")
+    pyox("snapshot", tmp_path / "first", "-o", tmp_path / "second")
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    assert run(tmp_path / "first", "print(1)").stdout == "1\n"
+
+
 # --- Reproducible, and damaged --------------------------------------------------
 
 
@@ -251,7 +412,8 @@ def test_the_same_input_gives_the_same_bytes(pyox, source, tmp_path):
     for number in (1, 2):
         own = pyox.with_environment(PYOX_CACHE_DIR=str(tmp_path / f"cache{number}"))
         own("pack", "--small", manifest, "-d", source.document, "-j", str(number), "-o", tmp_path / f"{number}.blob")
-        made.append((tmp_path / f"{number}.blob").read_bytes())
+        own("link", tmp_path / f"{number}.blob", "-d", source.document, "--static", "-o", tmp_path / f"{number}")
+        made.append([(tmp_path / name).read_bytes() for name in (f"{number}.blob", f"{number}")])
     assert made[0] == made[1]
 
 

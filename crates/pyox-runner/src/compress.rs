@@ -117,7 +117,7 @@ fn pieces<'a>(segments: &[Segment], runner: &'a [u8]) -> Result<Vec<(Piece, &'a 
         }
         free = end.ok_or_else(odd)?.next_multiple_of(PAGE);
         pieces.extend(between(runner, at, offset));
-        let is_code = segment.p_flags(endian) & PF_X != Default::default();
+        let is_code = segment.p_flags(endian).0 & PF_X.0 != 0;
         let filter = if is_code { Filter::X86Calls } else { Filter::None };
         let rights = segment.p_flags(endian).0;
         let piece = Piece { address, in_memory, len, frame: 0, frame_len: 0, rights, filter };
@@ -208,8 +208,8 @@ fn write(
         segment(load, PF_R.0, blob_at, blob, PAGE, PAGE),
         segment(PT_GNU_STACK.0, stack.0, 0, 0, 0, 16),
     ];
-    let allocated = u64::from(constants::SHF_ALLOC.0);
-    let executable = allocated | u64::from(constants::SHF_EXECINSTR.0);
+    let allocated = constants::SHF_ALLOC.0;
+    let executable = allocated | constants::SHF_EXECINSTR.0;
     let (bits, table) = (constants::SHT_PROGBITS.0, constants::SHT_STRTAB.0);
     let sections = [
         section(0, 0, 0, 0, 0, 0, 0),
@@ -250,7 +250,7 @@ fn write(
     for (at, bytes) in [
         (page, unpacker),
         (runner_at, runner),
-        (blob_at, &[0; PAGE as usize]),
+        (blob_at, &vec![0; page]),
         (names_at, names.as_bytes()),
     ] {
         file.resize(at, 0);

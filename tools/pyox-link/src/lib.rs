@@ -166,10 +166,14 @@ impl<'a> Link<'a> {
         let runner = runner::cached(&self.plan, reporter)?;
         self.check_glibc(Some(&runner))?;
         // A small blob is told by its groups.
-        if self.blob.has_groups() && plan::can_be_compressed(&self.plan) {
-            return runner::compressed(&self.plan, runner, reporter);
+        if !self.blob.has_groups() || self.plan.mode != LinkMode::Static {
+            return Ok(runner);
         }
-        Ok(runner)
+        if !plan::can_be_compressed(&self.plan) {
+            reporter.note("the interpreter is not compressed: that is for x86-64 at fixed addresses, without `--pie`");
+            return Ok(runner);
+        }
+        runner::compressed(&self.plan, runner, reporter)
     }
 
     fn check_glibc(&self, runner: Option<&[u8]>) -> Result<()> {
@@ -179,7 +183,8 @@ impl<'a> Link<'a> {
 
     /// Makes the executable, and the folder `PATH.files` beside it where packages want one.
     ///
-    /// Costs some ten milliseconds, and some seconds more for the first blob of a distribution.
+    /// Costs some ten milliseconds, and some seconds more for the first blob of a distribution, for the first small one ten of
+    /// the processor's.
     ///
     /// # Errors
     ///

@@ -270,12 +270,10 @@ pub(crate) fn can_have_snapshot(plan: &LinkPlan) -> bool {
     takes_scripts && plan.arguments.iter().any(|argument| argument == FIXED)
 }
 
-/// Whether a runner with that plan can be compressed: it lies at fixed addresses, which no loader needs to read, and there is code that
-/// unpacks it.
+/// Whether a static runner with that plan can be compressed: it lies at fixed addresses, and there is code that unpacks it.
 pub(crate) fn can_be_compressed(plan: &LinkPlan) -> bool {
     let is_fixed = plan.arguments.iter().any(|argument| argument == FIXED);
-    let machine = machine_of(&plan.distribution.target);
-    plan.mode == LinkMode::Static && is_fixed && pyox_runner::can_compress(machine)
+    is_fixed && pyox_runner::can_compress(machine_of(&plan.distribution.target))
 }
 
 /// Why an executable cannot be loaded anywhere.

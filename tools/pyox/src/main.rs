@@ -122,7 +122,7 @@ struct BuildArgs {
     /// `application` [default: interpreter, where there can be a snapshot]
     #[arg(long, value_name = "LEVEL", conflicts_with = "emit")]
     snapshot: Option<pyox::Snapshot>,
-    /// Compress everything as well as that goes: the smallest executables, slower imports
+    /// Compress everything as well as that goes: the smallest executables, slower start and imports
     #[arg(long)]
     small: bool,
     /// Make only the program of that name
