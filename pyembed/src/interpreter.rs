@@ -45,7 +45,7 @@ impl MainPythonInterpreter {
             }
         }
         ffi::pre_initialize(&config.to_preconfig()?, &config.c_argv()?)?;
-        if ffi::is_bound_late() {
+        if ffi::keeps_its_calls() {
             // Not before, because CPython frees its list of hooks by the allocator that is configured.
             ffi::watch_interpreters();
         }

@@ -10,6 +10,108 @@ pub const IMAGE_ADDRESS: u64 = 0x2000_0000;
 /// Where the copy of the segment's first content is, in memory: the executable starts from it where the image cannot be used.
 pub const INITIAL_ADDRESS: u64 = 0x1e00_0000;
 
+/// The two addresses in a runner that is loaded anywhere, as portable ones are, counted from its beginning. What lies between
+/// them has room for a libpython, whose writable data ends where the segment's own begins.
+pub const MOVABLE_IMAGE_ADDRESS: u64 = 0x03c0_0000;
+
+/// As above.
+pub const MOVABLE_INITIAL_ADDRESS: u64 = 0x0080_0000;
+
+/// The sections of a portable runner whose segments a libpython can take, and where the first one begins: what is read before
+/// its code, its code, and what is read behind it.
+pub const PYTHON_SECTIONS: [&str; 3] =
+    [".pyox_python_head", ".pyox_python_code", ".pyox_python_rest"];
+
+/// As above.
+pub const MOVABLE_PYTHON_ADDRESS: u64 = 0x0100_0000;
+
+/// Functions of the C library whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
+pub const OF_LIBC: [&str; 10] = [
+    "aligned_alloc",
+    "calloc",
+    "free",
+    "malloc",
+    "malloc_usable_size",
+    "memalign",
+    "posix_memalign",
+    "pthread_key_create",
+    "pthread_key_delete",
+    "realloc",
+];
+
+/// Functions of the C library that a survey sees, in `pyembed/src/ffi/snapshot/watch.rs`.
+pub const WATCHED: [&str; 65] = [
+    "chdir",
+    "clearenv",
+    "clock",
+    "clock_gettime",
+    "connect",
+    "fchdir",
+    "getcwd",
+    "getegid",
+    "getentropy",
+    "getenv",
+    "geteuid",
+    "getgid",
+    "getgroups",
+    "gethostname",
+    "getloadavg",
+    "getpgid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "getpriority",
+    "getrandom",
+    "getresgid",
+    "getresuid",
+    "getrlimit",
+    "getrlimit64",
+    "getrusage",
+    "getsid",
+    "gettimeofday",
+    "getuid",
+    "ioctl",
+    "isatty",
+    "localeconv",
+    "localtime",
+    "localtime_r",
+    "mktime",
+    "mmap",
+    "mmap64",
+    "nice",
+    "nl_langinfo",
+    "pthread_create",
+    "putenv",
+    "read",
+    "sched_getaffinity",
+    "secure_getenv",
+    "setenv",
+    "setitimer",
+    "setlocale",
+    "setpriority",
+    "setrlimit",
+    "setrlimit64",
+    "sigaction",
+    "sigaltstack",
+    "signal",
+    "socket",
+    "socketpair",
+    "sysconf",
+    "tcgetattr",
+    "time",
+    "times",
+    "ttyname_r",
+    "tzset",
+    "umask",
+    "uname",
+    "unsetenv",
+    "write",
+];
+
+/// Where the blob begins in an executable at fixed addresses: behind all that is linked, and near enough for the 32-bit distances
+/// that code of the small model has.
+pub const FIXED_BLOB_ADDRESS: u64 = 0x6000_0000;
+
 /// The image ends below this address.
 pub const IMAGE_LIMIT: u64 = 0x5f00_0000;
 
@@ -60,31 +162,55 @@ pub enum Mode {
     Profile,
 }
 
-/// The beginning of the segment. Its numbers are little-endian.
+/// The beginning of the segment, but for the data of a libpython. Its numbers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// What the executable does.
     pub mode: Mode,
-    /// The length of the image with its header; 0 without one.
+    /// The length of the image; 0 without one.
     pub len: u64,
     /// The length of the segment's data as it was linked.
     pub initial: u64,
     /// Where in the image the heap begins, behind data and zeroed data.
     pub heap: u64,
+    /// The libpython that has been made part of the executable.
+    pub python: Python,
     /// Where in the image the facts begin, a JSON object, and how long they are.
     pub facts: (u64, u64),
     /// SHA-256 of the image, computed while this field is zero.
     pub digest: [u8; 32],
 }
 
+/// A libpython that has been made part of a portable executable: addresses and lengths in memory. All zero where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Python {
+    /// How long its writable data is, with which the image begins, before the header.
+    pub data: u32,
+    /// The function that each process calls first; 0 if there is none.
+    pub initializer: u32,
+    /// The array of its constructors, and its length in bytes.
+    pub constructors: [u32; 2],
+    /// What of its data nothing writes to once the loader has, and its length.
+    pub constants: [u32; 2],
+}
+
 impl Header {
     /// Of an executable that starts as ever.
-    pub const EMPTY: Self =
-        Self { mode: Mode::Ordinary, len: 0, heap: 0, facts: (0, 0), initial: 0, digest: [0; 32] };
+    pub const EMPTY: Self = Self {
+        mode: Mode::Ordinary,
+        len: 0,
+        heap: 0,
+        facts: (0, 0),
+        initial: 0,
+        digest: [0; 32],
+        python: Python { data: 0, initializer: 0, constructors: [0; 2], constants: [0; 2] },
+    };
     /// How long it is.
     pub const LEN: usize = 128;
     /// Where the digest is.
     pub const DIGEST: std::ops::Range<usize> = 48..80;
+    /// Where the length of libpython's data is.
+    pub const PYTHON: usize = 88;
     /// Where the mode is.
     pub const MODE: std::ops::Range<usize> = 12..16;
 
@@ -110,6 +236,12 @@ impl Header {
             facts: (long(24)?, long(32)?),
             initial: long(40)?,
             heap: long(80)?,
+            python: Python {
+                data: word(88)?,
+                initializer: word(92)?,
+                constructors: [word(96)?, word(100)?],
+                constants: [word(104)?, word(108)?],
+            },
             digest: *bytes[Self::DIGEST].first_chunk()?,
         })
     }
@@ -127,6 +259,11 @@ impl Header {
         bytes[40..48].copy_from_slice(&self.initial.to_le_bytes());
         bytes[Self::DIGEST].copy_from_slice(&self.digest);
         bytes[80..88].copy_from_slice(&self.heap.to_le_bytes());
+        let Python { data, initializer, constructors, constants } = self.python;
+        let words = [data, initializer].into_iter().chain(constructors).chain(constants);
+        for (to, word) in bytes[Self::PYTHON..].chunks_exact_mut(4).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
         bytes
     }
 }

@@ -74,7 +74,7 @@ interpose! {
     {
         let attached = Attached::assume();
         let is_main = subinterpreters::is_main(state);
-        if is_main && snapshot::prepare_collection(attached) {
+        if is_main && snapshot::is_resumed() {
             return real(state);
         }
         if let Some(call) = BEFORE_END.get() {

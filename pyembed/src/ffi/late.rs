@@ -40,6 +40,12 @@ pub(crate) fn is_bound_late() -> bool {
     IS_BOUND.load(Ordering::Acquire)
 }
 
+/// Whether libpython was linked as a library of its own, in which calls stay inside: none of its functions gives its place to one
+/// of this crate.
+pub(crate) fn keeps_its_calls() -> bool {
+    is_bound_late() || super::snapshot::has_libpython()
+}
+
 /// Resolves this program's references to Python, now that its library is loaded for all; false where it lacks one of
 /// them. Until then nothing of Python can be called, so nobody reads them.
 pub(crate) fn bind() -> bool {

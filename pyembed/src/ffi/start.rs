@@ -301,17 +301,21 @@ static WATCH: OnceLock<Watch> = OnceLock::new();
 /// It is an audit hook, which cannot be taken back and costs every audited event a call.
 pub(crate) fn watch_imports(watch: Watch) {
     WATCH.get_or_init(|| watch);
-    add_hook();
+    add_hook(audit);
 }
 
 /// Has further interpreters prepared when they import for the first time, where libpython is a library of its own.
 pub(crate) fn watch_interpreters() {
-    add_hook();
+    add_hook(audit);
 }
 
-fn add_hook() {
+/// What CPython calls with the name of each audited event, and its arguments.
+type Hook = unsafe extern "C" fn(*const c_char, *mut c::PyObject, *mut c_void) -> c_int;
+
+/// False where there is no memory, or the program's own hooks forbid it: then an exception is set.
+pub(super) fn add_hook(hook: Hook) -> bool {
     // SAFETY: the hook is a function of this crate and needs no data.
-    unsafe { PySys_AddAuditHook(Some(audit), ptr::null_mut()) };
+    unsafe { PySys_AddAuditHook(Some(hook), ptr::null_mut()) == 0 }
 }
 
 /// The audit hook of [`watch_imports`]. Of the event `import` the first argument is the module's name.
@@ -348,10 +352,7 @@ unsafe extern "C" {
     /// The configuration of the calling thread's interpreter.
     fn _Py_GetConfig() -> *const c::PyConfig;
 
-    fn PySys_AddAuditHook(
-        hook: Option<unsafe extern "C" fn(*const c_char, *mut c::PyObject, *mut c_void) -> c_int>,
-        data: *mut c_void,
-    ) -> c_int;
+    fn PySys_AddAuditHook(hook: Option<Hook>, data: *mut c_void) -> c_int;
 }
 
 /// What the executable has in place of CPython's search for an installation.

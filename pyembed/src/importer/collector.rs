@@ -59,7 +59,7 @@ pub(super) fn install(attached: Attached<'_>) -> Result<()> {
 }
 
 /// A built-in module that is not imported, because `python` has not imported it either.
-fn unlisted<'py>(attached: Attached<'py>, name: &str) -> Result<Object<'py>> {
+pub(crate) fn unlisted<'py>(attached: Attached<'py>, name: &str) -> Result<Object<'py>> {
     let (name, none) = (attached.string(name)?, attached.none());
     let class = attached.import(c"_frozen_importlib")?.attribute(c"ModuleSpec")?;
     let functions = attached.import(c"_imp")?;

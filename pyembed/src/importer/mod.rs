@@ -37,7 +37,7 @@ mod search;
 mod startup;
 mod state;
 
-pub(crate) use collector::set_aside;
+pub(crate) use collector::{set_aside, unlisted};
 pub(crate) use install::{before_start, install, move_to};
 pub(crate) use modules::{is_package, prepare_main};
 pub(crate) use native::load_python;

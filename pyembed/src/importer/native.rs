@@ -147,6 +147,10 @@ fn load_with_needs(
         if group.iter().all(|&member| name_of(packed, member).is_some()) {
             continue;
         }
+        // Where libpython is part of the executable, the loader knows that by its name.
+        if group.len() == 1 && is_linked_python(packed, group[0])? {
+            continue;
+        }
         // Python's own flags for extension modules: resolved now, symbols not offered to others.
         let flags = if group.contains(&number) { flags } else { libc::RTLD_NOW | libc::RTLD_LOCAL };
         let file = packed.blob.file_at(group[0])?;
@@ -165,6 +169,13 @@ fn load_with_needs(
         })?;
     }
     name_of(packed, number).ok_or_else(|| Failure::Why("the loader does not know it".to_owned()))
+}
+
+/// Whether a file is the libpython of a program that has it inside.
+fn is_linked_python(packed: Packed<'_>, number: u32) -> Result<bool, pyox_blob::Error> {
+    let blob = packed.blob;
+    let is_inside = ffi::has_python() && !ffi::is_bound_late();
+    Ok(is_inside && blob.file_at(number)?.path == tree::libpython(blob.config()?.python))
 }
 
 /// The file of a package that has a placement.

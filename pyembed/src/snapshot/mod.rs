@@ -157,6 +157,7 @@ pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Req
         }
     }
     let done = ready
+        .and_then(|()| ffi::prepare_end(&importer::unlisted(attached, "atexit")?))
         .and_then(|()| preload(attached, &request))
         .and_then(|()| modules::forget_renewed(attached, &request.renewals))
         .and_then(|()| forget(attached))

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pyox_blob::Blob;
 use pyox_blob::layout::{ELF_SECTION, FileKind};
+use pyox_blob::snapshot::FIXED_BLOB_ADDRESS;
 use pyox_schema::{
     Distribution, DistributionRef, Document, FileRef, Library, LinkMode, LinkPlan, Linkage,
     machine_of,
@@ -12,12 +13,8 @@ use pyox_stage::{Compiler, Fault, Kind, Result};
 
 use crate::runtime::{OWN_TARGET, Runtime};
 
-/// Where the blob's segment begins: behind all that is linked, and near enough for the 32-bit distances
-/// that code of the small model has.
-const SECTION_ADDRESS: u32 = 0x6000_0000;
-
 /// Where it begins in a runner that is loaded anywhere, as portable ones are: the kernel reserves all that lies before.
-const MOVABLE_SECTION_ADDRESS: u32 = 0x0400_0000;
+const MOVABLE_SECTION_ADDRESS: u64 = 0x0400_0000;
 
 /// The argument for a static runner at a fixed address, which alone can have a snapshot.
 const FIXED_STATIC: &str = "-static";
@@ -445,14 +442,14 @@ pub(crate) fn portable_arguments() -> Vec<String> {
 }
 
 /// Puts the blob's section there.
-fn at(address: u32) -> String {
+fn at(address: u64) -> String {
     format!("-Wl,--section-start={ELF_SECTION}={address:#x}")
 }
 
 /// What all runners are linked with.
 fn of_every_runner(is_pie: bool) -> Vec<String> {
     vec![
-        at(if is_pie { MOVABLE_SECTION_ADDRESS } else { SECTION_ADDRESS }),
+        at(if is_pie { MOVABLE_SECTION_ADDRESS } else { FIXED_BLOB_ADDRESS }),
         "-Wl,--build-id=none".to_owned(),
         "-Wl,-z,noexecstack".to_owned(),
         "-Wl,--strip-all".to_owned(),

@@ -12,9 +12,10 @@ use object::elf::{FileHeader64, SHN_UNDEF, STB_GLOBAL, STB_WEAK};
 use object::read::archive::ArchiveFile;
 use object::read::elf::{FileHeader, Sym};
 use object::{LittleEndian, pod};
+use pyox_schema::LinkMode;
 use pyox_stage::{Fault, FaultExt, Kind, Result, files};
 
-use crate::plan;
+use crate::{plan, snapshot};
 use glibc::Glibc;
 
 type Elf = FileHeader64<LittleEndian>;
@@ -35,6 +36,14 @@ pub fn link_portable_runner(library: &Path, output: &Path, driver: &[String]) ->
             .of_kind(Kind::Unsupported)
     })?;
     let mut arguments = plan::portable_arguments();
+    let sections = snapshot::sections(LinkMode::Portable, architecture);
+    let script = snapshot::script(LinkMode::Portable);
+    for (name, text) in [(snapshot::SCRIPT, script), (snapshot::SECTIONS, sections)] {
+        let path = work.path().join(name);
+        fs::write(&path, text).fault_at(&path)?;
+    }
+    arguments.extend([snapshot::SECTIONS.to_owned(), format!("-Wl,-T,{}", snapshot::SCRIPT)]);
+    arguments.extend(snapshot::arguments(LinkMode::Portable));
     arguments.extend(["-nostdlib", "-o", "runner"].map(str::to_owned));
     let mut libraries = glibc.write(work.path(), driver)?;
     // The start code comes first, the libraries last.

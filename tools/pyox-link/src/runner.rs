@@ -12,7 +12,7 @@ use crate::plan::{can_have_snapshot, is_libc, not_movable};
 use crate::{python_api, snapshot};
 
 /// Counts up when the way a runner is linked changes without a change of the plan.
-const RECIPE: u32 = 9;
+const RECIPE: u32 = 10;
 
 /// How much of the linker's output an error shows.
 const SHOWN_LINES: usize = 4;
@@ -94,7 +94,10 @@ fn link(plan: &LinkPlan, ui: &dyn Reporter) -> Result<Vec<u8>> {
     let mut texts = Vec::new();
     if can_have_snapshot(plan) {
         let sections = snapshot::sections(plan.mode, machine_of(&plan.distribution.target));
-        texts.extend([(snapshot::SCRIPT, snapshot::script()), (snapshot::SECTIONS, sections)]);
+        texts.extend([
+            (snapshot::SCRIPT, snapshot::script(plan.mode)),
+            (snapshot::SECTIONS, sections),
+        ]);
         command.args([snapshot::SECTIONS, &format!("-Wl,-T,{}", snapshot::SCRIPT)]);
         command.args(snapshot::arguments(plan.mode));
     }

@@ -12,6 +12,8 @@ use pyox_schema::LinkMode;
 
 use pyox_blob::snapshot::{
     BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION,
+    MOVABLE_IMAGE_ADDRESS, MOVABLE_INITIAL_ADDRESS, MOVABLE_PYTHON_ADDRESS, OF_LIBC,
+    PYTHON_SECTIONS, WATCHED,
 };
 
 use crate::plan::wrap;
@@ -41,107 +43,24 @@ const OUTSIDE: [&str; 14] = [
     "*libffi.a:tramp.o",
 ];
 
-/// Functions of CPython whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
-const OF_PYTHON: [&str; 4] =
-    ["_PyModule_Clear", "_PyModule_ClearDict", "_Py_hashtable_destroy", "_Py_hashtable_new_full"];
-
-/// The same of the C library.
-const OF_LIBC: [&str; 10] = [
-    "aligned_alloc",
-    "calloc",
-    "free",
-    "malloc",
-    "malloc_usable_size",
-    "memalign",
-    "posix_memalign",
-    "pthread_key_create",
-    "pthread_key_delete",
-    "realloc",
-];
-
-/// Functions of the C library that a survey sees, in `pyembed/src/ffi/snapshot/watch.rs`.
-const WATCHED: [&str; 65] = [
-    "chdir",
-    "clearenv",
-    "clock",
-    "clock_gettime",
-    "connect",
-    "fchdir",
-    "getcwd",
-    "getegid",
-    "getentropy",
-    "getenv",
-    "geteuid",
-    "getgid",
-    "getgroups",
-    "gethostname",
-    "getloadavg",
-    "getpgid",
-    "getpgrp",
-    "getpid",
-    "getppid",
-    "getpriority",
-    "getrandom",
-    "getresgid",
-    "getresuid",
-    "getrlimit",
-    "getrlimit64",
-    "getrusage",
-    "getsid",
-    "gettimeofday",
-    "getuid",
-    "ioctl",
-    "isatty",
-    "localeconv",
-    "localtime",
-    "localtime_r",
-    "mktime",
-    "mmap",
-    "mmap64",
-    "nice",
-    "nl_langinfo",
-    "pthread_create",
-    "putenv",
-    "read",
-    "sched_getaffinity",
-    "secure_getenv",
-    "setenv",
-    "setitimer",
-    "setlocale",
-    "setpriority",
-    "setrlimit",
-    "setrlimit64",
-    "sigaction",
-    "sigaltstack",
-    "signal",
-    "socket",
-    "socketpair",
-    "sysconf",
-    "tcgetattr",
-    "time",
-    "times",
-    "ttyname_r",
-    "tzset",
-    "umask",
-    "uname",
-    "unsetenv",
-    "write",
-];
-
 /// The linker's arguments for that.
 pub(crate) fn arguments(mode: LinkMode) -> impl Iterator<Item = String> {
-    let of_libc = OF_LIBC.into_iter().chain(WATCHED).map(move |name| match mode {
+    OF_LIBC.into_iter().chain(WATCHED).map(move |name| match mode {
         LinkMode::Static => wrap(name),
         // The original is no place in the executable: see `sections`.
         LinkMode::Dynamic | LinkMode::Portable => {
             format!("-Wl,--wrap={name},--defsym=__wrap_{name}=pyembed_{name}")
         }
-    });
-    OF_PYTHON.into_iter().map(wrap).chain(of_libc)
+    })
 }
 
 /// The linker script, which adds to the usual one.
-pub(crate) fn script() -> String {
+pub(crate) fn script(mode: LinkMode) -> String {
+    let (initial, image, python) = if mode == LinkMode::Portable {
+        (MOVABLE_INITIAL_ADDRESS, MOVABLE_IMAGE_ADDRESS, room_for_python())
+    } else {
+        (INITIAL_ADDRESS, IMAGE_ADDRESS, String::new())
+    };
     let outside = OUTSIDE.join(" ");
     let inside = |sections: &[&str]| {
         let each = sections.iter().map(|section| format!("EXCLUDE_FILE({outside}) {section}"));
@@ -157,8 +76,8 @@ pub(crate) fn script() -> String {
         "SECTIONS
 {{
   .pyox_process : {{ {outside_too} }}
-  {INITIAL_SECTION} {INITIAL_ADDRESS:#x} : {{ KEEP(*({INITIAL_SECTION})) }}
-  {DATA_SECTION} {IMAGE_ADDRESS:#x} : {{
+  {INITIAL_SECTION} {initial:#x} : {{ KEEP(*({INITIAL_SECTION})) }}
+{python}  {DATA_SECTION} {image:#x} : {{
     KEEP(*(.pyox_snapshot))
     {data}
     . = ALIGN(16);
@@ -183,6 +102,20 @@ INSERT AFTER .bss;
     )
 }
 
+/// How far the beginnings of libpython's segments lie apart as long as there is none: more than any page.
+const APART: usize = 0x10_0000;
+
+/// The part of the script that gives each of libpython's segments one to take.
+fn room_for_python() -> String {
+    let addresses = (MOVABLE_PYTHON_ADDRESS..).step_by(APART);
+    let mut text = String::new();
+    for (section, address) in PYTHON_SECTIONS.into_iter().zip(addresses) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {section} {address:#x} : {{ KEEP(*({section})) }}");
+    }
+    text
+}
+
 /// The header of a runner, and room for a copy of the first data. In a dynamic one, the ways to the C library's own functions.
 pub(crate) fn sections(mode: LinkMode, machine: &str) -> String {
     let mut text = String::from(
@@ -197,6 +130,14 @@ pub(crate) fn sections(mode: LinkMode, machine: &str) -> String {
         ".section {INITIAL_SECTION}, \"a\", @progbits\n.balign 4096\n.globl pyembed_initial\n\
          pyembed_initial: .zero 4096\n.section .note.GNU-stack, \"\", @progbits\n"
     );
+    if mode == LinkMode::Portable {
+        for (section, flags) in PYTHON_SECTIONS.into_iter().zip(["a", "ax", "a"]) {
+            let _ = write!(
+                text,
+                "\n.section {section}, \"{flags}\", @progbits\n.balign 4096\n.zero 4096\n"
+            );
+        }
+    }
     if mode != LinkMode::Static {
         let jump = if machine == "x86_64" { "jmp" } else { "b" };
         text += "\n.text\n";

@@ -1,59 +1,89 @@
 //! The end of an interpreter that has begun with an image.
 //!
-//! Objects of the image live for ever, so nothing that they hold would ever be let go of. Clearing them all as CPython does it
-//! would drop references that nobody counts, and copy every page. What counts is what the program has put there: that is let
-//! go of at the time and in the order in which CPython clears modules, so that files are flushed and finalisers run. What it
-//! has put into classes, dictionaries and lists of the image follows before the last collection of garbage.
+//! Objects of the image live for ever, so nothing that they hold would ever be let go of. Clearing all modules as CPython does it
+//! would drop references that nobody counts, and take from the program's finalisers what they use. So modules of the image are
+//! hidden from CPython before it clears modules. What the program has put into modules, classes, dictionaries and lists of the
+//! image is let go of when CPython begins to clear the interpreter itself, so that files are flushed and finalisers run.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as c;
 
-use super::hashes::Keys;
+use super::super::{Function, Object, Result, own, start, subinterpreters};
+use super::hashes::{Keys, Pointer};
 use super::objects::Kind;
-use super::{is_in_image, is_resumed, kept};
-use crate::files::interpose;
+use super::{CONTAINERS, is_in_image, is_resumed, kept};
 
-/// Whether objects of the image live for ever.
-fn lives_on(object: *mut c::PyObject) -> bool {
-    is_resumed() && is_in_image(object.addr())
+/// Has an interpreter's end prepared, in a process that is recorded: what is registered first is called last, right before CPython
+/// clears modules.
+pub(crate) fn prepare_end(atexit: &Object<'_>) -> Result<()> {
+    let attached = atexit.attached();
+    atexit.call_method(c"register", [&HIDE.object(attached)?]).map(drop)
 }
 
-interpose! {
-    fn _PyModule_ClearDict(names: *mut c::PyObject) -> (), else { let _ = names; };
-    {
-        if lives_on(names) { clear(names) } else { real(names) }
-    }
-}
+/// Called at the end of a process. One that has begun with no image has nothing to hide.
+static HIDE: Function = Function {
+    name: c"hide",
+    parameters: &[],
+    required: 0,
+    body: |attached, _| {
+        if is_resumed() {
+            // SAFETY: this thread is attached.
+            unsafe { hide_modules() };
+        }
+        Ok(attached.none())
+    },
+};
 
-interpose! {
-    fn _PyModule_Clear(module: *mut c::PyObject) -> (), else { let _ = module; };
-    {
-        let names = c::PyModule_GetDict(module);
-        if !names.is_null() && lives_on(names) { clear(names) } else { real(module) }
-    }
-}
-
-/// Clears a module's names of what the program has put there: first those that begin with one underscore, then all others but
-/// `__builtins__`.
-unsafe fn clear(names: *mut c::PyObject) {
-    // SAFETY: a dictionary; setting values of names that are there leaves its order alone.
+/// Takes the image's modules out of `sys.modules`, where CPython itself puts `None` next, and asks to be told when it clears the
+/// interpreter.
+unsafe fn hide_modules() {
+    // SAFETY: the caller's word. Values of names that are there can be set while a dictionary is looked at.
     unsafe {
-        for is_first in [true, false] {
-            each_of(names, |name, value| {
-                if c::PyUnicode_Check(name) == 0 || is_in_image(value.addr()) {
-                    return;
-                }
-                let letter = |place| {
-                    let has = place < c::PyUnicode_GetLength(name);
-                    if has { c::PyUnicode_ReadChar(name, place) } else { 0 }
-                };
-                let underscore = u32::from(b'_');
-                let is_private = letter(0) == underscore && letter(1) != underscore;
-                let is_kept =
-                    c::PyUnicode_CompareWithASCIIString(name, c"__builtins__".as_ptr()) == 0;
-                if if is_first { is_private } else { !is_kept } {
-                    set_none(names, name);
-                }
-            });
+        let modules = c::PyImport_GetModuleDict();
+        if c::PyDict_CheckExact(modules) == 0 || !start::add_hook(audit) {
+            c::PyErr_Clear();
+            return;
+        }
+        each_of(modules, |name, module| {
+            if is_in_image(module.addr()) && c::PyModule_Check(module) != 0 {
+                set_none(modules, name);
+            }
+        });
+    }
+}
+
+/// Lets go of what the program has put into the image, when CPython clears the main interpreter.
+unsafe extern "C" fn audit(event: *const c_char, _: *mut c::PyObject, _: *mut c_void) -> c_int {
+    static IS_DONE: AtomicBool = AtomicBool::new(false);
+    // SAFETY: CPython passes a C string, in a thread that is attached to the interpreter.
+    unsafe {
+        let is_one = CStr::from_ptr(event) == c"cpython.PyInterpreterState_Clear"
+            && subinterpreters::is_main(own::thread_state());
+        if is_one && !IS_DONE.swap(true, Ordering::Relaxed) {
+            let containers = CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(containers) = containers.map(std::mem::ManuallyDrop::new) {
+                containers.restore();
+                containers.release();
+                flush(c"stdout");
+                flush(c"stderr");
+            }
+        }
+    }
+    0
+}
+
+/// Writes what finalisers have printed: streams of the image are not closed.
+unsafe fn flush(stream: &CStr) {
+    // SAFETY: this thread is attached.
+    unsafe {
+        let stream = c::PySys_GetObject(stream.as_ptr());
+        if !stream.is_null() && stream != c::Py_None() {
+            let done = c::PyObject_CallMethod(stream, c"flush".as_ptr(), ptr::null());
+            if done.is_null() { c::PyErr_Clear() } else { c::Py_DECREF(done) }
         }
     }
 }
@@ -78,7 +108,7 @@ unsafe fn each_of(
             return;
         }
     }
-    let (mut at, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    let (mut at, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
     // SAFETY: a dictionary, whose keys stay while it is looked at.
     unsafe {
         while c::PyDict_Next(dictionary, &raw mut at, &raw mut key, &raw mut value) != 0 {
@@ -91,7 +121,7 @@ unsafe fn set_none(dictionary: *mut c::PyObject, key: *mut c::PyObject) {
     // SAFETY: both are alive.
     unsafe {
         if c::PyDict_SetItem(dictionary, key, c::Py_None()) != 0 {
-            c::PyErr_WriteUnraisable(std::ptr::null_mut());
+            c::PyErr_WriteUnraisable(ptr::null_mut());
         }
     }
 }
@@ -103,9 +133,36 @@ pub(super) struct Containers {
     lists: Vec<usize>,
     classes: Vec<usize>,
     caches: Vec<usize>,
+    /// The names of `builtins` and `sys`, and copies of them: CPython clears both before it clears the interpreter.
+    cleared: Vec<[Pointer<c::PyObject>; 2]>,
 }
 
 impl Containers {
+    /// With copies of the names that CPython clears in any case.
+    ///
+    /// # Safety
+    /// This thread must be attached.
+    pub(super) unsafe fn with_names() -> Self {
+        // SAFETY: the caller's word. Copies live as long as the image.
+        let cleared = unsafe {
+            let sys = c::PyImport_AddModule(c"sys".as_ptr());
+            let names = [c::PyEval_GetBuiltins(), c::PyModule_GetDict(sys)];
+            names.map(|names| [Pointer(names), Pointer(c::PyDict_Copy(names))])
+        };
+        Self { cleared: cleared.into(), ..Self::default() }
+    }
+
+    /// Gives `builtins` and `sys` back what finalisers use.
+    unsafe fn restore(&self) {
+        for [names, copy] in &self.cleared {
+            // SAFETY: dictionaries of the image.
+            if unsafe { c::PyDict_Update(names.0, copy.0) } != 0 {
+                // SAFETY: this thread is attached.
+                unsafe { c::PyErr_Clear() };
+            }
+        }
+    }
+
     /// Notes an object of that kind.
     ///
     /// # Safety
@@ -182,7 +239,7 @@ impl Containers {
                 each_of(kept::entries_of(cache), |_, entry| has_new |= may_hold(entry));
                 if has_new {
                     let name = c"cache_clear".as_ptr();
-                    let done = c::PyObject_CallMethod(cache, name, std::ptr::null());
+                    let done = c::PyObject_CallMethod(cache, name, ptr::null());
                     if done.is_null() { c::PyErr_Clear() } else { c::Py_DECREF(done) }
                 }
             }
@@ -199,7 +256,7 @@ impl Containers {
                 for place in (0..c::PyList_GET_SIZE(list)).rev() {
                     let item = c::PyList_GET_ITEM(list, place);
                     if !item.is_null() && may_hold(item) {
-                        c::PyList_SetSlice(list, place, place + 1, std::ptr::null_mut());
+                        c::PyList_SetSlice(list, place, place + 1, ptr::null_mut());
                     }
                 }
             }

@@ -6,15 +6,12 @@
 use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::Mutex;
 
 use pyo3_ffi as c;
 
 use super::kept::Kept;
-use super::memory::is_recording;
 use super::objects::Kind;
 use super::sets::Set;
-use crate::files::interpose;
 
 /// What of an image depends on the seed.
 #[derive(Default)]
@@ -36,12 +33,6 @@ pub(super) struct Pointer<T>(pub(super) *mut T);
 
 // SAFETY: an address, for the one thread of a process that begins.
 unsafe impl<T> Send for Pointer<T> {}
-
-impl<T> Clone for Pointer<T> {
-    fn clone(&self) -> Self {
-        Self(self.0)
-    }
-}
 
 /// The keys of a dictionary, as CPython 3.11 to 3.14 has them. The table of indices follows, and behind it the entries.
 #[repr(C)]
@@ -80,7 +71,10 @@ pub(super) struct Table {
     buckets_len: usize,
     buckets: *mut *mut TableEntry,
     get: *const c_void,
-    hash: unsafe extern "C" fn(*const c_void) -> usize,
+    hash: Option<unsafe extern "C" fn(*const c_void) -> usize>,
+    compare: *const c_void,
+    destroy: [*const c_void; 2],
+    allocator: [*const c_void; 2],
 }
 
 #[repr(C)]
@@ -88,37 +82,6 @@ struct TableEntry {
     next: *mut TableEntry,
     hash: usize,
     key: *const c_void,
-}
-
-/// The tables that a recorded process has made.
-static TABLES: Mutex<Vec<Pointer<Table>>> = Mutex::new(Vec::new());
-
-fn tables() -> std::sync::MutexGuard<'static, Vec<Pointer<Table>>> {
-    TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-interpose! {
-    fn _Py_hashtable_new_full(
-        hash: *const c_void, compare: *const c_void, key: *const c_void, value: *const c_void,
-        allocator: *const c_void,
-    ) -> *mut c_void, else { let _ = (hash, compare, key, value, allocator); ptr::null_mut() };
-    {
-        let table = real(hash, compare, key, value, allocator);
-        if is_recording() && !table.is_null() {
-            tables().push(Pointer(table.cast()));
-        }
-        table
-    }
-}
-
-interpose! {
-    fn _Py_hashtable_destroy(table: *mut c_void) -> (), else { let _ = table; };
-    {
-        if is_recording() {
-            tables().retain(|other| other.0.cast() != table);
-        }
-        real(table);
-    }
 }
 
 /// CPython's seed, of three numbers.
@@ -162,6 +125,18 @@ impl Hashed {
         }
     }
 
+    /// Notes a block that is no object, if it is one of CPython's own tables.
+    ///
+    /// # Safety
+    /// The block must be a live one of that capacity.
+    pub(super) unsafe fn note_block(&mut self, block: usize, capacity: usize) {
+        let table = super::place::<Table>(block);
+        // SAFETY: the caller's word.
+        if unsafe { capacity >= size_of::<Table>() && Table::is_one(table) } {
+            self.tables.push(Pointer(table));
+        }
+    }
+
     /// Notes the keys for the dictionaries of a class's instances.
     ///
     /// # Safety
@@ -191,7 +166,7 @@ impl Hashed {
             list.dedup_by_key(|keys| keys.0.addr());
             list.shrink_to_fit();
         }
-        self.tables.clone_from(&tables());
+        self.tables.shrink_to_fit();
         for list in [&mut self.texts, &mut self.references, &mut self.dates] {
             list.shrink_to_fit();
         }
@@ -544,6 +519,21 @@ unsafe fn put_where_free(indices: *mut u8, width: u8, at: usize, index: usize) -
 }
 
 impl Table {
+    /// Whether a block of that length is a table: by its allocator, which is one of CPython's two, and its buckets.
+    unsafe fn is_one(table: *mut Self) -> bool {
+        let allocators = [
+            [c::PyMem_Malloc as *const c_void, c::PyMem_Free as *const c_void],
+            [c::PyMem_RawMalloc as *const c_void, c::PyMem_RawFree as *const c_void],
+        ];
+        // SAFETY: any words can be read as such a record.
+        unsafe {
+            allocators.contains(&(*table).allocator)
+                && (*table).hash.is_some()
+                && (*table).buckets_len.is_power_of_two()
+                && super::holds((*table).buckets.addr())
+        }
+    }
+
     unsafe fn entries(table: *mut Self) -> Vec<*mut TableEntry> {
         // SAFETY: a table of CPython's.
         unsafe {
@@ -562,13 +552,14 @@ impl Table {
     unsafe fn renew(table: *mut Self) {
         // SAFETY: a table of CPython's, whose function hashes its keys; the number of buckets is a power of two.
         unsafe {
+            let Some(hash) = (*table).hash else { return };
             let (all, buckets, len) =
                 (Self::entries(table), (*table).buckets, (*table).buckets_len);
             for bucket in 0..len {
                 *buckets.add(bucket) = ptr::null_mut();
             }
             for entry in all {
-                (*entry).hash = ((*table).hash)((*entry).key);
+                (*entry).hash = hash((*entry).key);
                 let bucket = buckets.add((*entry).hash & (len - 1));
                 (*entry).next = *bucket;
                 *bucket = entry;

@@ -32,16 +32,17 @@ mod sets;
 mod utf8_mode;
 mod watch;
 
-use std::ffi::{CString, OsString, c_char, c_int};
+use std::ffi::{CString, OsString, c_char, c_int, c_void};
 use std::io::{Read as _, Write as _};
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3_ffi as c;
-use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN, PROFILE};
+use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN, PROFILE, Python};
 
 use super::{Attached, Result};
 use end::Containers;
@@ -54,6 +55,7 @@ use utf8_mode::Utf8Mode;
 /// The least size of a page.
 const PAGE: usize = 4096;
 
+pub(crate) use end::prepare_end;
 pub(crate) use memory::{allocate, holds, is_recording, take_python};
 pub(crate) use outside::has_loader;
 pub(crate) use process::{
@@ -112,7 +114,7 @@ struct Resumption {
     thread: *mut c::PyThreadState,
     /// Where the thread's number stands in its state, counted in words.
     number_at: usize,
-    processor: u64,
+    processor: u128,
     /// None where it was not found: then a process in the locale `C` starts as ever.
     utf8_mode: Option<Utf8Mode>,
     hashed: Hashed,
@@ -152,10 +154,17 @@ fn place<T>(address: usize) -> *mut T {
     ptr::with_exposed_provenance_mut(address)
 }
 
+/// The data of the image: that of a libpython which is part of the executable, then the header and all that is linked in.
+fn data() -> Range<usize> {
+    let places = &pyembed_snapshot_places;
+    // SAFETY: the image begins with a header, which is mapped.
+    let python = unsafe { place::<u32>(places.image + Header::PYTHON).read() };
+    places.image - usize::try_from(python).unwrap_or(0)..places.end
+}
+
 /// Whether an address lies in what the image holds.
 fn is_in_image(address: usize) -> bool {
-    (pyembed_snapshot_places.image..pyembed_snapshot_places.end).contains(&address)
-        || holds(address)
+    data().contains(&address) || holds(address)
 }
 
 fn header() -> Option<Header> {
@@ -165,6 +174,11 @@ fn header() -> Option<Header> {
     }
     // SAFETY: the image begins with a header, which is mapped.
     Header::read(unsafe { std::slice::from_raw_parts(place::<u8>(image), Header::LEN) })
+}
+
+/// Whether the executable is a portable one that has been given its libpython.
+pub(crate) fn has_libpython() -> bool {
+    header().is_some_and(|header| header.python != Python::default())
 }
 
 /// Where an executable enters: does what C's start-up code does in other programs, and begins with the image if there is
@@ -216,14 +230,18 @@ fn has_unusual_rights() -> bool {
 unsafe fn start_over() {
     let places = &pyembed_snapshot_places;
     let Some(header) = header() else { return };
-    let end = places.image + usize::try_from(header.len).unwrap_or(0);
+    let start = data().start;
+    let end = start + usize::try_from(header.len).unwrap_or(0);
     let (protection, flags) = (
         libc::PROT_READ | libc::PROT_WRITE,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
     );
-    // SAFETY: an executable with an image has its first data there, and nobody uses the image. All ranges are whole pages.
+    // SAFETY: an executable with an image has its first data there, and nobody uses the image. All ranges are whole pages. What the
+    // loader has written is kept outside.
     unsafe {
-        let (image, len) = (place::<libc::c_void>(places.image), places.data_end - places.image);
+        let relocated = outside::relocated();
+        let words: Vec<usize> = relocated.iter().map(|word| word.read()).collect();
+        let (image, len) = (place::<libc::c_void>(start), places.data_end - start);
         let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         let moved = libc::mremap(place(places.initial), len, len, how, image);
         let is_moved = moved == image && libc::mprotect(image, len, protection) == 0;
@@ -231,6 +249,9 @@ unsafe fn start_over() {
         let zeroed = libc::mmap(place(places.data_end), rest, protection, flags, -1, 0);
         if !is_moved || zeroed.addr() != places.data_end {
             fail("error: the system has no memory for this program");
+        }
+        for (place, word) in relocated.into_iter().zip(words) {
+            place.write(word);
         }
         if end > places.end {
             libc::munmap(place(places.end), end - places.end);
@@ -254,9 +275,56 @@ unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: 
         Mode::Record => [start..late, once..end],
         Mode::Resume => [start..late, end..end],
     };
-    for address in ranges.into_iter().flat_map(|range| range.step_by(size_of::<Constructor>())) {
-        // SAFETY: the linker has gathered the functions there.
-        unsafe { place::<Constructor>(address).read()(count, arguments, environ) };
+    // SAFETY: the linker has gathered the functions there, and the header tells of those of libpython.
+    unsafe {
+        let call = |address: usize| {
+            place::<Constructor>(address).read()(count, arguments, environ);
+        };
+        let all = |range: Range<usize>| range.step_by(size_of::<Constructor>());
+        ranges.into_iter().flat_map(all).for_each(call);
+        let python = header().map_or(Python::default(), |header| header.python);
+        let address = |word: u32| usize::try_from(word).unwrap_or(0);
+        if python.initializer != 0 {
+            let initializer = address(python.initializer);
+            std::mem::transmute::<*const c_void, Constructor>(place(initializer))(
+                count, arguments, environ,
+            );
+        }
+        let [start, len] = python.constructors.map(address);
+        for constructor in all(start..start + len) {
+            match mode {
+                Mode::Ordinary | Mode::Profile => call(constructor),
+                Mode::Record => call_if_repeatable(|| call(constructor)),
+                Mode::Resume => {}
+            }
+        }
+        let [start, len] = python.constants.map(address);
+        if mode != Mode::Record && len != 0 {
+            libc::mprotect(place(start), len, libc::PROT_READ);
+        }
+    }
+}
+
+/// Calls a constructor of libpython, unless it leaves something else behind each time, as mimalloc's does, which takes random
+/// numbers: then all is as before. In a process with an image nobody uses mimalloc.
+unsafe fn call_if_repeatable(constructor: impl Fn()) {
+    let data = data().start..pyembed_snapshot_places.image;
+    let data = ptr::slice_from_raw_parts_mut(place::<u8>(data.start), data.len());
+    // The image is not to have room for them.
+    let copy = || memmap2::MmapMut::map_anon(data.len()).ok();
+    let (Some(mut before), Some(mut first)) = (copy(), copy()) else { return };
+    // SAFETY: libpython's data, which nobody else uses yet.
+    unsafe {
+        before.copy_from_slice(&*data);
+        constructor();
+        first.copy_from_slice(&*data);
+        process::forget_keys();
+        (*data).copy_from_slice(&before);
+        constructor();
+        if *data != *first {
+            process::forget_keys();
+            (*data).copy_from_slice(&before);
+        }
     }
 }
 
@@ -396,7 +464,7 @@ pub(crate) fn take(
             Facts { objects: 0, texts: 0 },
             Hashed::default(),
             Paths::default(),
-            Containers::default(),
+            Containers::with_names(),
         );
         // They take their memory before anything is looked at, and so are in the list themselves.
         let room = memory::live_blocks().count() + 2;
@@ -416,13 +484,14 @@ pub(crate) fn take(
                 (*object.cast::<isize>()) = IMMORTAL;
                 hashed.note(object, kind);
                 containers.note(object, kind);
+            } else {
+                hashed.note_block(block, capacity);
             }
             if let Err(what) = found.note(&path, block, capacity, object) {
                 fail(&what);
             }
         }
-        let places = &pyembed_snapshot_places;
-        for text in Types::statics(places.image + Header::LEN, places.end) {
+        for text in static_texts() {
             let is_text = c::PyUnicode_Check(text) != 0;
             hashed.note(text, if is_text { objects::Kind::Text } else { objects::Kind::Bytes });
         }
@@ -442,13 +511,7 @@ pub(crate) fn take(
             hashed.keep_those_of(&found.objects());
         }
         if request.asks_for_order {
-            let (numbers, len) = memory::numbers_of(&hashed.addresses());
-            let digits: String = numbers
-                .iter()
-                .flat_map(|byte| [byte >> 4, byte & 15])
-                .filter_map(|half| char::from_digit(half.into(), 16))
-                .collect();
-            request.answer(format!("{len} {digits}").as_bytes());
+            request.answer(order(&hashed).as_bytes());
         }
         let thread = c::PyEval_SaveThread();
         memory::give_back();
@@ -466,26 +529,56 @@ pub(crate) fn take(
             paths: found,
             guards,
         });
-        outside::erase_relocated();
+        // Each process has others there.
+        for word in outside::relocated() {
+            word.write(0);
+        }
         if outside::is_pointed_to(&texts) {
             fail("unfit: it keeps memory that no image can hold");
         }
         drop(texts);
         let text = describe(&facts);
         let text: &'static str = Box::leak(text.into_boxed_str());
-        let len = memory::close() - places.image;
+        let places = &pyembed_snapshot_places;
+        let start = data().start;
+        let len = memory::close() - start;
         let header = Header {
             mode: Mode::Resume,
             len: len as u64,
-            initial: (places.data_end - places.image) as u64,
-            heap: (places.end - places.image) as u64,
-            facts: ((text.as_ptr().addr() - places.image) as u64, text.len() as u64),
+            initial: (places.data_end - start) as u64,
+            heap: (places.end - start) as u64,
+            facts: ((text.as_ptr().addr() - start) as u64, text.len() as u64),
             digest: [0; 32],
+            python: header().map_or(Python::default(), |header| header.python),
         };
         place::<[u8; Header::LEN]>(places.image).write(header.to_bytes());
-        let image = std::slice::from_raw_parts(place::<u8>(places.image), len);
+        let image = std::slice::from_raw_parts(place::<u8>(start), len);
         request.answer(image)
     }
+}
+
+/// Which blocks each process writes to, as [`set_apart`] takes it.
+///
+/// # Safety
+/// What was noted must be as it was then.
+unsafe fn order(hashed: &Hashed) -> String {
+    // SAFETY: the caller's word.
+    let (numbers, len) = memory::numbers_of(&unsafe { hashed.addresses() });
+    let digits: String = numbers
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|half| char::from_digit(half.into(), 16))
+        .collect();
+    format!("{len} {digits}")
+}
+
+/// Text and bytes in static memory.
+fn static_texts() -> impl Iterator<Item = *mut c::PyObject> {
+    // libpython's constants come first, and nobody hashes those.
+    let constants = header().map_or([0; 2], |header| header.python.constants);
+    let constants = constants.map(|word| usize::try_from(word).unwrap_or(0));
+    let data = data();
+    Types::statics(data.start.max(constants[0] + constants[1])..data.end)
 }
 
 /// Where a thread's state has the thread's number, as the C library and, next to it, the kernel count; in words.
@@ -562,24 +655,6 @@ impl Image {
             super::Interpreter::resumed()
         }
     }
-}
-
-/// To be called before each of the two last collections of the main interpreter. False where it is to be prepared as
-/// everywhere.
-pub(super) fn prepare_collection(_: Attached<'_>) -> bool {
-    static HAS_MODULES: AtomicBool = AtomicBool::new(true);
-    if !is_resumed() {
-        return false;
-    }
-    // Before the first one, modules of the program's own are still to be looked at.
-    if !HAS_MODULES.swap(false, Ordering::Relaxed) {
-        let containers = CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(containers) = containers.map(ManuallyDrop::new) {
-            // SAFETY: this thread is attached.
-            unsafe { containers.release() };
-        }
-    }
-    true
 }
 
 /// Has the kernel copy at once what is about to be written to: a fault for each page costs more.

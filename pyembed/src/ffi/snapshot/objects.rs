@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
+use std::ops::Range;
 use std::ptr;
 
 use pyo3_ffi as c;
@@ -168,11 +169,11 @@ impl Types {
         }
     }
 
-    /// Text and bytes in static memory, between two addresses.
-    pub(super) fn statics(start: usize, end: usize) -> impl Iterator<Item = *mut c::PyObject> {
+    /// Text and bytes in static memory, a range of addresses.
+    pub(super) fn statics(data: Range<usize>) -> impl Iterator<Item = *mut c::PyObject> {
         let texts: BTreeSet<usize> =
             [(&raw mut c::PyUnicode_Type).addr(), (&raw mut c::PyBytes_Type).addr()].into();
-        (start.next_multiple_of(8)..end.saturating_sub(size_of::<c::PyASCIIObject>()))
+        (data.start.next_multiple_of(8)..data.end.saturating_sub(size_of::<c::PyASCIIObject>()))
             .step_by(8)
             .filter(move |address| {
                 // SAFETY: the words lie between the two addresses.

@@ -3,7 +3,7 @@
 //! Words that point to the stack are left over from calls that are done. All else that the C library or the kernel has given
 //! must have come from the image's region, or belong to what each process makes again.
 
-use super::{is_in_image, memory, place, pyembed_snapshot_places};
+use super::{data, is_in_image, memory, place};
 
 /// How many mappings are looked at; a process that has just started has some ten.
 const MOST: usize = 64;
@@ -23,8 +23,7 @@ pub(super) fn is_pointed_to(texts: &[usize]) -> bool {
         let word = unsafe { place::<usize>(address).read() };
         word != thread && elsewhere.iter().any(|(start, end)| (*start..*end).contains(&word))
     };
-    let places = &pyembed_snapshot_places;
-    let mut data = (places.image..places.end).step_by(size_of::<usize>());
+    let mut data = data().step_by(size_of::<usize>());
     let blocks = memory::live_blocks().filter(|(block, _)| texts.binary_search(block).is_err());
     let mut blocks = blocks.flat_map(|(block, capacity)| {
         (block..block + capacity - memory::HEAD).step_by(size_of::<usize>())
@@ -38,12 +37,9 @@ pub(crate) fn has_loader() -> bool {
     unsafe { libc::getauxval(libc::AT_BASE) != 0 }
 }
 
-/// Erases what the dynamic loader has written into the image's data: addresses in shared libraries. It writes them in each
+/// The places in the image's data that the dynamic loader has written to: addresses in shared libraries. It writes them in each
 /// process, before anything else runs.
-///
-/// # Safety
-/// This process must do nothing more than write its image.
-pub(super) unsafe fn erase_relocated() {
+pub(super) fn relocated() -> Vec<*mut usize> {
     /// Tags of the dynamic section: the table of relocations, and its length.
     const TABLE: u64 = 7;
     const LENGTH: u64 = 8;
@@ -55,7 +51,7 @@ pub(super) unsafe fn erase_relocated() {
         let count = usize::try_from(libc::getauxval(libc::AT_PHNUM)).unwrap_or(0);
         let mut headers = (0..count).map(|number| &*headers.add(number));
         let Some(dynamic) = headers.find(|header| header.p_type == libc::PT_DYNAMIC) else {
-            return;
+            return Vec::new();
         };
         let address = |of: u64| usize::try_from(of).unwrap_or(0);
         let entries = std::slice::from_raw_parts(
@@ -66,10 +62,8 @@ pub(super) unsafe fn erase_relocated() {
             |tag| entries.iter().find(|entry| entry[0] == tag).map_or(0, |entry| address(entry[1]));
         let relocations = (0..value(LENGTH) / size_of::<[u64; 3]>())
             .map(|number| address(place::<[u64; 3]>(value(TABLE)).add(number).read()[0]));
-        let places = &pyembed_snapshot_places;
-        for target in relocations.filter(|target| (places.image..places.end).contains(target)) {
-            place::<usize>(target).write(0);
-        }
+        let data = data();
+        relocations.filter(|target| data.contains(target)).map(place).collect()
     }
 }
 

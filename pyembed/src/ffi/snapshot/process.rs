@@ -41,6 +41,14 @@ interpose! { fn pthread_key_delete(number: u32) -> c_int {
     real(number)
 } }
 
+/// Deletes the keys that were made.
+pub(super) fn forget_keys() {
+    for key in std::mem::take(&mut *keys()) {
+        // SAFETY: a key of this process.
+        unsafe { pthread_key_delete::real(key.number) };
+    }
+}
+
 /// Keeps the values that lie in the image.
 pub(super) fn keep_keys() {
     for key in keys().iter_mut() {
@@ -200,22 +208,30 @@ pub(crate) fn is_c_locale() -> bool {
     }
 }
 
-/// The features of this machine's processor that code looks up once and remembers: two words of `cpuid`'s, of which bits
+/// The features of this machine's processor that code looks up once and remembers: three words of `cpuid`'s, of which bits
 /// count that stand for instructions.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn processor() -> u64 {
+pub(super) fn processor() -> u128 {
     /// SSE3, PCLMULQDQ, SSSE3, FMA, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, AVX, F16C.
     const FIRST: u32 = 1 | 1 << 1 | 1 << 9 | 1 << 12 | 3 << 19 | 3 << 22 | 1 << 25 | 3 << 28;
     /// BMI1, AVX2, BMI2.
     const SECOND: u32 = 1 << 3 | 1 << 5 | 1 << 8;
+    /// What OpenSSL looks up besides, which a libpython may have in it: RDRAND; AVX-512, RDSEED, ADX, SHA; GFNI, VAES, VPCLMULQDQ.
+    const OF_OPENSSL: [u32; 3] =
+        [1 << 30, 0b11 << 16 | 0b11 << 18 | 1 << 21 | 0b1111 << 28, 0b111 << 8];
     use std::arch::x86_64::{__cpuid_count, __get_cpuid_max};
     // Every processor of this architecture has the instruction.
-    let first = __cpuid_count(1, 0).ecx & FIRST;
-    let second = if __get_cpuid_max(0).0 >= 7 { __cpuid_count(7, 0).ebx & SECOND } else { 0 };
-    u64::from(first) | u64::from(second) << 32
+    let (first, max) = (__cpuid_count(1, 0).ecx, __get_cpuid_max(0).0);
+    let (second, third) = match max {
+        7.. => (__cpuid_count(7, 0).ebx, __cpuid_count(7, 0).ecx),
+        _ => (0, 0),
+    };
+    let more = if super::has_libpython() { OF_OPENSSL } else { [0; 3] };
+    let words = [first & (FIRST | more[0]), second & (SECOND | more[1]), third & more[2]];
+    words.into_iter().fold(0, |all, word| all << 32 | u128::from(word))
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn processor() -> u64 {
+pub(super) fn processor() -> u128 {
     0
 }

@@ -6,7 +6,7 @@
 use pyo3_ffi as c;
 
 use super::super::{Attached, Result};
-use super::{place, pyembed_snapshot_places};
+use super::{data, place};
 
 /// Where the switch stands.
 pub(super) struct Utf8Mode(usize);
@@ -28,10 +28,9 @@ impl Utf8Mode {
         if is_on()? {
             return Ok(None);
         }
-        let places = &pyembed_snapshot_places;
-        let mut found = None;
-        let last = places.end - size_of_val(&FIELDS);
-        for start in (places.image.next_multiple_of(4)..last).step_by(4) {
+        let (data, mut found) = (data(), None);
+        let last = data.end - size_of_val(&FIELDS);
+        for start in (data.start.next_multiple_of(4)..last).step_by(4) {
             // SAFETY: zeroed data and data of this process, which ends behind the last of them.
             let fields = unsafe { place::<[i32; FIELDS.len()]>(start).read() };
             let is_like = fields.iter().zip(FIELDS).all(|(a, b)| b.is_none_or(|b| *a == b));
