@@ -140,6 +140,8 @@ class Chain:
 
     def build(self, folder, distribution, *collect, name="app", pack=(), link=(), edit=None, cwd=None):
         """Collects, packs and links: an executable in `folder`."""
+        if PORTABLE in link:
+            collect = (*collect, "--libpython")
         blob = self.blob(folder, distribution, *collect, name=name, pack=pack, edit=edit, cwd=cwd)
         path = folder / name
         self("link", blob, "-d", distribution.document, *link, "-o", path)
@@ -149,6 +151,10 @@ class Chain:
         """An executable of a script."""
         script = write(folder / f"{name}.py", source)
         return self.build(folder, distribution, script, *collect, name=name, **options)
+
+
+# The argument of `pyox-link` for an executable with libpython in its blob.
+PORTABLE = "--shape=portable"
 
 
 def making(path):

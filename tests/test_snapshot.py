@@ -133,13 +133,18 @@ def test_a_fixed_hash_seed(pyox, plain_probe, tmp_path):
 
 
 @pytest.mark.parametrize("program", test_end.PROGRAMS)
-def test_the_end_as_under_python(pyox, source, tmp_path, program):
+def test_the_end_as_under_python(pyox, target, tmp_path, program):
+    distribution, shape = target
+    text = test_end.PROGRAMS[program]
+    if distribution.minor == (3, 12):
+        # It sets immortal objects aside when it meets them.
+        text = text.replace("gc.get_freeze_count(), ", "")
     helper = write(tmp_path / "helper.py", "def use(): return log\nlog = open('out.txt', 'w')\n")
-    script = write(tmp_path / "app.py", test_end.PROGRAMS[program])
-    app = pyox.build(tmp_path, source, script, helper, name="app", link=("--static",))
+    script = write(tmp_path / "app.py", text)
+    app = pyox.build(tmp_path, distribution, script, helper, name="app", link=(shape,))
     fast, _ = take(pyox, app)
     answers = []
-    for name, command in (("packed", [fast]), ("plain", [source.python, "-S", script])):
+    for name, command in (("packed", [fast]), ("plain", [distribution.python, "-S", script])):
         folder = tmp_path / name
         folder.mkdir()
         answers.append(test_end.outcome(folder, run(*command, cwd=folder, check=False)))
@@ -462,12 +467,12 @@ def test_nothing_of_the_building_process_is_in_it(pyox, plain_probe, preloaded, 
     assert run(fast, RESUMED).stdout == "True\n"
 
 
-@pytest.mark.parametrize("kind", ["portable", "text", "nothing", "cut", "python", "missing"])
-def test_what_can_have_none(pyox, plain_probe, host, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["movable", "text", "nothing", "cut", "python", "missing"])
+def test_what_can_have_none(pyox, plain_probe, source, tmp_path, kind):
     path = tmp_path / "input"
     if kind != "missing":
         contents = {
-            "portable": lambda: pyox.build_script(tmp_path, host, "print(1)", "--libpython", link=("--shape", "portable")).read_bytes(),
+            "movable": lambda: pyox.build_script(tmp_path, source, "print(1)", link=("--dynamic", "--pie")).read_bytes(),
             "text": lambda: b"#!/bin/sh\necho\n",
             "nothing": lambda: b"",
             "cut": lambda: plain_probe.read_bytes()[:100000],

@@ -21,6 +21,7 @@ from test_snapshot import (  # noqa: F401 - the same tests, with the fixtures be
     test_random_numbers_differ,
     test_signals_that_are_ignored_by_whoever_starts_it,
     test_streams_that_are_closed_or_files,
+    test_the_end_as_under_python,
     test_strip_leaves_it_whole,
     test_the_same_answer,
     test_the_same_input_gives_the_same_bytes,
@@ -28,11 +29,13 @@ from test_snapshot import (  # noqa: F401 - the same tests, with the fixtures be
     test_what_the_program_puts_into_the_image_is_let_go_of,
 )
 
-from chain import run
+from chain import PORTABLE, run
 
 HOSTED = [(spec, "--dynamic") for minor in ("3.11", "3.12", "3.13") for spec in HOSTS if f"/{minor}." in spec]
+# Their libpython is a shared library, which a snapshot makes part of the executable.
+LOADED = [(spec, PORTABLE) for spec, _ in HOSTED]
 # Its extension modules are built in, and libraries of C with them.
-KINDS = [*HOSTED, ("source@3.11", "--static"), ("source@3.13", "--dynamic")]
+KINDS = [*HOSTED, ("source@3.11", "--static"), ("source@3.13", "--dynamic"), *LOADED]
 
 
 @pytest.fixture(scope="session", params=KINDS, ids=" ".join)
@@ -57,18 +60,18 @@ def preloaded():
     return "threading", "re", "enum", "functools", "linecache"
 
 
-@pytest.mark.parametrize("target", HOSTED, ids=" ".join, indirect=True)
+@pytest.mark.parametrize("target", HOSTED + LOADED, ids=" ".join, indirect=True)
 def test_native_code_is_loaded_by_each_process(pyox, target, tmp_path):
     """A wheel's and the standard library's, which no image holds."""
     script = "import markupsafe._speedups as m, json, _json, sys; print(m._escape_inner('<'), json.loads('[1]'), sys.getrefcount(sys.path) > 10**6)"
-    app = pyox.build_script(tmp_path, target[0], script, "--with", "markupsafe==3.0.2")
+    app = pyox.build_script(tmp_path, target[0], script, "--with", "markupsafe==3.0.2", link=target[1:])
     fast, _ = take(pyox, app)
     assert run(fast).stdout == "&lt; [1] True\n"
     _, done = take(pyox, app, "--preload", "json", check=False)
     assert done.returncode == 2 and "--preload: json: it imports _json: it needs the shared object lib/python3." in done.stderr
 
 
-@pytest.mark.parametrize("target", HOSTED, ids=" ".join, indirect=True)
+@pytest.mark.parametrize("target", HOSTED + LOADED, ids=" ".join, indirect=True)
 def test_other_libraries_at_other_places(plain_probe, probe_fast):
     """The C library lies at another address in each process, and nothing of the image knows it."""
     maps = "print([l.split('-')[0] for l in open('/proc/self/maps') if 'libc.so' in l][0])"

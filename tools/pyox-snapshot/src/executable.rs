@@ -7,7 +7,7 @@ use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, U64};
 use pyox_blob::snapshot::{
-    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION, Mode,
+    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_SECTION, Mode,
 };
 use pyox_schema::Digest;
 
@@ -38,7 +38,7 @@ struct Part {
 }
 
 /// Why an executable can have no snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// It is no executable for Linux.
     NoElf,
@@ -67,8 +67,9 @@ impl<'a> Executable<'a> {
         let place = |table: U64<LittleEndian>, size: usize, number: usize| {
             usize::try_from(table.get(endian)).ok()?.checked_add(size.checked_mul(number)?)
         };
-        let part = |name: &str, address: u64| {
-            let (index, _) = sections.section_by_name(endian, name.as_bytes())?;
+        let part = |name: &str| {
+            let (index, section) = sections.section_by_name(endian, name.as_bytes())?;
+            let address = section.sh_addr(endian);
             let number = segments.iter().position(|segment| {
                 segment.p_type(endian) == PT_LOAD && segment.p_vaddr(endian) == address
             })?;
@@ -79,11 +80,11 @@ impl<'a> Executable<'a> {
                 },
                 usize::try_from(segments[number].p_offset(endian)).ok()?,
                 usize::try_from(segments[number].p_filesz(endian)).ok()?,
+                address,
             ))
         };
-        let (data, at, len) = part(DATA_SECTION, IMAGE_ADDRESS).ok_or(Refusal::NotLinked)?;
-        let (initial, first, first_len) =
-            part(INITIAL_SECTION, INITIAL_ADDRESS).ok_or(Refusal::NotLinked)?;
+        let (data, at, len, start) = part(DATA_SECTION).ok_or(Refusal::NotLinked)?;
+        let (initial, first, first_len, _) = part(INITIAL_SECTION).ok_or(Refusal::NotLinked)?;
         let (bss, section) =
             sections.section_by_name(endian, BSS_SECTION.as_bytes()).ok_or(Refusal::NotLinked)?;
         let end = section.sh_addr(endian).checked_add(section.sh_size(endian));
@@ -92,9 +93,15 @@ impl<'a> Executable<'a> {
             .ok_or(Refusal::Damaged)?;
         let content =
             at.checked_add(len).and_then(|end| bytes.get(at..end)).ok_or(Refusal::Damaged)?;
-        let mut header = Header::read(content).ok_or(Refusal::NotLinked)?;
+        let before = IMAGE_ADDRESS.checked_sub(start).and_then(|len| usize::try_from(len).ok());
+        let before = before.ok_or(Refusal::NotLinked)?;
+        let mut header = content
+            .get(before..)
+            .and_then(Header::read)
+            .filter(|header| header.python.data as usize == before)
+            .ok_or(Refusal::NotLinked)?;
         if header.mode != Mode::Resume {
-            header.heap = end.checked_sub(IMAGE_ADDRESS).ok_or(Refusal::Damaged)?;
+            header.heap = end.checked_sub(start).ok_or(Refusal::Damaged)?;
             header.initial = len as u64;
             return Ok(Self { bytes, header, image: &[], data, initial, bss, offset: at });
         }
@@ -102,7 +109,7 @@ impl<'a> Executable<'a> {
             |place: usize, len: usize| place.checked_add(len).is_some_and(|end| end <= at);
         if header.len != len as u64
             || header.initial != first_len as u64
-            || !is_before(first, first_len.max(Header::LEN))
+            || !is_before(first, first_len.max(before + Header::LEN))
         {
             return Err(Refusal::Damaged);
         }
@@ -134,7 +141,8 @@ impl<'a> Executable<'a> {
     /// The digest that the image was made with, and that of its bytes. `None` if there is no image.
     #[must_use]
     pub fn digests(&self) -> Option<(Digest, Digest)> {
-        (!self.image.is_empty()).then(|| (Digest(self.header.digest), digest(self.image)))
+        let digests = || (Digest(self.header.digest), digest(self.image, self.before()));
+        (!self.image.is_empty()).then(digests)
     }
 
     /// What the image tells of itself, in JSON.
@@ -160,34 +168,42 @@ impl<'a> Executable<'a> {
         self.in_mode(Mode::Profile)
     }
 
+    /// How far from the beginning of the data the header stands: behind that of a libpython.
+    fn before(&self) -> usize {
+        self.header.python.data as usize
+    }
+
     fn in_mode(&self, mode: Mode) -> Vec<u8> {
         let mut bytes = self.bytes.to_vec();
-        let header = Header { mode, ..Header::EMPTY };
+        let header = Header { mode, python: self.header.python, ..Header::EMPTY };
         self.point(&mut bytes, self.offset, self.header.initial, self.header.heap);
-        bytes[self.offset..self.offset + Header::LEN].copy_from_slice(&header.to_bytes());
+        let at = self.offset + self.before();
+        bytes[at..at + Header::LEN].copy_from_slice(&header.to_bytes());
         bytes
     }
 
     /// The executable with another image. `None` if the image does not fit.
     #[must_use]
     pub fn with_image(&self, mut image: Vec<u8>) -> Option<Vec<u8>> {
-        let header = Header::read(&image)?;
+        let before = self.before();
+        let header = Header::read(image.get(before..)?)?;
         let is_right = header.mode == Mode::Resume
+            && header.python == self.header.python
             && header.len == image.len() as u64
             && header.initial == self.header.initial
             && header.heap == self.header.heap;
         if !is_right {
             return None;
         }
-        let digest = digest(&image);
-        image[Header::DIGEST].copy_from_slice(&digest.0);
+        let digest = digest(&image, before);
+        image[before..][Header::DIGEST].copy_from_slice(&digest.0);
         let (offset, len) = (self.bytes.len().next_multiple_of(PAGE), image.len() as u64);
         let mut bytes = Vec::with_capacity(offset + image.len());
         bytes.extend(self.bytes);
         bytes.resize(offset, 0);
         self.point(&mut bytes, offset, len, len);
         // What is left of the zeroed data is part of the image.
-        put(&mut bytes, self.bss + 16, IMAGE_ADDRESS + len);
+        put(&mut bytes, self.bss + 16, IMAGE_ADDRESS - before as u64 + len);
         put(&mut bytes, self.bss + 24, offset as u64 + len);
         put(&mut bytes, self.bss + 32, 0);
         for (at, value) in [
@@ -222,11 +238,11 @@ fn put(bytes: &mut [u8], at: usize, value: u64) {
     bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
 }
 
-/// The digest of an image, computed without the one that it has.
-fn digest(image: &[u8]) -> Digest {
+/// The digest of an image whose header stands there, computed without the one that it has.
+fn digest(image: &[u8], header: usize) -> Digest {
     let mut hasher = pyox_schema::digest::Hasher::new();
-    hasher.update(&image[..Header::DIGEST.start]);
+    hasher.update(&image[..header + Header::DIGEST.start]);
     hasher.update(&[0; 32]);
-    hasher.update(&image[Header::DIGEST.end..]);
+    hasher.update(&image[header + Header::DIGEST.end..]);
     hasher.finish()
 }

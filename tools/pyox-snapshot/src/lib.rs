@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod executable;
+mod prelink;
 mod profile;
 mod recorder;
 mod renewals;
@@ -71,14 +72,23 @@ pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Report
     files::atomically(to, files::EXECUTABLE, |file| file.write_all(&bytes))
 }
 
-/// What is in an executable, with its runner as it was before it was compressed: an image is memory as it is.
+/// What is in an executable as an image wants it, which is memory as it is: a runner that was compressed is as it was before, and
+/// a portable executable has its libpython inside.
 fn content(path: &Path) -> Result<Content> {
     let content = files::content(path)?;
     let expanded = match pyox_runner::expanded(&content).fault_at(path)? {
         Cow::Owned(bytes) => Some(bytes),
         Cow::Borrowed(_) => None,
     };
-    Ok(expanded.map_or(content, Content::from))
+    let content = expanded.map_or(content, Content::from);
+    if !matches!(Executable::parse(&content), Err(Refusal::Movable)) {
+        return Ok(content);
+    }
+    let linked = prelink::linked(&content).map_err(|unfit| {
+        let fault = Fault::at(path, unfit.0).of_kind(Kind::Unsupported);
+        fault.hint("link it as static or dynamic, and without `--pie`")
+    })?;
+    Ok(linked.into())
 }
 
 /// The executable that these bytes are, if it can have a snapshot. `path` is how messages name it.
@@ -86,19 +96,12 @@ fn parsed<'a>(bytes: &'a [u8], path: &Path) -> Result<Executable<'a>> {
     Executable::parse(bytes).map_err(|refusal| {
         let what = match refusal {
             Refusal::NoElf => "expected an executable that pyox-link has made, got something else",
-            Refusal::Movable => {
-                "expected an executable at a fixed address, got a portable one or one linked with `--pie`"
-            }
-            Refusal::NotLinked => {
+            Refusal::NotLinked | Refusal::Movable => {
                 "expected an executable of a pyox that knows snapshots, got another one"
             }
             Refusal::Damaged => "its headers and its length do not fit",
         };
-        let fault = Fault::at(path, what).of_kind(Kind::Unsupported);
-        match refusal {
-            Refusal::Movable => fault.hint("link it as static or dynamic, and without `--pie`"),
-            Refusal::NotLinked | Refusal::NoElf | Refusal::Damaged => fault.hint("link it again"),
-        }
+        Fault::at(path, what).of_kind(Kind::Unsupported).hint("link it again")
     })
 }
 

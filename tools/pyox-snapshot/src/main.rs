@@ -24,7 +24,7 @@ Examples:
   pyox-inspect app-fast                                      what the snapshot holds"
 )]
 struct Cli {
-    /// The executable: a static or dynamic one of pyox-link
+    /// The executable: one of pyox-link at fixed addresses, or a portable one
     executable: PathBuf,
     /// The executable to write
     #[arg(short, long, value_name = "FILE", required_unless_present = "learn")]

@@ -116,22 +116,29 @@ fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A path of the length that the recorded process must have.
+/// A path of the length that the recorded process must have. What CPython looks for around an executable has names of the same
+/// lengths, wherever the folder is.
 fn recorder_path(folder: &Path) -> Result<PathBuf> {
     /// No name of a file is longer.
     const LONGEST: usize = 200;
+    /// The last folders and the file, with a slash before each.
+    const END: [usize; 3] = [41; 3];
+    let end: usize = END.iter().sum();
     let mut path = folder.to_owned();
     loop {
-        let left = PATH_LEN.checked_sub(path.as_os_str().len() + 1).filter(|left| *left > 0);
-        let Some(left) = left else {
-            let what = format!("expected a path shorter than {PATH_LEN} bytes");
-            return Err(Fault::at(folder, what).hint("TMPDIR names another folder"));
-        };
+        let left = (PATH_LEN - end).checked_sub(path.as_os_str().len());
         // So that what is left is never a slash alone.
-        let len = if left > LONGEST { LONGEST.min(left - 2) } else { left };
+        let len = match left {
+            Some(0) => break,
+            Some(left) if left > LONGEST => LONGEST.min(left - 3),
+            Some(left) if left > 1 => left - 1,
+            _ => {
+                let what = format!("expected a path shorter than {} bytes", PATH_LEN - end);
+                return Err(Fault::at(folder, what).hint("TMPDIR names another folder"));
+            }
+        };
         path.push("r".repeat(len));
-        if left <= LONGEST {
-            return Ok(path);
-        }
     }
+    path.extend(END.map(|len| "r".repeat(len - 1)));
+    Ok(path)
 }

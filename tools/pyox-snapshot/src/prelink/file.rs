@@ -1,0 +1,319 @@
+//! The executable that comes of the two files: the runner's bytes with other headers, and behind them what is libpython's.
+
+use std::collections::{BTreeMap, HashSet};
+
+use object::elf::{ET_EXEC, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_TLS};
+use pyox_blob::snapshot::{DATA_SECTION, Header, MOVABLE_PYTHON_ADDRESS, PYTHON_SECTIONS, Python};
+
+use super::object::{Segment, long};
+use super::tables::{self, Head, Strings, Symbols};
+use super::{Link, PAGE, Side, tag};
+
+/// Where a segment or a section lies.
+#[derive(Clone, Copy)]
+struct Place {
+    address: u64,
+    offset: u64,
+    len: u64,
+    /// What is zeroed behind it.
+    zeroed: u64,
+}
+
+impl<'a> Link<'a> {
+    /// The file. None where something does not fit.
+    pub(super) fn write(mut self) -> Option<Vec<u8>> {
+        let (python, head) = (self.python_facts()?, self.head()?);
+        let data = self.sections.content(&self.bytes, DATA_SECTION)?.to_vec();
+        let header = Header { python, ..Header::read(&data)? };
+        self.data.bytes.extend(header.to_bytes());
+        self.data.bytes.extend(&data[Header::LEN..]);
+        let mut file = std::mem::take(&mut self.bytes);
+        let mut append = |address: u64, bytes: &[u8], zeroed: u64| {
+            file.resize(file.len().next_multiple_of(4096), 0);
+            let place =
+                Place { address, offset: file.len() as u64, len: bytes.len() as u64, zeroed };
+            file.extend_from_slice(bytes);
+            place
+        };
+        let mut places = BTreeMap::new();
+        for (name, (address, bytes)) in PYTHON_SECTIONS.into_iter().zip(self.constants(&head)?) {
+            places.insert(name, append(address, &bytes, 0));
+        }
+        let zeroed = self.segment_of(DATA_SECTION).map(|segment| segment.len - segment.file_len)?;
+        places.insert(DATA_SECTION, append(self.data.address, &self.data.bytes, zeroed));
+        self.add_tables(&mut places, &head)?;
+        for segment in &self.runner.segments {
+            self.write_segment(&mut file, segment, &places)?;
+        }
+        for section in self.sections.0.iter().filter(|section| section.is_loaded) {
+            let name = std::str::from_utf8(&section.name).unwrap_or_default();
+            let moved = Place {
+                address: self.of_runner(section.address),
+                offset: section.offset,
+                len: section.len,
+                zeroed: 0,
+            };
+            // A segment of the runner's that libpython has not taken is not loaded.
+            let spare = Place { address: self.data.end(), len: 0, ..moved };
+            let other = if PYTHON_SECTIONS.contains(&name) { spare } else { moved };
+            let mut place = places.get(name).copied().unwrap_or(other);
+            if name == PYTHON_SECTIONS[0] {
+                // The tables before it have sections of their own.
+                let skipped = (head.bytes.len() as u64).min(place.len);
+                place.address += skipped;
+                place.offset += skipped;
+                place.len -= skipped;
+            }
+            for (at, value) in [(16, place.address), (24, place.offset), (32, place.len)] {
+                put(&mut file, section.header + at, value)?;
+            }
+        }
+        // `e_type` and `e_entry`.
+        file.get_mut(16..18)?.copy_from_slice(&ET_EXEC.0.to_le_bytes());
+        let entry = self.of_runner(long(&file, 24)?);
+        put(&mut file, 24, entry)?;
+        Some(file)
+    }
+
+    /// The tables for the loader, and the dynamic section that leads there.
+    fn head(&mut self) -> Option<Head> {
+        let mut strings = Strings::new();
+        let table = Symbols::new(&self.symbols, &mut strings);
+        for relocation in &mut self.left {
+            if let Some(number) = relocation.symbol.checked_sub(1) {
+                relocation.symbol = usize::try_from(table.numbers[number]).ok()?;
+            }
+        }
+        let names = self.names(&mut strings)?;
+        let mut head = Head::default();
+        head.add(".gnu.hash", &table.hashes);
+        head.add(".dynsym", &table.records);
+        head.add(".dynstr", &strings.into_bytes());
+        head.add(".gnu.version", &table.versions);
+        head.add(".gnu.version_r", &table.needs);
+        head.add(".rela.dyn", &tables::relocations(&self.left));
+        head.add(".rela.plt", &[]);
+        if let Some((template, _)) = self.thread_local() {
+            head.add(".tdata", &template);
+        }
+        // Room for the index, whose content depends on where it lies.
+        let indices = self.indices()?;
+        head.add(".eh_frame_hdr", &vec![0; indices.iter().map(|(index, _)| index.len()).sum()]);
+        head.bytes.resize(head.bytes.len().next_multiple_of(4096), 0);
+        let start = self.head_address(&head)?;
+        let (at, _) = head.find(".eh_frame_hdr")?;
+        let index = tables::unwinding(&indices, start + at)?;
+        let at = usize::try_from(at).ok()?;
+        head.bytes[at..at + index.len()].copy_from_slice(&index);
+        let place = |section| head.find(section).map(|(at, len)| (start + at, len));
+        let (strings, relocations) = (place(".dynstr")?, place(".rela.dyn")?);
+        let dynamic = [
+            (tag::GNU_HASH, place(".gnu.hash")?.0),
+            (tag::STRTAB, strings.0),
+            (tag::STRSZ, strings.1),
+            (tag::SYMTAB, place(".dynsym")?.0),
+            (tag::SYMENT, 24),
+            (tag::RELA, relocations.0),
+            (tag::RELASZ, relocations.1),
+            (tag::RELAENT, 24),
+            (tag::VERSYM, place(".gnu.version")?.0),
+            (tag::VERNEED, place(".gnu.version_r")?.0),
+            (tag::VERNEEDNUM, table.needs_count),
+        ];
+        self.write_dynamic(&names, &dynamic)?;
+        // How many libraries there are stands in the section's header too, as `sh_info`.
+        let info = self.sections.named(".gnu.version_r")?.header + 44;
+        let count = u32::try_from(table.needs_count).ok()?;
+        self.bytes.get_mut(info..info + 4)?.copy_from_slice(&count.to_le_bytes());
+        Some(head)
+    }
+
+    /// Where the tables begin: right before libpython.
+    fn head_address(&self, head: &Head) -> Option<u64> {
+        let first = self.python.loaded().next()?.address / PAGE * PAGE;
+        let start = (self.python_base + first).checked_sub(head.bytes.len() as u64)?;
+        (start >= self.runner_base + MOVABLE_PYTHON_ADDRESS).then_some(start)
+    }
+
+    /// The segments for what is not written to, each with its address. A first one without code follows the tables.
+    fn constants(&self, head: &Head) -> Option<Vec<(u64, Vec<u8>)>> {
+        let mut blocks = vec![(self.head_address(head)?, head.bytes.clone())];
+        let constants = self.python.loaded().filter(|segment| !segment.is_writable());
+        for (number, segment) in constants.enumerate() {
+            // From the beginning of its first page.
+            let mut bytes = vec![0; usize::try_from(segment.address % PAGE).ok()?];
+            bytes.extend(self.python.at(segment.address, segment.file_len)?);
+            if number == 0 && !segment.is_code() {
+                blocks[0].1.extend(bytes);
+            } else {
+                blocks.push((self.python_base + segment.address / PAGE * PAGE, bytes));
+            }
+        }
+        Some(blocks)
+    }
+
+    /// The runner's segment that begins with a section.
+    fn segment_of(&self, section: &str) -> Option<&Segment> {
+        let address = self.sections.named(section)?.address;
+        self.runner.loaded().find(|segment| segment.address == address)
+    }
+
+    /// Adds the places of the tables.
+    fn add_tables(&self, places: &mut BTreeMap<&str, Place>, head: &Head) -> Option<()> {
+        let start = *places.get(PYTHON_SECTIONS[0])?;
+        for &(name, at, len) in &head.sections {
+            let (address, offset) = (start.address + at, start.offset + at);
+            places.insert(name, Place { address, offset, len, zeroed: 0 });
+        }
+        if let Some((_, segment)) = self.thread_local() {
+            let template = places.get_mut(".tdata")?;
+            template.zeroed = segment.len - template.len;
+            let (address, offset) =
+                (template.address + template.len, template.offset + template.len);
+            let place = Place { address, offset, len: template.zeroed, zeroed: 0 };
+            places.insert(".tbss", place);
+        }
+        Some(())
+    }
+
+    /// Writes a program header.
+    fn write_segment(
+        &self,
+        file: &mut [u8],
+        segment: &Segment,
+        places: &BTreeMap<&str, Place>,
+    ) -> Option<()> {
+        let taken = PYTHON_SECTIONS
+            .into_iter()
+            .chain([DATA_SECTION])
+            .find(|name| self.segment_of(name).is_some_and(|other| other.header == segment.header));
+        let name = match segment.kind {
+            kind if kind == PT_GNU_STACK.0 => return Some(()),
+            kind if kind == PT_TLS.0 => Some(".tdata"),
+            kind if kind == PT_GNU_EH_FRAME.0 => Some(".eh_frame_hdr"),
+            _ => taken,
+        };
+        let place = name.and_then(|name| places.get(name)).copied();
+        if taken.is_some() && place.is_none() {
+            // Nothing is there: `PT_NULL`.
+            file.get_mut(segment.header..segment.header + 4)?.fill(0);
+            return Some(());
+        }
+        let place = place.unwrap_or(Place {
+            address: self.of_runner(segment.address),
+            offset: segment.offset,
+            len: segment.file_len,
+            zeroed: segment.len - segment.file_len,
+        });
+        let Place { address, offset, len, zeroed } = place;
+        let in_memory = len + zeroed;
+        for (at, value) in [(8, offset), (16, address), (24, address), (32, len), (40, in_memory)] {
+            put(file, segment.header + at, value)?;
+        }
+        if let Some((_, merged)) = self.thread_local().filter(|_| segment.kind == PT_TLS.0) {
+            put(file, segment.header + 48, merged.alignment)?;
+        }
+        Some(())
+    }
+
+    /// The entries of the dynamic section that are names: what is needed, and libpython's own, by which other libraries find it.
+    fn names(&self, strings: &mut Strings) -> Option<Vec<(u64, u64)>> {
+        let (own, more) = (self.runner.names(tag::NEEDED)?, self.python.names(tag::NEEDED)?);
+        let mut needed: Vec<&[u8]> = own.into_iter().chain(more).collect();
+        // The loader itself is searched last.
+        needed.sort_by_key(|name| name.starts_with(b"ld-"));
+        let mut seen = HashSet::new();
+        needed.retain(|name| seen.insert(*name));
+        let needed = needed.into_iter().map(|name| (tag::NEEDED, name));
+        let own = self.python.names(tag::SONAME)?.into_iter().map(|name| (tag::SONAME, name));
+        Some(needed.chain(own).map(|(tag, name)| (tag, strings.add(name).into())).collect())
+    }
+
+    /// The first content of thread-local data, and its segment's header without the place, where libpython has some. The runner's
+    /// code knows how far its own lies before the end, so libpython's comes first.
+    fn thread_local(&self) -> Option<(Vec<u8>, Segment)> {
+        let (own, more) = (self.runner.segment(PT_TLS.0)?, self.python.segment(PT_TLS.0)?);
+        let alignment = own.alignment.max(more.alignment).max(1);
+        let own_len = own.len.next_multiple_of(own.alignment.max(1));
+        let len = (more.len + own_len).next_multiple_of(alignment);
+        let mut bytes = self.python.at(more.address, more.file_len)?.to_vec();
+        bytes.resize(usize::try_from(len - own_len).ok()?, 0);
+        bytes.extend(self.runner.at(own.address, own.file_len)?);
+        Some((bytes, Segment { len, alignment, ..own }))
+    }
+
+    /// The indices for unwinding, each with its address in the end.
+    fn indices(&self) -> Option<Vec<(&'a [u8], u64)>> {
+        let mut indices = Vec::new();
+        for side in [Side::Runner, Side::Python] {
+            let object = self.object(side);
+            if let Some(segment) = object.segment(PT_GNU_EH_FRAME.0) {
+                let bytes = object.at(segment.address, segment.file_len)?;
+                indices.push((bytes, self.base(side, segment.address)));
+            }
+        }
+        Some(indices)
+    }
+
+    /// Writes the dynamic section, where the runner has it.
+    fn write_dynamic(&mut self, names: &[(u64, u64)], tables: &[(u64, u64)]) -> Option<()> {
+        /// What the new tables replace, and what belongs to late binding.
+        const GONE: [u64; 6] =
+            [tag::NEEDED, tag::PLTGOT, tag::PLTREL, tag::PLTRELSZ, tag::JMPREL, tag::RELACOUNT];
+        const IS_MOVABLE: u64 = 0x0800_0000;
+        let is_kept = |entry: &&(u64, u64)| {
+            !GONE.contains(&entry.0) && tables.iter().all(|table| table.0 != entry.0)
+        };
+        let moved = |&(tag, value): &(u64, u64)| match tag {
+            tag::INIT_ARRAY | tag::INIT => (tag, self.of_runner(value)),
+            tag::FLAGS_1 => (tag, value & !IS_MOVABLE),
+            _ => (tag, value),
+        };
+        let kept = self.runner.dynamic.iter().filter(is_kept).map(moved);
+        let mut bytes: Vec<u8> = names
+            .iter()
+            .copied()
+            .chain(kept)
+            .chain(tables.iter().copied())
+            .flat_map(|(tag, value)| [tag, value])
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        let segment = self.runner.segment(PT_DYNAMIC.0)?;
+        let (start, len) =
+            (usize::try_from(segment.offset).ok()?, usize::try_from(segment.file_len).ok()?);
+        // An empty entry is its end.
+        if bytes.len() + 16 > len {
+            return None;
+        }
+        bytes.resize(len, 0);
+        self.bytes.get_mut(start..start + len)?.copy_from_slice(&bytes);
+        Some(())
+    }
+
+    /// What the snapshot's header says of libpython.
+    fn python_facts(&self) -> Option<Python> {
+        let short = |value: u64| u32::try_from(value).ok();
+        let moved = |address: u64| match address {
+            0 => Some(0),
+            address => short(address + self.python_base),
+        };
+        let constants = self.python.segment(PT_GNU_RELRO.0).map_or(0..0, |relro| {
+            let of = |address: u64| (address + self.python_base) / PAGE * PAGE;
+            of(relro.address)..of(relro.end())
+        });
+        Some(Python {
+            data: short(self.data.bytes.len() as u64)?,
+            initializer: moved(self.python.value(tag::INIT))?,
+            constructors: [
+                moved(self.python.value(tag::INIT_ARRAY))?,
+                short(self.python.value(tag::INIT_ARRAYSZ))?,
+            ],
+            constants: [short(constants.start)?, short(constants.end - constants.start)?],
+        })
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u64) -> Option<()> {
+    bytes.get_mut(at..at.checked_add(8)?)?.copy_from_slice(&value.to_le_bytes());
+    Some(())
+}
