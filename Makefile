@@ -10,6 +10,7 @@
 #   make test-roots  in root folders of other Debian releases: an old glibc, CPython 3.14 and 3.15
 #   make test-arm   executables for 64-bit Arm, under qemu in such a root folder
 #   make test-debug  on a CPython with its assertions, built from source, and whether references are lost
+#   make test-lto   on a CPython that clang has built as LLVM bitcode, with and without LLVM linkers
 #   make test-valgrind  an application under valgrind
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
@@ -34,7 +35,7 @@ ifeq ($(shell rustc --version 2>/dev/null),)
 export RUSTUP_TOOLCHAIN := $(firstword $(shell cd / && rustup show active-toolchain 2>/dev/null))
 endif
 
-.PHONY: fuzz test-debug test-valgrind lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots test-arm roots-system bench bench-quick bench-peers lint install wheel system clean
+.PHONY: fuzz test-debug test-lto test-valgrind lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots test-arm roots-system bench bench-quick bench-peers lint install wheel system system-optional clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -157,6 +158,11 @@ test-arm: tools target/runtime/$(FOREIGN)/cp311/libpyembed_runner.a target/runti
 # On a CPython that checks itself: the tests that take each distribution in turn, and counts of all references.
 test-debug: tools runtime $(DEBUG_RUNTIME) $(VENV)/ready
 	PYOX_TEST_PYTHONS=source@3.13+debug $(VENV)/bin/python -m pytest tests tests/checkers/test_references.py $(if $(TESTS),-k '$(TESTS)')
+
+# On a CPython of LLVM bitcode, which clang has built: its archive, and what each LLVM linker makes of it, or none.
+test-lto: tools runtime $(VENV)/ready
+	scripts/system clang lld llvm
+	PYOX_TEST_PYTHONS=source@3.13+lto $(VENV)/bin/python -m pytest tests/checkers/test_bitcode.py tests/test_distribution.py tests/test_stdlib.py $(if $(TESTS),-k '$(TESTS)')
 
 test-valgrind: tools runtime $(VENV)/ready
 	scripts/system valgrind

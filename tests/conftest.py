@@ -22,7 +22,7 @@ SOURCES = () if GIVEN else ("source@3.11", "source@3.13")
 # What does not hold where libpython is a shared library: CPython's own search for an installation looks around.
 OF_OTHER_SHAPES = ("test_hello_opens_what_libc_opens", "test_importing_the_standard_library_touches_no_module")
 # A debug build has no shared library, and warns of every file that nobody has closed, with numbers and names in it.
-NOT_OF_DEBUG_BUILDS = ("test_portable.py", "test_releases.py", "+debug-zip]", "test_a_folder_of_any_name", "test_the_applications_own_interpreter",
+NOT_OF_DEBUG_BUILDS = ("test_distribution.py", "test_portable.py", "test_releases.py", "+debug-zip]", "test_a_folder_of_any_name", "test_the_applications_own_interpreter",
                        "test_children_inherit_nothing_strange")
 # 3.14 and 3.15 are tested in a root folder of Debian's next release, see roots/.
 SUPPORTED = [(3, minor) for minor in range(11, 14)]
@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(config, items):
     """Leaves out what does not run on each of the distributions that were named, or is about another shape."""
 
     def runs(item):
-        each = {"arm", "distribution", "each_minor", "shared"} & set(item.fixturenames)
+        each = {"arm", "built", "distribution", "each_minor", "shared"} & set(item.fixturenames)
         if any("+debug" in spec for spec in GIVEN) and any(part in item.nodeid for part in NOT_OF_DEBUG_BUILDS):
             return False
         return each and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_generate_tests(metafunc):
-    """`distribution`: each there is; `each_minor`: one for each minor version."""
+    """`distribution`: each there is; `built`: those from source; `each_minor`: one for each minor version."""
 
     def name(spec):
         if "@" in spec:
@@ -108,6 +108,9 @@ def pytest_generate_tests(metafunc):
 
     if "distribution" in metafunc.fixturenames:
         metafunc.parametrize("distribution", ALL, ids=map(name, ALL), indirect=True, scope="session")
+    if "built" in metafunc.fixturenames:
+        built = tuple(spec for spec in ALL if spec.startswith("source@"))
+        metafunc.parametrize("built", built, ids=map(name, built), indirect=True, scope="session")
     if "each_minor" in metafunc.fixturenames:
         metafunc.parametrize("each_minor", MINORS, ids=map(name, MINORS), indirect=True, scope="session")
 
@@ -140,6 +143,11 @@ def distributions(fetched):
 
 @pytest.fixture(scope="session")
 def distribution(request, fetched):
+    return fetched(request.param)
+
+
+@pytest.fixture(scope="session")
+def built(request, fetched):
     return fetched(request.param)
 
 

@@ -1,4 +1,4 @@
-//! Builds a distribution by hand: `cargo run -p pyox-distribution --example build -- 3.13 CACHE [--pgo|--debug]`.
+//! Builds a distribution by hand: `cargo run -p pyox-distribution --example build -- 3.13 CACHE [--pgo|--lto|--debug]`.
 //!
 //! The first argument is a version or the path of a tarball; the archive's path goes to stdout. Users go
 //! through `pyox-fetch source@3.13`; this is for whoever works on the recipe.
@@ -12,12 +12,13 @@ fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let flavor = match arguments.last().map(String::as_str) {
         Some("--pgo") => Flavor::Optimized,
+        Some("--lto") => Flavor::Lto,
         Some("--debug") => Flavor::Debug,
         _ => Flavor::Plain,
     };
     arguments.truncate(2);
     let [source, cache] = &arguments[..] else {
-        eprintln!("usage: build VERSION|TARBALL CACHE [--pgo|--debug]");
+        eprintln!("usage: build VERSION|TARBALL CACHE [--pgo|--lto|--debug]");
         return ExitCode::from(2);
     };
     let source = if source.contains(".t") {

@@ -12,6 +12,7 @@ use pyox_stage::{Fault, FaultExt as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::Flavor;
+use crate::libraries::compiler;
 use crate::recipe::{Build, PREFIX};
 use crate::setup::{self, Module};
 
@@ -57,7 +58,7 @@ pub(crate) struct BuildInfo {
     pub inittab_object: &'static str,
     pub inittab_source: &'static str,
     inittab_cflags: [&'static str; 3],
-    object_file_format: &'static str,
+    object_file_format: String,
 }
 
 /// libpython.
@@ -129,6 +130,7 @@ pub(crate) fn describe(build: &Build) -> Result<Document> {
     let options = match build.flavor {
         Flavor::Plain => "noopt",
         Flavor::Optimized => "pgo+lto",
+        Flavor::Lto => "lto",
         Flavor::Debug => "debug",
     };
     // Like "install/lib/python3.13"; `data` is the prefix itself.
@@ -271,8 +273,19 @@ fn build_info(build: &Build, facts: &Facts) -> Result<BuildInfo> {
         inittab_object: "build/Modules/config.o",
         inittab_source: "build/Modules/config.c",
         inittab_cflags: ["-std=c11", "-DNDEBUG", "-DPy_BUILD_CORE"],
-        object_file_format: "elf",
+        object_file_format: object_file_format(build)?,
     })
+}
+
+/// What the objects of CPython are; clang's version is LLVM's.
+fn object_file_format(build: &Build) -> Result<String> {
+    if build.flavor != Flavor::Lto {
+        return Ok("elf".to_owned());
+    }
+    let compiler = compiler(build.flavor);
+    let mut command = build.command(compiler.get_program());
+    let version = build.output(command.arg("-dumpversion"), "clang -dumpversion")?;
+    Ok(format!("llvm-bitcode:{}", version.trim()))
 }
 
 /// Libraries that are part of the C library, and so of the system.
@@ -391,7 +404,7 @@ mod tests {
 
     #[test]
     fn links_follow_what_libraries_need_and_stay_in_link_order() {
-        let toolchain = Toolchain::find().unwrap();
+        let toolchain = Toolchain::find(Flavor::Plain).unwrap();
         let libraries = toolchain.libraries_for((3, 13));
         let tree = Tree { root: "/nowhere".into(), version: (3, 13), epoch: 0 };
         let build = Build {

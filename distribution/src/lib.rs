@@ -6,7 +6,7 @@
 //! `-static` and dynamically, with every standard extension module built in.
 //!
 //! Cost: about three minutes on two cores for a plain `-O2` build (an optimised one takes ten times
-//! that), 600 MB of disk meanwhile, 22 MB for the finished archive. A second call with the same
+//! that, one of LLVM bitcode three times), 600 MB of disk meanwhile, 22 MB for the finished archive. A second call with the same
 //! inputs finds the archive by their digest and does nothing.
 //!
 //! The steps are modules: [`sources`] gets the tarball, `libraries` looks at the system, `recipe` runs
@@ -55,6 +55,9 @@ pub enum Flavor {
     /// Profile-guided and link-time optimisation (fat objects, so that any linker can use them).
     /// Takes some ten times as long, and the profile makes the bytes differ from build to build.
     Optimized,
+    /// By clang, with link-time optimisation: its objects are LLVM bitcode, as in python-build-standalone's optimised archives, for
+    /// tests of pyox itself. Takes some three times as long.
+    Lto,
     /// With CPython's assertions and its count of all references (`Py_DEBUG`), for tests of pyox itself; a few times slower.
     Debug,
 }
@@ -122,7 +125,7 @@ fn key(tarball: Digest, flavor: Flavor, toolchain: &libraries::Toolchain) -> Dig
 ///
 /// If the source cannot be had, a package is missing, or a step fails. The hint then names the log.
 pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathBuf> {
-    let toolchain = libraries::Toolchain::find()?;
+    let toolchain = libraries::Toolchain::find(request.flavor)?;
     fs::create_dir_all(&request.cache).fault_at(&request.cache)?;
     // Steps run in folders of their own, and python resolves links in its own path.
     let cache = fs::canonicalize(&request.cache).fault_at(&request.cache)?;
@@ -136,6 +139,7 @@ pub fn build(request: &Request, progress: &mut dyn FnMut(Event)) -> Result<PathB
         let flavor = match request.flavor {
             Flavor::Plain => "",
             Flavor::Optimized => "-pgo",
+            Flavor::Lto => "-lto",
             Flavor::Debug => "-debug",
         };
         format!("cpython-{version}{flavor}-{}", key.short())
@@ -216,13 +220,14 @@ mod tests {
 
     #[test]
     fn the_key_changes_with_every_input() {
-        let toolchain = libraries::Toolchain::find().unwrap();
+        let toolchain = libraries::Toolchain::find(Flavor::Plain).unwrap();
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         let first = key(a, Flavor::Plain, &toolchain);
         assert_eq!(first, key(a, Flavor::Plain, &toolchain));
         assert_ne!(first, key(b, Flavor::Plain, &toolchain));
         assert_ne!(first, key(a, Flavor::Optimized, &toolchain));
         assert_ne!(first, key(a, Flavor::Debug, &toolchain));
+        assert_ne!(first, key(a, Flavor::Lto, &toolchain));
         let mut other = toolchain.clone();
         other.versions.push_str("gcc 99\n");
         assert_ne!(first, key(a, Flavor::Plain, &other));

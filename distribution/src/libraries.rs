@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 
 use pyox_stage::{Compiler, Fault, Kind, Result, files};
 
+use crate::Flavor;
+
 /// A version of CPython: major and minor.
 pub(crate) type Version = (u32, u32);
 
@@ -88,24 +90,30 @@ pub(crate) struct Toolchain {
     libraries: Vec<Found>,
     /// The version lines of compiler, linker and make, and the digest of the C library.
     pub versions: String,
-    /// gcc's major version, which names the package of its run-time library.
+    /// The major version of gcc's run-time library, which names its package; clang links it too.
     pub gcc_major: String,
 }
 
 impl Toolchain {
     /// Looks for everything that a build needs; a single error names all that is missing.
-    pub(crate) fn find() -> Result<Self> {
+    pub(crate) fn find(flavor: Flavor) -> Result<Self> {
         let mut missing = Vec::new();
         let mut versions = String::new();
-        for (tool, package) in [
-            ("gcc", "gcc"),
-            ("ld", "binutils"),
-            ("make", "make"),
-            ("tar", "tar"),
-            ("xz", "xz-utils"),
-        ] {
-            let command = if tool == "gcc" { compiler() } else { Command::new(tool) };
+        let tools: &[_] = match flavor {
+            Flavor::Lto => &[("clang", "clang"), ("ld.lld", "lld"), ("llvm-ar", "llvm")],
+            _ => &[("gcc", "gcc")],
+        };
+        let others = [("ld", "binutils"), ("make", "make"), ("tar", "tar"), ("xz", "xz-utils")];
+        for (tool, package) in tools.iter().copied().chain(others) {
+            let command = if tool == tools[0].0 { compiler(flavor) } else { Command::new(tool) };
             match output({ command }.arg("--version")) {
+                Some(text) if tool == "clang" && !text.contains("clang version") => {
+                    let found = text.lines().next().unwrap_or_default();
+                    let what = format_args!(
+                        "expected clang for a build with its link-time optimisation, got {found}"
+                    );
+                    return Err(Fault::new("CC", what).of_kind(Kind::Unsupported));
+                }
                 Some(text) => {
                     let _ =
                         writeln!(versions, "{tool}: {}", text.lines().next().unwrap_or_default());
@@ -117,15 +125,15 @@ impl Toolchain {
             return Err(absent(&missing));
         }
 
-        let headers = headers_missing();
+        let headers = headers_missing(flavor);
         let mut libraries = Vec::new();
         for library in LIBRARIES {
             if library.used.0 > (3, 13) {
                 // Only a tarball of that version needs it; the build says so if it is not there.
-                libraries.extend(archive(library.name).map(|path| Found { library, path }));
+                libraries.extend(archive(library.name, flavor).map(|path| Found { library, path }));
                 continue;
             }
-            match archive(library.name) {
+            match archive(library.name, flavor) {
                 Some(path) if !headers.contains(&library.header) => {
                     libraries.push(Found { library, path });
                 }
@@ -133,7 +141,7 @@ impl Toolchain {
                 None => missing.push((format!("lib{}.a", library.name), library.package)),
             }
         }
-        let libc = archive("c");
+        let libc = archive("c", flavor);
         if libc.is_none() {
             missing.push(("libc.a".into(), "libc6-dev"));
         }
@@ -148,12 +156,14 @@ impl Toolchain {
             let _ = writeln!(versions, "{}: {}", found.library.name, files::digest(&found.path)?.0);
         }
         let arguments: Vec<_> =
-            compiler().get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+            compiler(flavor).get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         if !arguments.is_empty() {
             let _ = writeln!(versions, "arguments: {}", arguments.join(" "));
         }
-        let gcc_major = output(compiler().arg("-dumpversion")).unwrap_or_default();
-        let gcc_major = gcc_major.trim().split('.').next().unwrap_or_default().to_owned();
+        // It lies in a folder with that name.
+        let runtime = archive("gcc", flavor);
+        let gcc_major = runtime.as_deref().and_then(|path| path.parent()?.file_name());
+        let gcc_major = gcc_major.unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { libraries, versions, gcc_major })
     }
 
@@ -172,10 +182,10 @@ impl Toolchain {
     }
 }
 
-/// The compiler: gcc, where no variable names another one.
-pub(crate) fn compiler() -> Command {
+/// The compiler: gcc, or clang for LLVM bitcode, where no variable names another one.
+pub(crate) fn compiler(flavor: Flavor) -> Command {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let found = Compiler::of(&target, "gcc");
+    let found = Compiler::of(&target, if flavor == Flavor::Lto { "clang" } else { "gcc" });
     let mut command = Command::new(found.program);
     command.args(found.arguments);
     command
@@ -193,15 +203,15 @@ fn absent(missing: &[(String, &str)]) -> Fault {
 }
 
 /// Where the linker would find a static library.
-fn archive(name: &str) -> Option<PathBuf> {
-    // gcc prints the bare name back where it finds nothing.
-    let text = output(compiler().arg(format!("-print-file-name=lib{name}.a")))?;
+fn archive(name: &str, flavor: Flavor) -> Option<PathBuf> {
+    // The compiler prints the bare name back where it finds nothing.
+    let text = output(compiler(flavor).arg(format!("-print-file-name=lib{name}.a")))?;
     let path = PathBuf::from(text.trim());
     path.is_absolute().then(|| fs::canonicalize(path).ok()).flatten()
 }
 
 /// The headers of [`LIBRARIES`] that the compiler does not find: one run of the preprocessor.
-fn headers_missing() -> Vec<&'static str> {
+fn headers_missing(flavor: Flavor) -> Vec<&'static str> {
     let headers: Vec<_> = LIBRARIES
         .iter()
         .map(|library| library.header)
@@ -212,7 +222,7 @@ fn headers_missing() -> Vec<&'static str> {
         let _ = writeln!(source, "#if !__has_include(<{header}>)\nMISSING {index}\n#endif");
     }
     let text = (|| {
-        let mut child = compiler()
+        let mut child = compiler(flavor)
             .args(["-E", "-P", "-x", "c", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -271,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_version_gets_its_libraries_only() {
-        let toolchain = Toolchain::find().unwrap();
+        let toolchain = Toolchain::find(Flavor::Plain).unwrap();
         let names = |version| {
             let found = toolchain.libraries_for(version);
             found.iter().map(|found| found.library.name).collect::<Vec<_>>()
@@ -282,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_library_that_is_not_there_has_no_archive() {
-        assert_eq!(archive("pyox-no-such-library"), None);
-        assert!(archive("c").unwrap().ends_with("libc.a"));
+        assert_eq!(archive("pyox-no-such-library", Flavor::Plain), None);
+        assert!(archive("c", Flavor::Plain).unwrap().ends_with("libc.a"));
     }
 }

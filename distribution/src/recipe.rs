@@ -41,8 +41,11 @@ const CONFIGURE: &[&str] = &[
 ];
 
 /// Arguments of `configure` for an optimised build; gcc's LTO makes fat objects by CPython's choice. It would
-/// also add debug information if it knew that gcc can.
+/// also add debug information if it knew that the compiler can.
 const CONFIGURE_PGO: &[&str] = &["--enable-optimizations", "--with-lto", "ac_cv_prog_cc_g=no"];
+
+/// Arguments of `configure` for a build by clang with link-time optimisation, the thin one by CPython's choice.
+const CONFIGURE_LTO: &[&str] = &["--with-lto", "ac_cv_prog_cc_g=no"];
 
 /// Arguments of `configure` for a debug build.
 const CONFIGURE_DEBUG: &[&str] = &["--with-pydebug"];
@@ -67,6 +70,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("PYTHONHASHSEED", "0"),
 ];
 
+/// What of it is another for a build by clang: no other linker than LLVM's reads its objects.
+const ENVIRONMENT_LTO: &[(&str, &str)] =
+    &[("LDFLAGS_NODIST", "-fuse-ld=lld -L../static-libraries")];
+
 /// The folders that the build's sources are named from.
 const SOURCES: &[&str] =
     &["./", "Include/", "Modules/", "Objects/", "Parser/", "Programs/", "Python/", "build/"];
@@ -86,6 +93,8 @@ fn opt(flavor: Flavor) -> String {
     };
     match flavor {
         Flavor::Plain => format!("-DNDEBUG -O2 {HARDENING}"),
+        // A shared libpython can be made of the same objects.
+        Flavor::Lto => format!("-DNDEBUG -O2 -fPIC {HARDENING}"),
         Flavor::Debug => format!("-O1 {HARDENING}"),
         Flavor::Optimized => {
             let absolute: String = SOURCES.iter().map(absolute).collect();
@@ -99,8 +108,14 @@ fn configure(flavor: Flavor) -> &'static [&'static str] {
     match flavor {
         Flavor::Plain => &[],
         Flavor::Optimized => CONFIGURE_PGO,
+        Flavor::Lto => CONFIGURE_LTO,
         Flavor::Debug => CONFIGURE_DEBUG,
     }
+}
+
+/// The environment of every step of a build, besides.
+fn environment(flavor: Flavor) -> &'static [(&'static str, &'static str)] {
+    if flavor == Flavor::Lto { ENVIRONMENT_LTO } else { &[] }
 }
 
 /// The part of a build's key that this crate decides.
@@ -108,6 +123,9 @@ pub(crate) fn fingerprint(flavor: Flavor) -> String {
     let configure = configure(flavor);
     let mut text = format!("recipe {RECIPE}\n{CONFIGURE:?}{configure:?}{ENVIRONMENT:?}\n");
     let _ = writeln!(text, "{}", opt(flavor));
+    for (name, value) in environment(flavor) {
+        let _ = writeln!(text, "{name}={value}");
+    }
     for library in LIBRARIES {
         let _ = writeln!(text, "{library:?}");
     }
@@ -222,8 +240,8 @@ impl Build<'_> {
         let mut command = Command::new(program);
         command.current_dir(&self.tree.root).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
-        command.envs(ENVIRONMENT.iter().copied());
-        let compiler = compiler();
+        command.envs(ENVIRONMENT.iter().chain(environment(self.flavor)).copied());
+        let compiler = compiler(self.flavor);
         let words = [compiler.get_program()].into_iter().chain(compiler.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
         command.env("CC", words.join(" "));
@@ -436,5 +454,6 @@ mod tests {
         assert!(optimized.contains("--with-lto") && !text.contains("--with-lto"));
         // Assertions are compiled in.
         assert!(debug.contains("--with-pydebug") && !debug.contains("NDEBUG"));
+        assert!(fingerprint(Flavor::Lto).contains("-fuse-ld=lld") && !text.contains("lld"));
     }
 }

@@ -339,8 +339,9 @@ impl Tree {
         // Native ones are put beside them.
         let linkers: Vec<_> =
             if self.origin == Origin::Folder { Vec::new() } else { Linker::all().collect() };
+        let mut makers = BTreeSet::new();
         for file in affected {
-            let Some(native) = self.native(file, &linkers, ui)? else {
+            let Some((native, linker)) = self.native(file, &linkers, ui)? else {
                 let tried = linkers.iter().map(|linker| format!(" nor {}", linker.version));
                 let tried: String = tried.collect();
                 let readers = match linkers.len() {
@@ -350,23 +351,25 @@ impl Tree {
                 return Ok(Some(format!("{what}, {readers}")));
             };
             *file = native;
+            makers.insert(linker.version.as_str());
         }
-        ui.detail(format_args!("{what}: native code was made of it"));
+        let makers = makers.into_iter().collect::<Vec<_>>().join(" and ");
+        ui.detail(format_args!("{what}: native code was made of it by {makers}"));
         Ok(None)
     }
 
     /// A native archive in place of one with bitcode, by the first linker that reads it.
-    fn native(
+    fn native<'a>(
         &self,
         file: &FileRef,
-        linkers: &[Linker],
+        linkers: &'a [Linker],
         ui: &dyn Reporter,
-    ) -> Result<Option<FileRef>> {
+    ) -> Result<Option<(FileRef, &'a Linker)>> {
         for linker in linkers {
             match linker.native(&self.root.join(&file.path), &self.root.join("build"), ui) {
                 Ok(native) => {
                     let path = files::relative(&self.root, &native)?;
-                    return files::reference(&self.root, &path).map(Some);
+                    return files::reference(&self.root, &path).map(|file| Some((file, linker)));
                 }
                 Err(fault) if matches!(fault.kind(), Kind::Command { .. }) => ui.detail(fault),
                 Err(fault) => return Err(fault),

@@ -153,7 +153,9 @@ fn check_options(specs: &[Spec], options: &Options) -> Result<(), Fault> {
             return Err(Fault::new(option, "expected cpython@3.X, got none"));
         }
     }
-    if options.pgo && none(|s| matches!(s, Spec::SourceVersion(_) | Spec::SourceTarball(_))) {
+    if options.pgo
+        && none(|s| matches!(s, Spec::SourceVersion(_, Flavor::Plain) | Spec::SourceTarball(_)))
+    {
         return Err(Fault::new("--pgo", "expected source@3.X or source:TARBALL, got neither"));
     }
     Ok(())
@@ -240,11 +242,8 @@ fn obtain_any(spec: &Spec, options: &Options, reporter: &dyn Reporter) -> Result
         Spec::HostPath(path) => host::describe(path),
         Spec::Address(url) => archive::download(url, options, reporter),
         Spec::Path(path) => archive::open(path, options.sha256.as_ref(), reporter),
-        Spec::SourceVersion(version) | Spec::SourceDebug(version) => {
-            let flavor = match spec {
-                Spec::SourceDebug(_) => Flavor::Debug,
-                _ => optimized,
-            };
+        Spec::SourceVersion(version, flavor) => {
+            let flavor = if *flavor == Flavor::Plain { optimized } else { *flavor };
             let source = Source::Version(version.clone());
             source::build(&spec.to_string(), source, flavor, options, reporter)
         }

@@ -76,6 +76,7 @@ SPEC is one of
   source@3.X      built from CPython's source, and kept: the newest release that can be had
   source@3.X.Y    that release
   source@3.X+debug  that with CPython's assertions, for tests of pyox itself
+  source@3.X+lto    that by clang with link-time optimisation, for tests too
   source:TARBALL  built from that release tarball, and kept
   cpython@3.X     downloaded from python-build-standalone's latest release, and noted in pyox.lock;
                   cpython@3.X.Y a certain version, cpython@3.X+20260814 a certain release

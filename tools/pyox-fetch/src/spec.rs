@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use pyox_distribution::Flavor;
 use pyox_stage::Fault;
 
 use crate::release::is_release;
@@ -20,10 +21,8 @@ pub enum Spec {
     HostPath(PathBuf),
     /// The first of those that uv has installed, of that version where one is named.
     Uv(Option<String>),
-    /// Built from CPython's release tarball of that version.
-    SourceVersion(String),
-    /// The same with CPython's assertions and its count of references, for tests of pyox itself.
-    SourceDebug(String),
+    /// Built from CPython's release tarball of that version: plainly, or in one of the ways that are there for tests of pyox itself.
+    SourceVersion(String, Flavor),
     /// Built from a release tarball on this machine.
     SourceTarball(PathBuf),
     /// A version of python-build-standalone, over the network, and the date of its release where one is named.
@@ -67,15 +66,17 @@ impl Spec {
             return Ok(Self::Uv(Some(self::version(text, version)?)));
         }
         if let Some(version) = text.strip_prefix("source@") {
-            if let Some((version, flavor)) = version.split_once('+') {
-                let version = self::version(text, version)?;
-                if flavor == "debug" {
-                    return Ok(Self::SourceDebug(version));
+            let (version, flavor) = match version.split_once('+') {
+                None => (version, Flavor::Plain),
+                Some((version, "debug")) => (version, Flavor::Debug),
+                Some((version, "lto")) => (version, Flavor::Lto),
+                Some((_, flavor)) => {
+                    let what =
+                        format_args!("expected `debug` or `lto` after the `+`, got `{flavor}`");
+                    return Err(Fault::new(text, what));
                 }
-                let what = format_args!("expected `debug` after the `+`, got `{flavor}`");
-                return Err(Fault::new(text, what));
-            }
-            return Ok(Self::SourceVersion(self::version(text, version)?));
+            };
+            return Ok(Self::SourceVersion(self::version(text, version)?, flavor));
         }
         if let Some(rest) = text.strip_prefix("cpython@") {
             let (version, release) = match rest.split_once('+') {
@@ -133,8 +134,15 @@ impl fmt::Display for Spec {
             Self::HostPath(path) => write!(f, "host:{}", path.display()),
             Self::Uv(None) => f.write_str("uv"),
             Self::Uv(Some(version)) => write!(f, "uv@{version}"),
-            Self::SourceVersion(version) => write!(f, "source@{version}"),
-            Self::SourceDebug(version) => write!(f, "source@{version}+debug"),
+            Self::SourceVersion(version, flavor) => {
+                let flavor = match flavor {
+                    Flavor::Debug => "+debug",
+                    Flavor::Lto => "+lto",
+                    // By an option.
+                    Flavor::Plain | Flavor::Optimized => "",
+                };
+                write!(f, "source@{version}{flavor}")
+            }
             Self::SourceTarball(path) => write!(f, "source:{}", path.display()),
             Self::Release(version, None) => write!(f, "cpython@{version}"),
             Self::Release(version, Some(release)) => write!(f, "cpython@{version}+{release}"),
@@ -156,9 +164,10 @@ mod tests {
             ("host:/usr/bin/python3", Spec::HostPath("/usr/bin/python3".into())),
             ("uv", Spec::Uv(None)),
             ("uv@3.13.5", Spec::Uv(Some("3.13.5".into()))),
-            ("source@3.13", Spec::SourceVersion("3.13".into())),
-            ("source@3.13.5", Spec::SourceVersion("3.13.5".into())),
-            ("source@3.13+debug", Spec::SourceDebug("3.13".into())),
+            ("source@3.13", Spec::SourceVersion("3.13".into(), Flavor::Plain)),
+            ("source@3.13.5", Spec::SourceVersion("3.13.5".into(), Flavor::Plain)),
+            ("source@3.13+debug", Spec::SourceVersion("3.13".into(), Flavor::Debug)),
+            ("source@3.13+lto", Spec::SourceVersion("3.13".into(), Flavor::Lto)),
             ("source:Python.tgz", Spec::SourceTarball("Python.tgz".into())),
             ("cpython@3.13", Spec::Release("3.13".into(), None)),
             ("cpython@3.13.5+20260814", Spec::Release("3.13.5".into(), Some("20260814".into()))),
@@ -191,7 +200,7 @@ mod tests {
         let fault = Spec::parse("cpython@3.13+latest").unwrap_err();
         assert!(fault.to_string().contains("expected the date of a release"), "{fault}");
         let fault = Spec::parse("source@3.13+fast").unwrap_err();
-        assert!(fault.to_string().contains("expected `debug`"), "{fault}");
+        assert!(fault.to_string().contains("expected `debug` or `lto`"), "{fault}");
         assert_eq!(Spec::parse("source").unwrap_err().way_out(), Some("for example source@3.13"));
         assert!(Spec::parse("host:").is_err());
         assert!(Spec::parse("source:").is_err());
