@@ -65,3 +65,17 @@ def test_each_claim_about_security_has_its_test():
     for path, function in named:
         source = (REPOSITORY / path).read_text()
         assert re.search(rf"^\s*(?:def|fn) {function}\(", source, re.MULTILINE), f"{path}::{function}"
+
+
+def test_the_specs_are_told_alike(pyox):
+    """By the README's table, the page about them, and the help of pyox-fetch, which says 3.X of any version."""
+    table = (REPOSITORY / "README.md").read_text().partition("| SPEC | is |\n|---|---|\n")[2].partition("\n\n")[0]
+    specs = {spec for row in table.splitlines() for spec in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
+    assert {"host", "uv@3.13", "source:TARBALL", "cpython@3.13+20260814"} < specs
+    page = (REPOSITORY / "docs/python.md").read_text()
+    said = pyox("fetch", "--help").stdout
+    assert [spec for spec in specs - {"PATH"} if f"`{spec}" not in page] == []
+    assert [spec for spec in specs if spec.replace("3.13.5", "3.X.Y").replace("3.13", "3.X") not in said] == []
+    # And what the help has besides is told on the page: the builds that are for tests.
+    forms = set(re.findall(r"(?m)^  ((?:host|uv|source|cpython)\S*)", said))
+    assert [form for form in forms if form.strip(",").replace("3.X.Y", "3.13.5").replace("3.X", "3.13") not in page] == []

@@ -68,8 +68,8 @@ struct Releases {
 
 const AFTER_HELP: &str = "\
 SPEC is one of
-  host            the first Python 3.11 to 3.15 of this machine that has its library: of VIRTUAL_ENV, PATH,
-                  uv, pyenv, conda; .python-version and requires-python of the project choose
+  host            the first Python 3.11 to 3.15 of this machine with its library: of VIRTUAL_ENV,
+                  PATH, uv, pyenv, conda; .python-version and requires-python of the project choose
   host@3.X        the same of that version, whatever the project says
   host:PYTHON     the Python with that path
   uv, uv@3.X      the newest that uv has installed, or of that version
