@@ -30,6 +30,14 @@ def divide(number):
     return [number / other for other in (1, 0)]
 
 
+def is_running():
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    main = interpreters.get_main()
+    print(interpreters.is_running(main[0] if isinstance(main, tuple) else main))
+
 def exit_3(): sys.exit(3)
 def exit_text(): sys.exit("a text, größer")
 def exit_none(): sys.exit()

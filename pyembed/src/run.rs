@@ -43,17 +43,18 @@ pub(crate) fn main(interpreter: Interpreter, config: &PythonConfig) -> i32 {
         }
         return interpreter.run_main();
     }
-    let outcome = match config.role {
-        Role::Worker => worker(attached),
-        _ => execute(attached, &config.record.run),
-    };
-    let (status, interrupted) = if outcome.is_ok() {
-        (0, false)
-    } else {
+    let (status, interrupted) = interpreter.as_program(|| {
+        let outcome = match config.role {
+            Role::Worker => worker(attached),
+            _ => execute(attached, &config.record.run),
+        };
+        if outcome.is_ok() {
+            return (0, false);
+        }
         let interrupted = attached.raised(Exception::KeyboardInterrupt);
         ffi::print_exception(attached);
         (1, interrupted)
-    };
+    });
     let flushed = interpreter.finalize();
     if interrupted {
         // Whoever waits for this process must see that Ctrl-C ended it.

@@ -3,6 +3,8 @@
 They run in a root folder of Debian's next release, see `make test-roots`.
 """
 
+import subprocess
+
 import pytest
 
 from chain import clean_environment, run, write
@@ -157,6 +159,28 @@ def test_the_settings_of_the_interpreter(pyox, each_minor, tmp_path):
         config = [word for name in names for word in ("--config", f"{name}={value}")]
         app = pyox.build(tmp_path, each_minor, tmp_path / "app.py", *config)
         assert run(app).stdout == f"{value} {value} {bool(value)}\n"
+
+
+def test_a_debugger_of_another_process(build, each_minor, tmp_path):
+    """`sys.remote_exec`, by which `python -m pdb -p` attaches itself."""
+    executable = build(
+        """
+        import os, sys, time
+        print(os.getpid(), flush=True)
+        while not os.path.exists(sys.argv[1]):
+            time.sleep(0.01)
+        """
+    )
+    done = tmp_path / "done"
+    write(tmp_path / "debugger.py", f"import __main__, sys\nopen({str(done)!r}, 'x').write(__main__.__file__)\n")
+    with subprocess.Popen([executable, done], stdout=subprocess.PIPE, env=clean_environment(), text=True) as process:
+        try:
+            process.stdout.readline()
+            each_minor.run_python("-c", "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])", str(process.pid), tmp_path / "debugger.py")
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    assert done.read_text() == f"{executable}/app/app.py"
 
 
 @pytest.mark.parametrize("locale", ("C", "C.UTF-8", "POSIX"))

@@ -431,6 +431,15 @@ unsafe extern "C-unwind" {
     fn pthread_exit(value: *mut c_void) -> !;
 }
 
+#[cfg(Py_3_13)]
+unsafe extern "C" {
+    /// Says that the calling thread runs the interpreter's program; -1 and an exception where one does.
+    fn _PyInterpreterState_SetRunningMain(interpreter: *mut c::PyInterpreterState) -> c_int;
+
+    /// Takes that back.
+    fn _PyInterpreterState_SetNotRunningMain(interpreter: *mut c::PyInterpreterState);
+}
+
 /// The right to the one main interpreter that a process can have at a time.
 #[derive(Debug)]
 pub(crate) struct Place(());
@@ -503,6 +512,25 @@ impl Interpreter {
     pub(crate) fn attached(&self) -> Attached<'_> {
         // SAFETY: the thread has been since the start, and a value of this type neither leaves it nor outlives the end.
         unsafe { Attached::assume() }
+    }
+
+    /// Runs something as the interpreter's program, as CPython's own `main` does: by this its thread is known to debuggers of other
+    /// processes (`sys.remote_exec`), and the interpreter as one that is running. Before 3.13 nobody asks.
+    // What proves that there is one is that there is a value.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn as_program<T>(&self, body: impl FnOnce() -> T) -> T {
+        #[cfg(Py_3_13)]
+        // SAFETY: this thread is attached to the interpreter, and nothing has run as its program yet: so there is no error.
+        unsafe {
+            _PyInterpreterState_SetRunningMain(c::PyInterpreterState_Get());
+        }
+        let result = body();
+        #[cfg(Py_3_13)]
+        // SAFETY: as above; where the program ends the process, CPython does this.
+        unsafe {
+            _PyInterpreterState_SetNotRunningMain(c::PyInterpreterState_Get());
+        }
+        result
     }
 
     /// Ends it as `python` does; false where flushing its streams failed.
