@@ -70,9 +70,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("PYTHONHASHSEED", "0"),
 ];
 
-/// What of it is another for a build by clang: no other linker than LLVM's reads its objects.
+/// What of it is another for a build by clang: no other linker than LLVM's reads its objects. That would have a program need
+/// gcc's shared library; and as the objects are what such a build is for, it optimises the programs no further.
 const ENVIRONMENT_LTO: &[(&str, &str)] =
-    &[("LDFLAGS_NODIST", "-fuse-ld=lld -L../static-libraries")];
+    &[("LDFLAGS_NODIST", "-fuse-ld=lld -Wl,--lto-O0 -static-libgcc -L../static-libraries")];
 
 /// The folders that the build's sources are named from.
 const SOURCES: &[&str] =
