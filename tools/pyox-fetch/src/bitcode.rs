@@ -37,9 +37,8 @@ impl Linker {
             },
         ];
         candidates.into_iter().filter_map(|candidate| candidate()).filter_map(|program| {
-            let version = said(Command::new(&program).arg("--version"))?;
-            let version = version.split(" (").next().unwrap_or_default().to_owned();
-            version.starts_with("LLD").then_some(Self { program, version })
+            let version = version(&said(Command::new(&program).arg("--version"))?)?;
+            Some(Self { program, version })
         })
     }
 
@@ -107,6 +106,12 @@ impl Linker {
     }
 }
 
+/// `LLD 14.0.6` in what such a linker says of itself: `LLD 22.1.2 (compatible with GNU linkers)`, with `Debian` or the like before.
+fn version(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once("LLD ")?;
+    Some(format!("LLD {}", rest.split_whitespace().next()?))
+}
+
 /// What a program prints, if it succeeds.
 fn said(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -124,4 +129,21 @@ fn run(command: &mut Command) -> Result<()> {
     let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("no message");
     let line: String = line.trim().chars().take(300).collect();
     Err(Fault::new(&program, line).of_kind(Kind::Command { program, status: output.status }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn linkers_of_llvm_are_known_by_what_they_say() {
+        for (said, expected) in [
+            ("LLD 22.1.2 (compatible with GNU linkers)", Some("LLD 22.1.2")),
+            ("Debian LLD 14.0.6 (compatible with GNU linkers)", Some("LLD 14.0.6")),
+            ("GNU ld (GNU Binutils for Debian) 2.40", None),
+            ("LLD", None),
+        ] {
+            assert_eq!(version(said).as_deref(), expected, "{said}");
+        }
+    }
 }
