@@ -50,6 +50,7 @@ pub fn recipe() -> Digest {
     let mut all = UNPACKER.unwrap_or_default().to_vec();
     all.extend(VERSION.to_le_bytes());
     all.extend(LEVEL.to_le_bytes());
+    all.extend(zstd::zstd_safe::version_number().to_le_bytes());
     Digest::of(&all)
 }
 
