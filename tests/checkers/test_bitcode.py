@@ -108,9 +108,12 @@ def test_without_an_llvm_linker_there_is_nothing_to_link(distribution, archive, 
     link = document["link"]
     format = json.loads((Path(distribution.json["root"]) / "PYTHON.json").read_text())["build_info"]["object_file_format"]
     assert (link["static"], link["dynamic"], link["object_format"]) == (False, False, format)
-    with pytest.raises(AssertionError) as failed:
-        build(chain, tmp_path)
-    assert f"its objects are {format}, which the system's linker does not read" in str(failed.value)
+    for shape in ((), ("--static",), ("--dynamic",), ("--shape", "portable")):
+        with pytest.raises(AssertionError) as failed:
+            build(chain, tmp_path, *shape)
+        said = f"distribution: Python {distribution.version}: its objects are {format}, which the system's linker does not read\n"
+        assert f"pyox-link: error: {said}pyox-link: hint: install LLD, " in str(failed.value)
+        assert not (tmp_path / "app").exists()
 
 
 def test_without_an_llvm_linker_the_shared_library_is_taken(distribution, fetch, tmp_path):
@@ -126,7 +129,7 @@ def test_without_an_llvm_linker_the_shared_library_is_taken(distribution, fetch,
     # The archive's own libraries are not for a shared one; the system has them as such.
     own = [root / f"build/lib/{path.name}" for path in sorted((root / "build/lib").glob("lib*.a")) if path.name.startswith(("libHacl", "libexpat", "libmpdec"))]
     system = ("ssl", "crypto", "z", "bz2", "lzma", "ffi", "sqlite3", "panelw", "ncursesw", "edit", "tinfo", "uuid", "m")
-    run("clang", "-shared", "-fuse-ld=lld", "-o", root / "install/lib" / name, f"-Wl,-soname,{name}", "-Wl,--whole-archive", static,
+    run("clang", "-shared", "-fuse-ld=lld", "-Wl,--lto-O0", "-o", root / "install/lib" / name, f"-Wl,-soname,{name}", "-Wl,--whole-archive", static,
         "-Wl,--no-whole-archive", *own, *(f"-l{library}" for library in system), timeout=600)
     both = tmp_path / "both.tar.gz"
     run("tar", "-czf", both, "-C", tmp_path, "python", env=os.environ | {"GZIP": "-1"})

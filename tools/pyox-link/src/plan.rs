@@ -343,7 +343,18 @@ fn choose(
         0..=SHOWN => names.join(", "),
         count => format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN),
     };
+    let is_useless = !link.can_static && !link.can_dynamic && link.shared_libpython.is_none();
     match wanted {
+        _ if is_useless => {
+            let hint = if link.object_format.starts_with("llvm-bitcode") {
+                "install LLD, of the same LLVM or a newer one, and fetch the distribution again"
+            } else {
+                "fetch another distribution"
+            };
+            Err(Fault::new("distribution", format!("Python {version}: {why_not}"))
+                .hint(hint)
+                .of_kind(Kind::Unsupported))
+        }
         Some(LinkMode::Static) if !shared.is_empty() => Err(Fault::new(
             "--static",
             format!("a static executable cannot load shared objects, and the blob holds {listed}"),
