@@ -42,7 +42,7 @@ all: tools runtime
 
 # --- what pyox is made of ---------------------------------------------------
 
-tools: | system
+tools: | system-optional
 	$(CARGO) build --release
 
 # One library for each minor version, because CPython's structures differ. None of them needs a Python.
@@ -58,7 +58,7 @@ target/runtime/%/portable-runner: target/runtime/%/libpyembed_runner.a $(PORTABL
 
 RUNTIME_SOURCES := Cargo.toml Cargo.lock $(shell find pyembed crates/pyox-blob crates/pyox-private -type f -not -name '*.md' -not -path 'pyembed/unpacker/*')
 
-target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system
+target/runtime/%/libpyembed_runner.a: $(RUNTIME_SOURCES) | system-optional
 	PYO3_CONFIG_FILE=$(CURDIR)/pyembed/abi/$*.txt RUSTFLAGS='$(REMAP)' \
 	    $(CARGO) build --package pyembed-runner --profile runtime
 	mkdir -p $(@D) && cp target/runtime/libpyembed_runner.a $@
@@ -126,13 +126,13 @@ $(B)/%: $(B)/%.blob | runtime
 .PRECIOUS: $(B)/%.json $(B)/%.blob
 
 demo: tools runtime $(B)/todo
-	@examples/demo $(B)/todo $(B)/dist.json $(B)/todo.json
+	@PYTHON=$(PYTHON) examples/demo $(B)/todo $(B)/dist.json $(B)/todo.json
 
 # --- what must hold ---------------------------------------------------------
 
 test: lint test-rust test-python
 
-test-rust: tools
+test-rust: tools | system
 	$(CARGO) test --workspace --exclude pyembed --exclude pyembed-c --exclude pyembed-runner
 
 VENV := $(B)/venv
@@ -221,6 +221,10 @@ bench-peers: tools runtime
 # Debian's packages that a build of CPython, the hosts and the tests need.
 system:
 	@scripts/system
+
+# The same, where Rust and the C compiler that it links with will do.
+system-optional:
+	@scripts/system --optional
 
 # What root folders of another architecture are made with, and run by.
 roots-system:
