@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import test_end
-from chain import clean_environment, run, terminal, write
+from chain import PORTABLE, clean_environment, run, terminal, write
 
 # Whether a process has begun with an image: its objects live for ever.
 RESUMED = "import sys; print(sys.getrefcount(sys.path) > 10**6)"
@@ -465,6 +465,18 @@ def test_nothing_of_the_building_process_is_in_it(pyox, plain_probe, preloaded, 
         for form in (marker.encode(), marker.encode("utf-16-le"), marker.encode("utf-32-le")):
             assert form not in content, marker
     assert run(fast, RESUMED).stdout == "True\n"
+
+
+def test_a_portable_executable_whose_versions_never_end(pyox, host, tmp_path):
+    app = pyox.build_script(tmp_path, host, "print(1)", link=(PORTABLE,))
+    contents = bytearray(app.read_bytes())
+    # DT_VERNEEDNUM: how many libraries have versions. The last one leads to itself.
+    at = contents.index((0x6FFFFFFF).to_bytes(8, "little"))
+    contents[at + 8 : at + 16] = (1 << 60).to_bytes(8, "little")
+    app.write_bytes(contents)
+    done = pyox("snapshot", app, "-o", tmp_path / "fast", check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "") and f"{app}: its headers and its length do not fit" in done.stderr
+    assert not (tmp_path / "fast").exists()
 
 
 @pytest.mark.parametrize("kind", ["movable", "text", "nothing", "cut", "python", "missing"])

@@ -10,6 +10,12 @@ use super::tag;
 
 type Elf = FileHeader64<LittleEndian>;
 
+/// How many libraries and versions of them are read: they have numbers of 16 bits. Records can lead back to themselves.
+const MOST_VERSIONS: u32 = 1 << 16;
+
+/// How long a name can be.
+const LONGEST_NAME: usize = 1 << 14;
+
 /// What addresses and lengths in an object are less than.
 const LARGEST: u64 = 1 << 31;
 
@@ -280,11 +286,14 @@ impl<'a> Object<'a> {
     /// The library and the version that each number stands for.
     fn versions(&self, strings: &'a [u8]) -> Option<HashMap<u16, Version<'a>>> {
         let (mut found, mut at) = (HashMap::new(), self.value(tag::VERNEED));
+        let mut left = MOST_VERSIONS;
         for _ in 0..self.value(tag::VERNEEDNUM) {
+            left = left.checked_sub(1)?;
             let need = self.at(at, 16)?;
             let library = string(strings, word(need, 4)?)?;
             let mut version_at = at.checked_add(u64::from(word(need, 8)?))?;
             for _ in 0..u16::from_le_bytes([need[2], need[3]]) {
+                left = left.checked_sub(1)?;
                 let version = self.at(version_at, 16)?;
                 let number = u16::from_le_bytes([version[6], version[7]]);
                 found.insert(number, (library, string(strings, word(version, 8)?)?));
@@ -313,5 +322,6 @@ pub(super) fn long(bytes: &[u8], at: usize) -> Option<u64> {
 
 fn string(strings: &[u8], at: u32) -> Option<&[u8]> {
     let text = strings.get(usize::try_from(at).ok()?..)?;
+    let text = &text[..text.len().min(LONGEST_NAME)];
     text.get(..text.iter().position(|byte| *byte == 0)?)
 }
