@@ -132,6 +132,30 @@ def test_a_fixed_hash_seed(pyox, plain_probe, tmp_path):
     assert len(said) == 1 and " True " in said.pop()
 
 
+def test_what_is_registered_for_the_end_can_be_called_and_forgotten(pyox, target, tmp_path):
+    """What the program has put into the image is let go of all the same, and not before the end."""
+    text = """
+        import atexit, sys
+        atexit.register(print, "registered")
+        atexit._run_exitfuncs()
+        import abc, codecs, io, os
+        print(abc.__name__, None in sys.modules.values(), atexit._run_exitfuncs())
+        sys.path_hooks.append(open("out.txt", "w"))
+        sys.path_hooks[-1].write("data")
+        atexit.register(print, "forgotten")
+        atexit._clear()
+        print("end")
+    """
+    distribution, shape = target
+    app = pyox.build_script(tmp_path, distribution, text, link=(shape,))
+    fast, _ = take(pyox, app)
+    answers = []
+    for name in (app, fast):
+        answers.append((run(name, cwd=tmp_path).stdout, (tmp_path / "out.txt").read_text()))
+        (tmp_path / "out.txt").unlink()
+    assert answers[0] == answers[1] == ("registered\nabc False None\nend\n", "data")
+
+
 @pytest.mark.parametrize("program", test_end.PROGRAMS)
 def test_the_end_as_under_python(pyox, target, tmp_path, program):
     distribution, shape = target

@@ -26,6 +26,7 @@ from test_snapshot import (  # noqa: F401 - the same tests, with the fixtures be
     test_the_same_answer,
     test_the_same_input_gives_the_same_bytes,
     test_what_it_does_is_the_same,
+    test_what_is_registered_for_the_end_can_be_called_and_forgotten,
     test_what_the_program_puts_into_the_image_is_let_go_of,
 )
 

@@ -8,11 +8,11 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use pyo3_ffi as c;
 
-use super::super::{Function, Object, Result, own, start, subinterpreters};
+use super::super::{Attached, Function, Object, Result, own, start, subinterpreters};
 use super::hashes::{Keys, Pointer};
 use super::objects::Kind;
 use super::{CONTAINERS, is_in_image, is_resumed, kept};
@@ -20,8 +20,63 @@ use super::{CONTAINERS, is_in_image, is_resumed, kept};
 /// Has an interpreter's end prepared, in a process that is recorded: what is registered first is called last, right before CPython
 /// clears modules.
 pub(crate) fn prepare_end(atexit: &Object<'_>) -> Result<()> {
-    let attached = atexit.attached();
-    atexit.call_method(c"register", [&HIDE.object(attached)?]).map(drop)
+    for (name, own, original) in
+        [(c"_clear", cleared as Method, &CLEAR), (c"_run_exitfuncs", called as Method, &CALL)]
+    {
+        let function = atexit.attribute(name)?;
+        // SAFETY: a function of C without arguments, whose definition is among CPython's data.
+        unsafe {
+            let definition = (*function.as_ptr().cast::<c::PyCFunctionObject>()).m_ml;
+            original.store((*definition).ml_meth.PyCFunction as *mut c_void, Ordering::Relaxed);
+            (*definition).ml_meth.PyCFunction = own;
+        }
+    }
+    register(atexit)
+}
+
+fn register(atexit: &Object<'_>) -> Result<()> {
+    atexit.call_method(c"register", [&HIDE.object(atexit.attached())?]).map(drop)
+}
+
+/// A function of `atexit` without arguments.
+type Method = unsafe extern "C" fn(*mut c::PyObject, *mut c::PyObject) -> *mut c::PyObject;
+
+/// CPython's own functions, which forget what is registered.
+static CLEAR: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+static CALL: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether a program has what is registered called, long before its end perhaps.
+static IS_CALLED_BY_PROGRAM: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" fn cleared(module: *mut c::PyObject, none: *mut c::PyObject) -> *mut c::PyObject {
+    // SAFETY: CPython calls it as its own.
+    unsafe { forgetting(&CLEAR, module, none) }
+}
+
+unsafe extern "C" fn called(module: *mut c::PyObject, none: *mut c::PyObject) -> *mut c::PyObject {
+    IS_CALLED_BY_PROGRAM.store(true, Ordering::Relaxed);
+    // SAFETY: CPython calls it as its own.
+    let result = unsafe { forgetting(&CALL, module, none) };
+    IS_CALLED_BY_PROGRAM.store(false, Ordering::Relaxed);
+    result
+}
+
+/// Calls one of CPython's own, and registers again what it has forgotten.
+unsafe fn forgetting(
+    original: &AtomicPtr<c_void>,
+    module: *mut c::PyObject,
+    none: *mut c::PyObject,
+) -> *mut c::PyObject {
+    // SAFETY: the function that was there, and arguments that CPython passes, in a thread that is attached.
+    unsafe {
+        let original: Method = std::mem::transmute(original.load(Ordering::Relaxed));
+        let result = original(module, none);
+        if is_resumed() && subinterpreters::is_main(own::thread_state()) {
+            let attached = Attached::assume();
+            attached.aside(|| register(&attached.borrowed(module)?));
+        }
+        result
+    }
 }
 
 /// Called at the end of a process. One that has begun with no image has nothing to hide.
@@ -30,7 +85,7 @@ static HIDE: Function = Function {
     parameters: &[],
     required: 0,
     body: |attached, _| {
-        if is_resumed() {
+        if is_resumed() && !IS_CALLED_BY_PROGRAM.load(Ordering::Relaxed) {
             // SAFETY: this thread is attached.
             unsafe { hide_modules() };
         }
