@@ -30,7 +30,7 @@ from test_snapshot import (  # noqa: F401 - the same tests, with the fixtures be
     test_what_the_program_puts_into_the_image_is_let_go_of,
 )
 
-from chain import PORTABLE, run
+from chain import PORTABLE, require, run, write
 
 HOSTED = [(spec, "--dynamic") for minor in ("3.11", "3.12", "3.13") for spec in HOSTS if f"/{minor}." in spec]
 # Their libpython is a shared library, which a snapshot makes part of the executable.
@@ -70,6 +70,30 @@ def test_native_code_is_loaded_by_each_process(pyox, target, tmp_path):
     assert run(fast).stdout == "&lt; [1] True\n"
     _, done = take(pyox, app, "--preload", "json", check=False)
     assert done.returncode == 2 and "--preload: json: it imports _json: it needs the shared object lib/python3." in done.stderr
+
+
+NEEDY = """
+#include <Python.h>
+static struct PyModuleDef needy = {PyModuleDef_HEAD_INIT, "needy", 0, -1, 0};
+PyMODINIT_FUNC PyInit_needy(void) { return PyModule_Create(&needy); }
+"""
+
+
+@pytest.mark.parametrize("target", HOSTED + LOADED, ids=" ".join, indirect=True)
+def test_native_code_that_needs_libpython(pyox, target, tmp_path):
+    """By its name, as some wheels and distributions have it: without a snapshot it is a file of the blob."""
+    require("gcc")
+    distribution, shape = target
+    write(tmp_path / "needy.c", NEEDY)
+    write(tmp_path / "tool/__init__.py", "")
+    code = "import sysconfig as s; print(s.get_path('include'), s.get_config_var('EXT_SUFFIX'), s.get_config_var('LIBDIR'), s.get_config_var('LDVERSION'))"
+    include, suffix, folder, version = distribution.run_python("-c", code).stdout.split()
+    run("gcc", "-shared", "-fPIC", f"-I{include}", "-o", tmp_path / f"tool/needy{suffix}", tmp_path / "needy.c", f"-L{folder}", f"-lpython{version}")
+    script = "import sys, tool.needy; print(tool.needy.__name__, sys.modules['tool.needy'] is tool.needy)"
+    libpython = () if shape == PORTABLE else ("--libpython",)
+    app = pyox.build_script(tmp_path, distribution, script, tmp_path / "tool", *libpython, link=(shape,))
+    fast, _ = take(pyox, app)
+    assert run(app).stdout == run(fast).stdout == "tool.needy True\n"
 
 
 @pytest.mark.parametrize("target", HOSTED + LOADED, ids=" ".join, indirect=True)

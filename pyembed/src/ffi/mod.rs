@@ -31,17 +31,17 @@ pub(crate) use child::{Claim, VARIABLE, claim, is_secure};
 pub(crate) use collections::{before_end, collect, resume, start_without_collections};
 pub use freeing::leave_to_the_system;
 pub(crate) use function::{Arguments, Function};
-pub(crate) use late::{bind, has_python, is_bound_late, keeps_its_calls};
+pub(crate) use late::{bind, has_python, keeps_its_calls};
 pub(crate) use library::{LoadedLibrary, offer_python, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
 pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go, map};
 pub use snapshot::enter;
 pub(crate) use snapshot::{
-    Facts, Guards, Image, Request, configure_openssl, fail, has_loader, ignore, is_c_locale,
-    is_ignored, is_open, is_recording, is_resumed, is_watched, note, note_of, note_path,
-    note_stream, notes, prepare_end, set_apart, take, take_profile, take_python, thread_number,
-    watch,
+    Facts, Guards, Image, Request, configure_openssl, fail, has_libpython, has_loader, ignore,
+    is_c_locale, is_ignored, is_open, is_recording, is_resumed, is_watched, note, note_of,
+    note_path, note_stream, notes, prepare_end, set_apart, take, take_profile, take_python,
+    thread_number, watch,
 };
 pub use start::BuiltinInit;
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};

@@ -171,11 +171,10 @@ fn load_with_needs(
     name_of(packed, number).ok_or_else(|| Failure::Why("the loader does not know it".to_owned()))
 }
 
-/// Whether a file is the libpython of a program that has it inside.
+/// Whether a file is the libpython of a portable program that has been given it. In a dynamic one it is no library of that name.
 fn is_linked_python(packed: Packed<'_>, number: u32) -> Result<bool, pyox_blob::Error> {
     let blob = packed.blob;
-    let is_inside = ffi::has_python() && !ffi::is_bound_late();
-    Ok(is_inside && blob.file_at(number)?.path == tree::libpython(blob.config()?.python))
+    Ok(ffi::has_libpython() && blob.file_at(number)?.path == tree::libpython(blob.config()?.python))
 }
 
 /// The file of a package that has a placement.
