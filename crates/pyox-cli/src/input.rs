@@ -1,6 +1,5 @@
 //! The receiving end: a file, or stdin for `-` and for nothing.
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -18,7 +17,7 @@ use pyox_stage::{Content, Fault, FaultExt, Result, files};
 /// If it cannot be read, or stdin is a terminal.
 pub fn read(path: Option<&Path>, what: &str) -> Result<Content> {
     match path.filter(|path| path.as_os_str() != "-") {
-        Some(path) => files::content_of(&File::open(path).fault_at(path)?, &name(Some(path))),
+        Some(path) => files::content_any(path),
         None if io::stdin().is_terminal() => {
             Err(Fault::new("stdin", format_args!("expected {what} through a pipe, got a terminal"))
                 .hint("name a file, or put the stage that makes it in front: `… | pyox-…`"))

@@ -58,8 +58,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 ///
 /// If it cannot be read, or is no plain file.
 pub fn content(path: &Path) -> Result<Content> {
-    let file = open(path)?;
-    content_of(&file, &path.display().to_string())
+    content_of(&open(path)?, &path.display().to_string())
 }
 
 /// The digest of a plain file, and its length.
@@ -71,30 +70,25 @@ pub fn digest(path: &Path) -> Result<(Digest, u64)> {
     Digest::of_reader(open(path)?).fault_at(path)
 }
 
-/// Reads all of a file or a pipe. A device will not do, apart from `/dev/null`.
+/// What is in a file or comes through a pipe. A device will not do, apart from `/dev/null`.
 ///
 /// # Errors
 ///
 /// If it cannot be read, is a device, or has more bytes than a pipe may have.
-pub fn read_any(path: &Path) -> Result<Vec<u8>> {
-    read_open(&File::open(path).fault_at(path)?, &path.display().to_string())
+pub fn content_any(path: &Path) -> Result<Content> {
+    content_of(&File::open(path).fault_at(path)?, &path.display().to_string())
 }
 
-/// What is in a file or comes through a pipe. `place` is how messages name it.
-///
-/// # Errors
-///
-/// As [`read_any`].
-pub fn content_of(file: &File, place: &str) -> Result<Content> {
-    Content::map(file).map_or_else(|| read_open(file, place).map(Content::from), Ok)
-}
-
-/// The same of what is open already, such as stdin.
+/// The same of what is open already, such as stdin. `place` is how messages name it.
 ///
 /// # Errors
 ///
 /// As above.
-pub fn read_open(file: &File, place: &str) -> Result<Vec<u8>> {
+pub fn content_of(file: &File, place: &str) -> Result<Content> {
+    Content::map(file).map_or_else(|| read_open(file, place).map(Content::from), Ok)
+}
+
+fn read_open(file: &File, place: &str) -> Result<Vec<u8>> {
     let kind = file.metadata().fault(place)?.file_type();
     let mut bytes = Vec::new();
     if kind.is_file() {
@@ -137,7 +131,7 @@ fn name_of(kind: fs::FileType) -> &'static str {
 ///
 /// If it cannot be read, or is no such document.
 pub fn document<D: Document>(path: &Path) -> Result<D> {
-    parse(&read_any(path)?, path.display())
+    parse(&content_any(path)?, path.display())
 }
 
 /// Reads a document from its bytes. `place` is how messages name it.

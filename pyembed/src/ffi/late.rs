@@ -36,7 +36,7 @@ pub(crate) fn has_python() -> bool {
 }
 
 /// Whether Python is a library that was loaded after this program had started.
-pub(crate) fn is_bound_late() -> bool {
+fn is_bound_late() -> bool {
     IS_BOUND.load(Ordering::Acquire)
 }
 

@@ -108,7 +108,7 @@ impl Requirements {
                 let what = format!("expected at most {MOST_FILES} requirements files, got more");
                 return Err(Fault::at(&path, what));
             }
-            let bytes = files::read_any(&path)?;
+            let bytes = files::content_any(&path)?;
             pending.extend(self.add_lines(&path, &bytes, is_constraint));
             if self.wanted.len() + self.constraints.len() > MOST_BYTES {
                 let what =

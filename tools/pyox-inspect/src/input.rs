@@ -1,6 +1,5 @@
 //! What was given: mapped or read, and recognised by its first bytes.
 
-use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -82,8 +81,7 @@ impl<'b> Input<'b> {
     ///
     /// If it cannot be read. Whether it is something to look into shows with the first question.
     pub fn open(path: &Path) -> Result<Input<'static>> {
-        let bytes =
-            files::content_of(&File::open(path).fault_at(path)?, &path.display().to_string())?;
+        let bytes = files::content_any(path)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Input { name: path.display().to_string(), folder, bytes: bytes.into() })
     }
