@@ -4,10 +4,13 @@
 //! has it, so that a blob joins it as any other. It takes some seconds, of the processor and not of the disk, and is worth
 //! keeping.
 
-use object::LittleEndian;
-use object::elf as constants;
-use object::elf::{PF_R, PF_X, PT_GNU_STACK, PT_LOAD};
+use object::elf::{
+    self as constants, FileFlags, PF_R, PF_X, PT_GNU_STACK, PT_LOAD, ProgramFlags, ProgramType,
+    SHF_ALLOC, SHF_EXECINSTR,
+};
 use object::read::elf::{FileHeader, ProgramHeader};
+use object::write::elf::{self as write, Writer};
+use object::{Endianness, LittleEndian};
 use pyox_blob::layout::ELF_SECTION;
 use pyox_schema::Digest;
 use pyox_stage::{Fault, FaultExt, Kind, Result};
@@ -31,11 +34,6 @@ const UNPACKER: Option<&[u8]> = None;
 
 /// The hardest that zstd tries. What decodes it takes no longer.
 const LEVEL: i32 = 22;
-
-/// Lengths of ELF's headers.
-const FILE_HEADER: usize = 64;
-const SEGMENT_HEADER: usize = 56;
-const SECTION_HEADER: usize = 64;
 
 /// Whether runners for that machine can be compressed, which is named as target triples have it. What starts them is part of these
 /// tools, for their own machine alone.
@@ -91,7 +89,7 @@ pub fn compressed(runner: &[u8]) -> Result<Vec<u8>> {
 
     let stack = segments.iter().find(|segment| segment.p_type(endian) == PT_GNU_STACK);
     let stack = stack.map_or(PF_R | constants::PF_W, |stack| stack.p_flags(endian));
-    write(unpacker, &head, blob.unwrap_or_default(), stack)
+    file(unpacker, &head, blob.unwrap_or_default(), stack)
 }
 
 fn unsupported(what: &str) -> Fault {
@@ -183,116 +181,94 @@ fn frame(filter: Filter, bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// The file: headers, unpacker, compressed runner, a page for the blob, and the sections' headers.
-fn write(
-    unpacker: &[u8],
-    runner: &[u8],
-    blob: u64,
-    stack: constants::ProgramFlags,
-) -> Result<Vec<u8>> {
-    let page = usize::try_from(PAGE).fault("runner")?;
+fn file(unpacker: &[u8], runner: &[u8], blob: u64, stack: ProgramFlags) -> Result<Vec<u8>> {
+    let (unpacker_len, runner_len) = (unpacker.len() as u64, runner.len() as u64);
     let unpacker_end = RUNNER_ADDRESS - UNPACKER_ADDRESS;
-    if unpacker.len() as u64 > unpacker_end || blob < RUNNER_ADDRESS + runner.len() as u64 {
+    if unpacker_len > unpacker_end || blob < RUNNER_ADDRESS + runner_len {
         return Err(unsupported("expected a runner that is compressed to 15 MB, got a larger one"));
     }
-    let runner_at = (page + unpacker.len()).next_multiple_of(page);
-    let blob_at = (runner_at + runner.len()).next_multiple_of(page);
-    let names = format!("\0{UNPACKER_SECTION}\0{RUNNER_SECTION}\0{ELF_SECTION}\0.shstrtab\0");
-    let name = |wanted: &str| names.find(&format!("\0{wanted}\0")).map_or(0, |at| at as u64 + 1);
-    let names_at = blob_at + page;
-    let sections_at = (names_at + names.len()).next_multiple_of(8);
+    let mut file = Vec::new();
+    let mut writer = Writer::new(Endianness::Little, true, &mut file);
+    writer.reserve_file_header();
+    writer.reserve_program_headers(4);
+    let unpacker_at = writer.reserve(unpacker_len, PAGE);
+    let runner_at = writer.reserve(runner_len, PAGE);
+    let blob_at = writer.reserve(PAGE, PAGE);
+    let names = [UNPACKER_SECTION, RUNNER_SECTION, ELF_SECTION].map(|name| {
+        writer.reserve_section_index();
+        Some(writer.add_section_name(name.as_bytes()))
+    });
+    writer.reserve_shstrtab_section_index();
+    writer.reserve_shstrtab().fault("runner")?;
+    writer.reserve_section_headers();
 
-    let (load, code) = (constants::PT_LOAD.0, (PF_R | PF_X).0);
-    let (code_len, runner_len) = ((page + unpacker.len()) as u64, runner.len() as u64);
-    let segments = [
-        segment(load, code, 0, HEADERS_ADDRESS, code_len, PAGE),
-        segment(load, PF_R.0, runner_at, RUNNER_ADDRESS, runner_len, PAGE),
-        segment(load, PF_R.0, blob_at, blob, PAGE, PAGE),
-        segment(PT_GNU_STACK.0, stack.0, 0, 0, 0, 16),
-    ];
-    let allocated = constants::SHF_ALLOC.0;
-    let executable = allocated | constants::SHF_EXECINSTR.0;
-    let (bits, table) = (constants::SHT_PROGBITS.0, constants::SHT_STRTAB.0);
-    let sections = [
-        section(0, 0, 0, 0, 0, 0, 0),
-        section(
-            name(UNPACKER_SECTION),
-            bits,
-            executable,
-            UNPACKER_ADDRESS,
-            page,
-            unpacker.len() as u64,
-            PAGE,
-        ),
-        section(name(RUNNER_SECTION), bits, allocated, RUNNER_ADDRESS, runner_at, runner_len, PAGE),
-        section(name(ELF_SECTION), bits, allocated, blob, blob_at, PAGE, PAGE),
-        section(name(".shstrtab"), table, 0, 0, names_at, names.len() as u64, 1),
-    ];
-
-    let mut file = Vec::with_capacity(sections_at + sections.len() * SECTION_HEADER);
-    file.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    file.extend(constants::ET_EXEC.0.to_le_bytes());
-    file.extend(constants::EM_X86_64.0.to_le_bytes());
-    file.extend(1_u32.to_le_bytes());
-    let tables = [UNPACKER_ADDRESS, FILE_HEADER as u64, sections_at as u64];
-    file.extend(tables.into_iter().flat_map(u64::to_le_bytes));
-    file.extend(0_u32.to_le_bytes());
-    let sizes = [
-        FILE_HEADER,
-        SEGMENT_HEADER,
-        segments.len(),
-        SECTION_HEADER,
-        sections.len(),
-        sections.len() - 1,
-    ];
-    for size in sizes {
-        file.extend(u16::try_from(size).fault("runner")?.to_le_bytes());
-    }
-    file.extend(segments.into_iter().flatten());
-    for (at, bytes) in [
-        (page, unpacker),
-        (runner_at, runner),
-        (blob_at, &vec![0; page]),
-        (names_at, names.as_bytes()),
+    let header = write::FileHeader {
+        os_abi: constants::ELFOSABI_SYSV,
+        abi_version: 0,
+        e_type: constants::ET_EXEC,
+        e_machine: constants::EM_X86_64,
+        e_entry: UNPACKER_ADDRESS,
+        e_flags: FileFlags::default(),
+    };
+    writer.write_file_header(&header).fault("runner")?;
+    writer.write_align_program_headers();
+    // The first holds the headers too.
+    for (flags, offset, address, len) in [
+        (PF_R | PF_X, 0, HEADERS_ADDRESS, unpacker_at + unpacker_len),
+        (PF_R, runner_at, RUNNER_ADDRESS, runner_len),
+        (PF_R, blob_at, blob, PAGE),
     ] {
-        file.resize(at, 0);
-        file.extend(bytes);
+        writer.write_program_header(&segment(PT_LOAD, flags, offset, address, len, PAGE));
     }
-    file.resize(sections_at, 0);
-    file.extend(sections.into_iter().flatten());
+    writer.write_program_header(&segment(PT_GNU_STACK, stack, 0, 0, 0, 16));
+    for (at, bytes) in [(unpacker_at, unpacker), (runner_at, runner)] {
+        writer.pad_until(at);
+        writer.write(bytes);
+    }
+    writer.pad_until(blob_at + PAGE);
+    writer.write_shstrtab();
+    writer.write_null_section_header();
+    let code = SHF_ALLOC | SHF_EXECINSTR;
+    let sections = [
+        (code, UNPACKER_ADDRESS, unpacker_at, unpacker_len),
+        (SHF_ALLOC, RUNNER_ADDRESS, runner_at, runner_len),
+        (SHF_ALLOC, blob, blob_at, PAGE),
+    ];
+    for (name, (sh_flags, sh_addr, sh_offset, sh_size)) in names.into_iter().zip(sections) {
+        writer.write_section_header(&write::SectionHeader {
+            sh_name: writer.section_name_offset(name),
+            sh_type: constants::SHT_PROGBITS,
+            sh_flags,
+            sh_addr,
+            sh_offset,
+            sh_size,
+            sh_link: 0,
+            sh_info: 0,
+            sh_addralign: PAGE,
+            sh_entsize: 0,
+        });
+    }
+    writer.write_shstrtab_section_header();
     Ok(file)
 }
 
 /// A program header.
 fn segment(
-    kind: u32,
-    flags: u32,
-    offset: usize,
+    p_type: ProgramType,
+    p_flags: ProgramFlags,
+    p_offset: u64,
     address: u64,
     len: u64,
-    alignment: u64,
-) -> Vec<u8> {
-    let mut bytes = [kind, flags].map(u32::to_le_bytes).concat();
-    bytes.extend(
-        [offset as u64, address, address, len, len, alignment].map(u64::to_le_bytes).concat(),
-    );
-    bytes
-}
-
-/// A section header.
-fn section(
-    name: u64,
-    kind: u32,
-    flags: u64,
-    address: u64,
-    offset: usize,
-    len: u64,
-    alignment: u64,
-) -> Vec<u8> {
-    // A name's place is within a short table.
-    let mut bytes = u32::try_from(name).unwrap_or_default().to_le_bytes().to_vec();
-    bytes.extend(kind.to_le_bytes());
-    bytes.extend(
-        [flags, address, offset as u64, len, 0, alignment, 0].map(u64::to_le_bytes).concat(),
-    );
-    bytes
+    p_align: u64,
+) -> write::ProgramHeader {
+    write::ProgramHeader {
+        p_type,
+        p_flags,
+        p_offset,
+        p_vaddr: address,
+        p_paddr: address,
+        p_filesz: len,
+        p_memsz: len,
+        p_align,
+    }
 }

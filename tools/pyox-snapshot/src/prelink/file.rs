@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use object::elf::{ET_EXEC, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_TLS};
+use object::elf::{
+    self as constants, DynamicTag, ET_EXEC, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO,
+    PT_GNU_STACK, PT_TLS,
+};
 use pyox_blob::snapshot::{DATA_SECTION, Header, MOVABLE_PYTHON_ADDRESS, PYTHON_SECTIONS, Python};
 
-use super::object::{Segment, long};
+use super::object::{Entry, Segment, long};
 use super::tables::{self, Head, Strings, Symbols};
-use super::{Link, PAGE, Side, tag};
+use super::{Link, PAGE, Side};
 
 /// Where a segment or a section lies.
 #[derive(Clone, Copy)]
@@ -108,17 +111,17 @@ impl<'a> Link<'a> {
         let place = |section| head.find(section).map(|(at, len)| (start + at, len));
         let (strings, relocations) = (place(".dynstr")?, place(".rela.dyn")?);
         let dynamic = [
-            (tag::GNU_HASH, place(".gnu.hash")?.0),
-            (tag::STRTAB, strings.0),
-            (tag::STRSZ, strings.1),
-            (tag::SYMTAB, place(".dynsym")?.0),
-            (tag::SYMENT, 24),
-            (tag::RELA, relocations.0),
-            (tag::RELASZ, relocations.1),
-            (tag::RELAENT, 24),
-            (tag::VERSYM, place(".gnu.version")?.0),
-            (tag::VERNEED, place(".gnu.version_r")?.0),
-            (tag::VERNEEDNUM, table.needs_count),
+            (constants::DT_GNU_HASH, place(".gnu.hash")?.0),
+            (constants::DT_STRTAB, strings.0),
+            (constants::DT_STRSZ, strings.1),
+            (constants::DT_SYMTAB, place(".dynsym")?.0),
+            (constants::DT_SYMENT, 24),
+            (constants::DT_RELA, relocations.0),
+            (constants::DT_RELASZ, relocations.1),
+            (constants::DT_RELAENT, 24),
+            (constants::DT_VERSYM, place(".gnu.version")?.0),
+            (constants::DT_VERNEED, place(".gnu.version_r")?.0),
+            (constants::DT_VERNEEDNUM, table.needs_count),
         ];
         self.write_dynamic(&names, &dynamic)?;
         // How many libraries there are stands in the section's header too, as `sh_info`.
@@ -188,9 +191,9 @@ impl<'a> Link<'a> {
             .chain([DATA_SECTION])
             .find(|name| self.segment_of(name).is_some_and(|other| other.header == segment.header));
         let name = match segment.kind {
-            kind if kind == PT_GNU_STACK.0 => return Some(()),
-            kind if kind == PT_TLS.0 => Some(".tdata"),
-            kind if kind == PT_GNU_EH_FRAME.0 => Some(".eh_frame_hdr"),
+            PT_GNU_STACK => return Some(()),
+            PT_TLS => Some(".tdata"),
+            PT_GNU_EH_FRAME => Some(".eh_frame_hdr"),
             _ => taken,
         };
         let place = name.and_then(|name| places.get(name)).copied();
@@ -210,29 +213,34 @@ impl<'a> Link<'a> {
         for (at, value) in [(8, offset), (16, address), (24, address), (32, len), (40, in_memory)] {
             put(file, segment.header + at, value)?;
         }
-        if let Some((_, merged)) = self.thread_local().filter(|_| segment.kind == PT_TLS.0) {
+        if let Some((_, merged)) = self.thread_local().filter(|_| segment.kind == PT_TLS) {
             put(file, segment.header + 48, merged.alignment)?;
         }
         Some(())
     }
 
     /// The entries of the dynamic section that are names: what is needed, and libpython's own, by which other libraries find it.
-    fn names(&self, strings: &mut Strings) -> Option<Vec<(u64, u64)>> {
-        let (own, more) = (self.runner.names(tag::NEEDED)?, self.python.names(tag::NEEDED)?);
+    fn names(&self, strings: &mut Strings) -> Option<Vec<Entry>> {
+        let (own, more) =
+            (self.runner.names(constants::DT_NEEDED)?, self.python.names(constants::DT_NEEDED)?);
         let mut needed: Vec<&[u8]> = own.into_iter().chain(more).collect();
         // The loader itself is searched last.
         needed.sort_by_key(|name| name.starts_with(b"ld-"));
         let mut seen = HashSet::new();
         needed.retain(|name| seen.insert(*name));
-        let needed = needed.into_iter().map(|name| (tag::NEEDED, name));
-        let own = self.python.names(tag::SONAME)?.into_iter().map(|name| (tag::SONAME, name));
+        let needed = needed.into_iter().map(|name| (constants::DT_NEEDED, name));
+        let own = self
+            .python
+            .names(constants::DT_SONAME)?
+            .into_iter()
+            .map(|name| (constants::DT_SONAME, name));
         Some(needed.chain(own).map(|(tag, name)| (tag, strings.add(name).into())).collect())
     }
 
     /// The first content of thread-local data, and its segment's header without the place, where libpython has some. The runner's
     /// code knows how far its own lies before the end, so libpython's comes first.
     fn thread_local(&self) -> Option<(Vec<u8>, Segment)> {
-        let (own, more) = (self.runner.segment(PT_TLS.0)?, self.python.segment(PT_TLS.0)?);
+        let (own, more) = (self.runner.segment(PT_TLS)?, self.python.segment(PT_TLS)?);
         let alignment = own.alignment.max(more.alignment).max(1);
         let own_len = own.len.next_multiple_of(own.alignment.max(1));
         let len = (more.len + own_len).next_multiple_of(alignment);
@@ -247,7 +255,7 @@ impl<'a> Link<'a> {
         let mut indices = Vec::new();
         for side in [Side::Runner, Side::Python] {
             let object = self.object(side);
-            if let Some(segment) = object.segment(PT_GNU_EH_FRAME.0) {
+            if let Some(segment) = object.segment(PT_GNU_EH_FRAME) {
                 let bytes = object.at(segment.address, segment.file_len)?;
                 indices.push((bytes, self.base(side, segment.address)));
             }
@@ -256,17 +264,22 @@ impl<'a> Link<'a> {
     }
 
     /// Writes the dynamic section, where the runner has it.
-    fn write_dynamic(&mut self, names: &[(u64, u64)], tables: &[(u64, u64)]) -> Option<()> {
+    fn write_dynamic(&mut self, names: &[Entry], tables: &[Entry]) -> Option<()> {
         /// What the new tables replace, and what belongs to late binding.
-        const GONE: [u64; 6] =
-            [tag::NEEDED, tag::PLTGOT, tag::PLTREL, tag::PLTRELSZ, tag::JMPREL, tag::RELACOUNT];
-        const IS_MOVABLE: u64 = 0x0800_0000;
-        let is_kept = |entry: &&(u64, u64)| {
+        const GONE: [DynamicTag; 6] = [
+            constants::DT_NEEDED,
+            constants::DT_PLTGOT,
+            constants::DT_PLTREL,
+            constants::DT_PLTRELSZ,
+            constants::DT_JMPREL,
+            constants::DT_RELACOUNT,
+        ];
+        let is_kept = |entry: &&Entry| {
             !GONE.contains(&entry.0) && tables.iter().all(|table| table.0 != entry.0)
         };
-        let moved = |&(tag, value): &(u64, u64)| match tag {
-            tag::INIT_ARRAY | tag::INIT => (tag, self.of_runner(value)),
-            tag::FLAGS_1 => (tag, value & !IS_MOVABLE),
+        let moved = |&(tag, value): &Entry| match tag {
+            constants::DT_INIT_ARRAY | constants::DT_INIT => (tag, self.of_runner(value)),
+            constants::DT_FLAGS_1 => (tag, value & !constants::DF_1_PIE.0),
             _ => (tag, value),
         };
         let kept = self.runner.dynamic.iter().filter(is_kept).map(moved);
@@ -275,10 +288,10 @@ impl<'a> Link<'a> {
             .copied()
             .chain(kept)
             .chain(tables.iter().copied())
-            .flat_map(|(tag, value)| [tag, value])
+            .flat_map(|(DynamicTag(tag), value)| [tag.cast_unsigned(), value])
             .flat_map(u64::to_le_bytes)
             .collect();
-        let segment = self.runner.segment(PT_DYNAMIC.0)?;
+        let segment = self.runner.segment(PT_DYNAMIC)?;
         let (start, len) =
             (usize::try_from(segment.offset).ok()?, usize::try_from(segment.file_len).ok()?);
         // An empty entry is its end.
@@ -297,16 +310,16 @@ impl<'a> Link<'a> {
             0 => Some(0),
             address => short(address + self.python_base),
         };
-        let constants = self.python.segment(PT_GNU_RELRO.0).map_or(0..0, |relro| {
+        let constants = self.python.segment(PT_GNU_RELRO).map_or(0..0, |relro| {
             let of = |address: u64| (address + self.python_base) / PAGE * PAGE;
             of(relro.address)..of(relro.end())
         });
         Some(Python {
             data: short(self.data.bytes.len() as u64)?,
-            initializer: moved(self.python.value(tag::INIT))?,
+            initializer: moved(self.python.value(constants::DT_INIT))?,
             constructors: [
-                moved(self.python.value(tag::INIT_ARRAY))?,
-                short(self.python.value(tag::INIT_ARRAYSZ))?,
+                moved(self.python.value(constants::DT_INIT_ARRAY))?,
+                short(self.python.value(constants::DT_INIT_ARRAYSZ))?,
             ],
             constants: [short(constants.start)?, short(constants.end - constants.start)?],
         })

@@ -18,7 +18,9 @@ mod tables;
 use std::collections::HashMap;
 
 use ::object::LittleEndian;
-use ::object::elf::{FileHeader64, SectionHeader64};
+use ::object::elf::{
+    self as constants, DT_NEEDED, FileHeader64, PT_TLS, RelocationType, SHF_ALLOC, SectionHeader64,
+};
 use ::object::read::elf::{FileHeader, SectionHeader};
 use pyox_blob::layout::ELF_SECTION;
 use pyox_blob::snapshot::{
@@ -30,45 +32,16 @@ use pyox_blob::{Blob, Groups, tree};
 use object::{Object, Relocation, Segment, Symbol};
 use tables::ALIGNMENT;
 
-/// Tags of the dynamic section, of the ELF specification and GNU's.
-mod tag {
-    pub(super) const NEEDED: u64 = 1;
-    pub(super) const PLTRELSZ: u64 = 2;
-    pub(super) const PLTGOT: u64 = 3;
-    pub(super) const STRTAB: u64 = 5;
-    pub(super) const SYMTAB: u64 = 6;
-    pub(super) const RELA: u64 = 7;
-    pub(super) const RELASZ: u64 = 8;
-    pub(super) const RELAENT: u64 = 9;
-    pub(super) const STRSZ: u64 = 10;
-    pub(super) const SYMENT: u64 = 11;
-    pub(super) const INIT: u64 = 12;
-    pub(super) const SONAME: u64 = 14;
-    pub(super) const PLTREL: u64 = 20;
-    pub(super) const JMPREL: u64 = 23;
-    pub(super) const INIT_ARRAY: u64 = 25;
-    pub(super) const INIT_ARRAYSZ: u64 = 27;
-    pub(super) const RELRSZ: u64 = 35;
-    pub(super) const RELR: u64 = 36;
-    pub(super) const GNU_HASH: u64 = 0x6fff_fef5;
-    pub(super) const VERSYM: u64 = 0x6fff_fff0;
-    pub(super) const RELACOUNT: u64 = 0x6fff_fff9;
-    pub(super) const FLAGS_1: u64 = 0x6fff_fffb;
-    pub(super) const VERNEED: u64 = 0x6fff_fffe;
-    pub(super) const VERNEEDNUM: u64 = 0x6fff_ffff;
-}
-
-/// Relocations of x86-64.
-mod kind {
-    pub(super) const ADDRESS: u32 = 1;
-    pub(super) const COPY: u32 = 5;
-    pub(super) const TABLE: u32 = 6;
-    pub(super) const CALL: u32 = 7;
-    pub(super) const RELATIVE: u32 = 8;
-    pub(super) const CHOSEN: u32 = 37;
-    /// Of thread-local data.
-    pub(super) const THREAD_LOCAL: [u32; 4] = [16, 17, 18, 36];
-}
+/// Relocations that take the address of what they name.
+const OF_ADDRESSES: [RelocationType; 3] =
+    [constants::R_X86_64_64, constants::R_X86_64_GLOB_DAT, constants::R_X86_64_JUMP_SLOT];
+/// Relocations of thread-local data, which are left to the loader.
+const OF_THREADS: [RelocationType; 4] = [
+    constants::R_X86_64_DTPMOD64,
+    constants::R_X86_64_DTPOFF64,
+    constants::R_X86_64_TPOFF64,
+    constants::R_X86_64_TLSDESC,
+];
 
 const PAGE: u64 = 4096;
 
@@ -105,7 +78,7 @@ pub(crate) fn linked(executable: &[u8]) -> Result<Vec<u8>> {
         return Err(what.into());
     }
     let runner = Object::parse(executable).ok_or_else(damaged)?;
-    if runner.machine != ::object::elf::EM_X86_64.0 {
+    if runner.machine != constants::EM_X86_64 {
         return Err("a portable executable for this machine can have no snapshot yet".into());
     }
     let library = libpython(sections.content(executable, ELF_SECTION).ok_or_else(damaged)?)?;
@@ -154,7 +127,7 @@ impl Sections {
                 address: section.sh_addr(endian),
                 offset: section.sh_offset(endian),
                 len: section.sh_size(endian),
-                is_loaded: section.sh_flags(endian).0 & ::object::elf::SHF_ALLOC.0 != 0,
+                is_loaded: section.sh_flags(endian).contains(SHF_ALLOC),
             })
         });
         each.collect::<Option<_>>().map(Self)
@@ -215,7 +188,7 @@ enum Side {
 
 impl<'a> Link<'a> {
     fn new(runner: Object<'a>, python: Object<'a>, sections: Sections) -> Result<Self> {
-        let needed = python.names(tag::NEEDED).unwrap_or_default();
+        let needed = python.names(DT_NEEDED).unwrap_or_default();
         let others = needed
             .iter()
             .find(|name| std::str::from_utf8(name).map_or(true, |name| !pyox_elf::is_libc(name)));
@@ -242,7 +215,7 @@ impl<'a> Link<'a> {
         if !is_known {
             return Err("its libpython has an order of segments that is not known".into());
         }
-        let thread_local = python.segment(::object::elf::PT_TLS.0);
+        let thread_local = python.segment(PT_TLS);
         if thread_local.is_some_and(|segment| segment.alignment > ALIGNMENT as u64) {
             return Err("its libpython aligns thread-local data to more than 64 bytes".into());
         }
@@ -303,16 +276,14 @@ impl<'a> Link<'a> {
 
     /// Where names lead, by the addresses of what both objects export. What the runner has goes first, as in the loader's lookups.
     fn exports(&self) -> Result<HashMap<&'a [u8], u64>> {
-        /// A function that the loader chooses from several, by the processor.
-        const CHOSEN: u8 = 10;
         let mut exports = HashMap::new();
         for side in [Side::Python, Side::Runner] {
             for symbol in self.object(side).symbols.iter().filter(|symbol| symbol.is_exported()) {
-                if symbol.kind() == CHOSEN {
+                if symbol.record.st_type() == constants::STT_GNU_IFUNC {
                     return Err("its libpython exports functions that the loader chooses".into());
                 }
                 if symbol.is_address() {
-                    exports.insert(symbol.name, self.base(side, symbol.value));
+                    exports.insert(symbol.name, self.base(side, symbol.value()));
                 }
             }
         }
@@ -335,9 +306,11 @@ impl<'a> Link<'a> {
             let first = self.symbols.len();
             let object = self.object(side);
             let moved = |symbol: &Symbol<'a>| {
-                let value = symbol.value;
-                let value = if symbol.is_address() { self.base(side, value) } else { value };
-                Symbol { value, ..*symbol }
+                let mut moved = *symbol;
+                if symbol.is_address() {
+                    moved.record.st_value.set(LittleEndian, self.base(side, symbol.value()));
+                }
+                moved
             };
             let symbols: Vec<_> = object.symbols.iter().skip(1).map(moved).collect();
             let bound = |relocation: &Relocation| {
@@ -361,7 +334,7 @@ impl<'a> Link<'a> {
             }
         }
         // They may call what the others have bound.
-        self.left.sort_by_key(|relocation| relocation.kind == kind::CHOSEN);
+        self.left.sort_by_key(|relocation| relocation.kind == constants::R_X86_64_IRELATIVE);
         self.prune();
         Ok(())
     }
@@ -377,19 +350,21 @@ impl<'a> Link<'a> {
         let Relocation { kind, symbol, .. } = relocation;
         let place = self.base(side, relocation.place);
         let addend = relocation.addend.cast_unsigned();
-        if kind == kind::RELATIVE {
+        if kind == constants::R_X86_64_RELATIVE {
             return self.put(side, place, self.base(side, addend));
         }
-        let is_address = [kind::ADDRESS, kind::TABLE, kind::CALL].contains(&kind);
+        let is_address = OF_ADDRESSES.contains(&kind);
         if let Some(value) = bound.filter(|_| is_address) {
             return self.put(side, place, value.wrapping_add(addend));
         }
         let (symbol, addend) = match kind {
-            kind::CHOSEN => (0, self.base(side, addend).cast_signed()),
-            _ if is_address || kind == kind::COPY || kind::THREAD_LOCAL.contains(&kind) => {
+            constants::R_X86_64_IRELATIVE => (0, self.base(side, addend).cast_signed()),
+            _ if is_address || kind == constants::R_X86_64_COPY || OF_THREADS.contains(&kind) => {
                 (if symbol == 0 { 0 } else { first + symbol }, relocation.addend)
             }
-            _ => return Err(Unfit(format!("it has a relocation of the unknown kind {kind}"))),
+            RelocationType(kind) => {
+                return Err(Unfit(format!("it has a relocation of the unknown kind {kind}")));
+            }
         };
         self.left.push(Relocation { place, kind, symbol, addend });
         Ok(())

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use object::LittleEndian;
-use object::elf::{FileHeader64, PF_W, PF_X, PT_DYNAMIC, PT_LOAD, ProgramHeader64};
+use object::elf::{
+    self as constants, Dyn64, DynamicTag, FileHeader64, Machine, PF_W, PF_X, PT_DYNAMIC, PT_LOAD,
+    ProgramFlags, ProgramHeader64, ProgramType, Rela64, RelocationType, Sym64,
+};
+use object::pod;
 use object::read::elf::{FileHeader, ProgramHeader};
-
-use super::tag;
 
 type Elf = FileHeader64<LittleEndian>;
 
@@ -22,8 +24,8 @@ const LARGEST: u64 = 1 << 31;
 /// A program header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
-    pub(super) kind: u32,
-    pub(super) flags: u32,
+    pub(super) kind: ProgramType,
+    pub(super) flags: ProgramFlags,
     pub(super) offset: u64,
     pub(super) address: u64,
     pub(super) file_len: u64,
@@ -35,15 +37,15 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn is_loaded(&self) -> bool {
-        self.kind == PT_LOAD.0
+        self.kind == PT_LOAD
     }
 
     pub(super) fn is_writable(&self) -> bool {
-        self.flags & PF_W.0 != 0
+        self.flags.contains(PF_W)
     }
 
     pub(super) fn is_code(&self) -> bool {
-        self.flags & PF_X.0 != 0
+        self.flags.contains(PF_X)
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -58,34 +60,32 @@ pub(super) type Version<'a> = (&'a [u8], &'a [u8]);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Symbol<'a> {
     pub(super) name: &'a [u8],
-    pub(super) info: u8,
-    pub(super) other: u8,
-    pub(super) section: u16,
-    pub(super) value: u64,
-    pub(super) size: u64,
+    pub(super) record: Sym64<LittleEndian>,
     /// The library and the version that it is wanted of.
     pub(super) version: Option<Version<'a>>,
 }
 
 impl Symbol<'_> {
-    pub(super) fn kind(&self) -> u8 {
-        self.info & 0xf
+    pub(super) fn value(&self) -> u64 {
+        self.record.st_value.get(LittleEndian)
     }
 
     pub(super) fn is_defined(&self) -> bool {
-        self.section != 0
+        self.record.st_shndx.get(LittleEndian) != constants::SHN_UNDEF
     }
 
     /// Whether others can refer to it.
     pub(super) fn is_exported(&self) -> bool {
-        self.is_defined() && self.info >> 4 != 0 && self.other & 3 != 2 && self.other & 3 != 1
+        let is_hidden =
+            [constants::STV_HIDDEN, constants::STV_INTERNAL].contains(&self.record.st_visibility());
+        self.is_defined() && self.record.st_bind() != constants::STB_LOCAL && !is_hidden
     }
 
     /// Whether its value is an address of the object.
     pub(super) fn is_address(&self) -> bool {
-        const ABSOLUTE: u16 = 0xfff1;
-        const THREAD_LOCAL: u8 = 6;
-        self.is_defined() && self.section != ABSOLUTE && self.kind() != THREAD_LOCAL
+        self.is_defined()
+            && self.record.st_shndx.get(LittleEndian) != constants::SHN_ABS
+            && self.record.st_type() != constants::STT_TLS
     }
 }
 
@@ -93,18 +93,21 @@ impl Symbol<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Relocation {
     pub(super) place: u64,
-    pub(super) kind: u32,
+    pub(super) kind: RelocationType,
     pub(super) symbol: usize,
     pub(super) addend: i64,
 }
 
+/// An entry of the dynamic section.
+pub(super) type Entry = (DynamicTag, u64);
+
 /// A linked file.
 pub(super) struct Object<'a> {
     pub(super) bytes: &'a [u8],
-    pub(super) machine: u16,
+    pub(super) machine: Machine,
     pub(super) segments: Vec<Segment>,
     /// The dynamic section, without its end.
-    pub(super) dynamic: Vec<(u64, u64)>,
+    pub(super) dynamic: Vec<Entry>,
     pub(super) symbols: Vec<Symbol<'a>>,
     pub(super) relocations: Vec<Relocation>,
     /// Words to which the object's own address is added.
@@ -122,8 +125,8 @@ impl<'a> Object<'a> {
             .iter()
             .enumerate()
             .map(|(number, header)| Segment {
-                kind: header.p_type(endian).0,
-                flags: header.p_flags(endian).0,
+                kind: header.p_type(endian),
+                flags: header.p_flags(endian),
                 offset: header.p_offset(endian),
                 address: header.p_vaddr(endian),
                 file_len: header.p_filesz(endian),
@@ -144,27 +147,28 @@ impl<'a> Object<'a> {
         }
         let mut object = Self {
             bytes,
-            machine: elf.e_machine(endian).0,
+            machine: elf.e_machine(endian),
             segments,
             dynamic: Vec::new(),
             symbols: Vec::new(),
             relocations: Vec::new(),
             relative: Vec::new(),
         };
-        let dynamic = object.segment(PT_DYNAMIC.0)?;
-        for entry in object.file(dynamic.offset, dynamic.file_len)?.chunks_exact(16) {
-            match (long(entry, 0)?, long(entry, 8)?) {
-                (0, _) => break,
-                entry => object.dynamic.push(entry),
-            }
-        }
+        let dynamic = object.segment(PT_DYNAMIC)?;
+        let entries = object.file(dynamic.offset, dynamic.file_len)?;
+        object.dynamic = pod::slice_from_all_bytes::<Dyn64<_>>(entries)
+            .ok()?
+            .iter()
+            .map(|entry| (entry.d_tag.get(endian), entry.d_val.get(endian)))
+            .take_while(|entry| entry.0 != constants::DT_NULL)
+            .collect();
         object.relocations = object.find_relocations()?;
         object.relative = object.find_relative()?;
         object.symbols = object.find_symbols()?;
         Some(object)
     }
 
-    pub(super) fn segment(&self, kind: u32) -> Option<Segment> {
+    pub(super) fn segment(&self, kind: ProgramType) -> Option<Segment> {
         self.segments.iter().find(|segment| segment.kind == kind).copied()
     }
 
@@ -173,7 +177,7 @@ impl<'a> Object<'a> {
     }
 
     /// The first value of that tag; 0 where there is none.
-    pub(super) fn value(&self, tag: u64) -> u64 {
+    pub(super) fn value(&self, tag: DynamicTag) -> u64 {
         self.dynamic.iter().find(|entry| entry.0 == tag).map_or(0, |entry| entry.1)
     }
 
@@ -195,7 +199,7 @@ impl<'a> Object<'a> {
         self.file(self.offset(address)? as u64, len)
     }
 
-    fn table(&self, start: u64, len: u64) -> Option<&'a [u8]> {
+    fn table(&self, start: DynamicTag, len: DynamicTag) -> Option<&'a [u8]> {
         match (self.value(start), self.value(len)) {
             (0, _) | (_, 0) => Some(&[]),
             (address, len) => self.at(address, len),
@@ -203,15 +207,19 @@ impl<'a> Object<'a> {
     }
 
     fn find_relocations(&self) -> Option<Vec<Relocation>> {
-        let tables = [(tag::RELA, tag::RELASZ), (tag::JMPREL, tag::PLTRELSZ)];
+        let tables = [
+            (constants::DT_RELA, constants::DT_RELASZ),
+            (constants::DT_JMPREL, constants::DT_PLTRELSZ),
+        ];
         let mut found = Vec::new();
         for (start, len) in tables {
-            for record in self.table(start, len)?.chunks_exact(24) {
+            let records = pod::slice_from_all_bytes::<Rela64<_>>(self.table(start, len)?).ok()?;
+            for record in records {
                 found.push(Relocation {
-                    place: long(record, 0)?,
-                    kind: word(record, 8)?,
-                    symbol: usize::try_from(word(record, 12)?).ok()?,
-                    addend: long(record, 16)?.cast_signed(),
+                    place: record.r_offset.get(LittleEndian),
+                    kind: record.r_type(LittleEndian, false),
+                    symbol: usize::try_from(record.r_sym(LittleEndian, false)).ok()?,
+                    addend: record.r_addend.get(LittleEndian),
                 });
             }
         }
@@ -221,7 +229,7 @@ impl<'a> Object<'a> {
     /// The places in a packed table: an address, or the bits of the 63 words behind the last.
     fn find_relative(&self) -> Option<Vec<u64>> {
         let (mut found, mut next) = (Vec::new(), 0_u64);
-        for entry in self.table(tag::RELR, tag::RELRSZ)?.chunks_exact(8) {
+        for entry in self.table(constants::DT_RELR, constants::DT_RELRSZ)?.chunks_exact(8) {
             let entry = long(entry, 0)?;
             if entry & 1 == 0 {
                 found.push(entry);
@@ -238,35 +246,31 @@ impl<'a> Object<'a> {
     fn find_symbols(&self) -> Option<Vec<Symbol<'a>>> {
         let used = self.relocations.iter().map(|relocation| relocation.symbol).max();
         let count = self.hashed_symbols()?.max(used.map_or(0, |last| last + 1));
-        let table =
-            self.at(self.value(tag::SYMTAB), u64::try_from(count).ok()?.checked_mul(24)?)?;
-        let strings = self.table(tag::STRTAB, tag::STRSZ)?;
+        let len = u64::try_from(count).ok()?.checked_mul(size_of::<Sym64<LittleEndian>>() as u64)?;
+        let table = self.at(self.value(constants::DT_SYMTAB), len)?;
+        let records = pod::slice_from_all_bytes::<Sym64<LittleEndian>>(table).ok()?;
+        let strings = self.table(constants::DT_STRTAB, constants::DT_STRSZ)?;
         let versions = self.versions(strings)?;
-        let numbers = match self.value(tag::VERSYM) {
+        let numbers = match self.value(constants::DT_VERSYM) {
             0 => &[][..],
             address => self.at(address, u64::try_from(count).ok()? * 2)?,
         };
-        let symbol = |number: usize| {
-            let record = &table[number * 24..][..24];
+        let symbol = |(number, record): (usize, &Sym64<_>)| {
             let version = numbers
                 .get(number * 2..number * 2 + 2)
                 .and_then(|bytes| versions.get(&u16::from_le_bytes([bytes[0], bytes[1]])).copied());
             Some(Symbol {
-                name: string(strings, word(record, 0)?)?,
-                info: record[4],
-                other: record[5],
-                section: u16::from_le_bytes([record[6], record[7]]),
-                value: long(record, 8)?,
-                size: long(record, 16)?,
+                name: string(strings, record.st_name.get(LittleEndian))?,
+                record: *record,
                 version,
             })
         };
-        (0..count).map(symbol).collect()
+        records.iter().enumerate().map(symbol).collect()
     }
 
     /// How many symbols there are, as far as GNU's hash table tells: it has all that are defined, and they come last.
     fn hashed_symbols(&self) -> Option<usize> {
-        let table = self.value(tag::GNU_HASH);
+        let table = self.value(constants::DT_GNU_HASH);
         let head = self.at(table, 16)?;
         let [buckets, first, filter] = [word(head, 0)?, word(head, 4)?, word(head, 8)?];
         let buckets_at = table.checked_add(16)?.checked_add(u64::from(filter) * 8)?;
@@ -285,9 +289,9 @@ impl<'a> Object<'a> {
 
     /// The library and the version that each number stands for.
     fn versions(&self, strings: &'a [u8]) -> Option<HashMap<u16, Version<'a>>> {
-        let (mut found, mut at) = (HashMap::new(), self.value(tag::VERNEED));
+        let (mut found, mut at) = (HashMap::new(), self.value(constants::DT_VERNEED));
         let mut left = MOST_VERSIONS;
-        for _ in 0..self.value(tag::VERNEEDNUM) {
+        for _ in 0..self.value(constants::DT_VERNEEDNUM) {
             left = left.checked_sub(1)?;
             let need = self.at(at, 16)?;
             let library = string(strings, word(need, 4)?)?;
@@ -305,8 +309,8 @@ impl<'a> Object<'a> {
     }
 
     /// The names of that tag, such as those of the libraries that it needs.
-    pub(super) fn names(&self, tag: u64) -> Option<Vec<&'a [u8]>> {
-        let strings = self.table(tag::STRTAB, tag::STRSZ)?;
+    pub(super) fn names(&self, tag: DynamicTag) -> Option<Vec<&'a [u8]>> {
+        let strings = self.table(constants::DT_STRTAB, constants::DT_STRSZ)?;
         let entries = self.dynamic.iter().filter(|entry| entry.0 == tag);
         entries.map(|entry| string(strings, u32::try_from(entry.1).ok()?)).collect()
     }

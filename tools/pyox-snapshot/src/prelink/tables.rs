@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use object::LittleEndian;
+use object::elf::{Rela64, gnu_hash, hash as sysv_hash};
+use object::endian::{I64, U64};
+use object::pod;
+
 use super::object::{Relocation, Symbol, Version};
 
 /// Tables that the executable's first segment of libpython begins with, each in the section whose place it takes.
@@ -57,20 +62,6 @@ impl Strings {
     }
 }
 
-/// GNU's hash of a name.
-fn gnu_hash(name: &[u8]) -> u32 {
-    name.iter().fold(5381, |hash: u32, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)))
-}
-
-/// The hash of a version's name.
-fn sysv_hash(name: &[u8]) -> u32 {
-    name.iter().fold(0, |hash: u32, byte| {
-        let hash = (hash << 4).wrapping_add(u32::from(*byte));
-        let high = hash & 0xf000_0000;
-        (hash ^ high >> 24) & !high
-    })
-}
-
 /// Symbols in the order of the loader's hash table, and the tables that go with them.
 pub(super) struct Symbols {
     pub(super) records: Vec<u8>,
@@ -103,11 +94,9 @@ impl Symbols {
         let (needs, needs_count, known) = needs(given, strings);
         let (mut records, mut versions) = (vec![0; 24], vec![0; 2]);
         for symbol in ordered() {
-            records.extend(strings.add(symbol.name).to_le_bytes());
-            records.extend([symbol.info, symbol.other]);
-            records.extend(symbol.section.to_le_bytes());
-            records.extend(symbol.value.to_le_bytes());
-            records.extend(symbol.size.to_le_bytes());
+            let mut record = symbol.record;
+            record.st_name.set(LittleEndian, strings.add(symbol.name));
+            records.extend(pod::bytes_of(&record));
             let version = symbol.version.filter(|_| !symbol.is_defined());
             let number = version.and_then(|version| known.get(&version).copied()).unwrap_or(1);
             versions.extend(number.to_le_bytes());
@@ -191,12 +180,14 @@ fn needs<'a>(
 }
 
 /// A table of relocations.
+#[allow(clippy::cast_possible_truncation)] // As above.
 pub(super) fn relocations(all: &[Relocation]) -> Vec<u8> {
-    let record = |relocation: &Relocation| {
-        let info = (relocation.symbol as u64) << 32 | u64::from(relocation.kind);
-        [relocation.place, info, relocation.addend.cast_unsigned()]
+    let record = |relocation: &Relocation| Rela64 {
+        r_offset: U64::new(LittleEndian, relocation.place),
+        r_info: Rela64::r_info(LittleEndian, false, relocation.symbol as u32, relocation.kind),
+        r_addend: I64::new(LittleEndian, relocation.addend),
     };
-    all.iter().flat_map(record).flat_map(u64::to_le_bytes).collect()
+    pod::bytes_of_slice(&all.iter().map(record).collect::<Vec<_>>()).to_vec()
 }
 
 /// The indices of tables for unwinding of several objects, each with its address, as one at `to`. It is as long as they are
