@@ -150,6 +150,21 @@ pub fn snapshot(data: &[u8]) {
     }
 }
 
+/// A runner that a blob joins, and one that is compressed, with the right checksum of what it says of its pieces.
+pub fn runner(data: &[u8]) {
+    const BLOB: &[u8] = b"a blob";
+    if let Ok(joined) = pyox_runner::Joined::new(data, BLOB) {
+        let mut file = Vec::new();
+        joined.send(&mut file).expect("memory takes it");
+        assert!(file.len() >= data.len() && file.ends_with(BLOB));
+    }
+    let data = repair::runner(data);
+    let Some(compressed) = pyox_runner::Compressed::find(&data) else { return };
+    if let Ok(runner) = compressed.runner() {
+        assert_eq!(runner.len() as u64, compressed.original_size());
+    }
+}
+
 /// A marshalled code object, of which the canonical form is made.
 pub fn marshal(data: &[u8]) {
     if let Ok(code) = pyox_pack::marshal::canonical(data) {

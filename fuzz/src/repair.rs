@@ -1,8 +1,8 @@
 //! Makes checksums right, where a reader would refuse damage by them and nothing else.
 
 use pyox_blob::layout::{
-    self, FILE_SIZE, GROUP_SIZE, HEADER_SIZE, MODULE_SIZE, SECTION_SIZE, Section, file, group, header,
-    module, section,
+    self, FILE_SIZE, GROUP_SIZE, HEADER_SIZE, MODULE_SIZE, SECTION_SIZE, Section, file, group,
+    header, module, section,
 };
 
 /// A blob with the right magic, version, size and checksums, as far as they lie inside.
@@ -80,6 +80,26 @@ pub(crate) fn blob(data: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// An executable with the right checksum in a compressed runner, of its header and its pieces' records.
+pub(crate) fn runner(data: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 72;
+    const CRC: usize = 64;
+    const RECORD: usize = 48;
+    let mut bytes = data.to_vec();
+    let magic = b"PYOXRUNR";
+    let Some(start) = data.windows(magic.len()).position(|bytes| bytes == magic) else {
+        return bytes;
+    };
+    let Some(head) = data.get(start..start + HEADER) else { return bytes };
+    let count = number(head, 12, 4).min(256) as usize;
+    let Some(head) = data.get(start..start + HEADER + RECORD * count) else { return bytes };
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&head[..CRC]);
+    hasher.update(&head[CRC + 4..]);
+    put(&mut bytes, start + CRC, &hasher.finalize().to_le_bytes());
+    bytes
+}
+
 /// A tar stream with the right checksum in each block that could be a header.
 pub(crate) fn tar(data: &[u8]) -> Vec<u8> {
     let mut bytes = data.to_vec();
@@ -121,7 +141,8 @@ fn groups(bytes: &mut [u8], sections: &[(usize, Option<Section>, u64, u64)]) {
     let Some((start, len)) = usize::try_from(*start).ok().zip(usize::try_from(*len).ok()) else {
         return;
     };
-    for record in (0..len / GROUP_SIZE).map(|it| start.saturating_add(it * GROUP_SIZE)).take(10_000) {
+    for record in (0..len / GROUP_SIZE).map(|it| start.saturating_add(it * GROUP_SIZE)).take(10_000)
+    {
         if record.checked_add(GROUP_SIZE).is_none_or(|end| end > bytes.len()) {
             break;
         }

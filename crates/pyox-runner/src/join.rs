@@ -19,6 +19,9 @@ type Elf = FileHeader64<LittleEndian>;
 /// The alignment that every platform's pages fit, where the segment asks for less.
 const LEAST_ALIGNMENT: u64 = 4096;
 
+/// The largest alignment that a segment can ask for: that of large pages. The file is padded to it.
+const MOST_ALIGNMENT: u64 = 2 << 20;
+
 /// Where the headers that are changed stand in the runner.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -100,6 +103,8 @@ impl<'a> Joined<'a> {
 
 /// Finds the section, and the segment that holds it and nothing else.
 fn find(runner: &[u8]) -> Option<Place> {
+    const SEGMENT: usize = size_of::<ProgramHeader64<LittleEndian>>();
+    const SECTION: usize = size_of::<SectionHeader64<LittleEndian>>();
     let endian = LittleEndian;
     let elf = Elf::parse(runner).ok()?;
     let sections = elf.sections(endian, runner).ok()?;
@@ -119,9 +124,13 @@ fn find(runner: &[u8]) -> Option<Place> {
     let offset = |table: U64<LittleEndian>, size: usize, number: usize| {
         usize::try_from(table.get(endian)).ok()?.checked_add(size.checked_mul(number)?)
     };
-    Some(Place {
-        segment: offset(elf.e_phoff, size_of::<ProgramHeader64<LittleEndian>>(), number)?,
-        section: offset(elf.e_shoff, size_of::<SectionHeader64<LittleEndian>>(), index.0)?,
-        alignment: segment.p_align(endian).max(LEAST_ALIGNMENT),
+    let segment_at = offset(elf.e_phoff, SEGMENT, number)?;
+    let section_at = offset(elf.e_shoff, SECTION, index.0)?;
+    let are_apart = segment_at + SEGMENT <= section_at || section_at + SECTION <= segment_at;
+    let alignment = segment.p_align(endian).max(LEAST_ALIGNMENT);
+    (are_apart && alignment <= MOST_ALIGNMENT).then_some(Place {
+        segment: segment_at,
+        section: section_at,
+        alignment,
     })
 }

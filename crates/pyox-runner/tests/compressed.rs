@@ -100,3 +100,26 @@ fn a_program_that_is_laid_out_otherwise_is_refused() {
         "runner: expected segments on pages of their own, in the order of the file"
     );
 }
+
+#[test]
+fn a_runner_whose_headers_cannot_be_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let runner = link(folder.path(), &[]);
+    let damaged = |at: usize, value: u64| {
+        let mut damaged = runner.clone();
+        damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        damaged
+    };
+    let long = |at: usize| u64::from_le_bytes(*runner[at..].first_chunk().unwrap());
+    // The blob's segment asks for an alignment that no file has room for.
+    let headers = (64..).step_by(56).take(runner[56].into());
+    let blob = headers.into_iter().find(|at| long(at + 16) == 0x6000_0000).unwrap();
+    for alignment in [u64::MAX, 1 << 40, (2 << 20) + 1] {
+        let damaged = damaged(blob + 48, alignment);
+        assert!(!is_runner(&damaged) && Joined::new(&damaged, BLOB).is_err());
+    }
+    assert!(is_runner(&damaged(blob + 48, 2 << 20)));
+    // The headers of segments begin among those of sections.
+    let overlapping = damaged(32, long(40));
+    assert!(!is_runner(&overlapping));
+}
