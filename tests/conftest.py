@@ -156,6 +156,14 @@ def each_minor(request, fetched):
     return fetched(request.param)
 
 
+# Of an installed Python alone: those that are built from source have no shared library.
+@pytest.fixture(scope="session", params=VERSIONS)
+def shared(request, distributions):
+    """An installed Python of a minor version that has its shared library."""
+    found = (d for d in distributions if ".".join(map(str, d.minor)) == request.param and d.json["link"].get("shared_libpython"))
+    return next(found)
+
+
 @pytest.fixture(scope="session")
 def source(fetched):
     """The newest distribution built from source: it links statically and dynamically."""

@@ -79,6 +79,16 @@ def test_what_the_linker_was_told(hello):
         assert tags.get(flags_1, 0) & 1 or tags.get(flags_, 0) & 8, "DF_1_NOW"
 
 
+def test_no_folder_of_the_building_machine_is_searched(hello, tmp_path):
+    """Anybody could put a library there on another machine. libpython and extension modules say where theirs were."""
+    log = tmp_path / "log"
+    environment = clean_environment() | {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": str(log)}
+    run(hello, "import _ssl, _sqlite3, _ctypes, _decimal, pyexpat, zlib, _socket, math", env=environment)
+    said = "".join(path.read_text() for path in tmp_path.glob("log.*"))
+    # A static executable has no loader.
+    assert [line for line in said.splitlines() if "RUNPATH" in line or "RPATH" in line] == []
+
+
 def test_memory_that_runs_cannot_be_written(hello):
     """Of the process too, libpython and extension modules included."""
     maps = run(hello, "import _socket, zlib, ctypes\nprint(open('/proc/self/maps').read())").stdout

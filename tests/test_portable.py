@@ -6,18 +6,9 @@ import re
 import pytest
 
 from chain import REPOSITORY, run, write
-from conftest import VERSIONS
 
 # The releases that have wheels of a Python before 3.14, and since.
 NUMPY = ("numpy==2.2.6", "numpy==2.5.5")
-
-
-# Of an installed Python alone: those that are built from source have no shared library.
-@pytest.fixture(scope="module", params=VERSIONS)
-def shared(request, distributions):
-    """An installed Python of a minor version that has its shared library."""
-    found = (d for d in distributions if ".".join(map(str, d.minor)) == request.param and d.json["link"].get("shared_libpython"))
-    return next(found)
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,9 @@ pub fn elf(data: &[u8]) {
     if let Some(stripped) = pyox_elf::stripped(data) {
         assert!(stripped.len() < data.len());
     }
+    if let Some(without) = pyox_elf::without_run_path(data) {
+        assert_eq!(pyox_elf::without_run_path(&without), None);
+    }
 }
 
 /// Anything that `pyox-inspect` looks into.

@@ -24,8 +24,10 @@ use std::fmt;
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::archive::ArchiveFile;
-use object::read::elf::{Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, Sym as _};
-use object::{Endianness, FileKind};
+use object::read::elf::{
+    Dyn as _, ElfFile64, FileHeader, ProgramHeader as _, SectionHeader as _, Sym as _,
+};
+use object::{Endianness, FileKind, I64, U64, pod};
 
 /// Facts about one ELF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,9 +104,9 @@ impl Elf {
     }
 }
 
-/// A shared object without what only linkers and debuggers read: symbols that are not dynamic, debugging information, and the
-/// section headers, which lie behind all that the loader maps. None where nothing would be saved, or the file is no 64-bit
-/// shared object whose parts lie in that order.
+/// A shared object without what only linkers and debuggers read: symbols that are not dynamic, and debugging information. Headers of
+/// sections stay where the loader maps these. None where nothing would be saved, or the file is no 64-bit shared object
+/// whose parts lie in that order.
 #[must_use]
 pub fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
     let header = FileHeader64::<Endianness>::parse(bytes).ok()?;
@@ -120,11 +122,81 @@ pub fn stripped(bytes: &[u8]) -> Option<Vec<u8>> {
     let headers = header.e_phoff(endian).checked_add(std::mem::size_of_val(segments) as u64)?;
     let end = usize::try_from(ends.into_iter().max()?.max(headers)).ok()?;
     let mut kept = bytes.get(..end)?.to_vec();
-    // `e_shoff`; `e_shentsize`, `e_shnum` and `e_shstrndx`, by the offsets of the ELF specification.
-    for field in [40..48, 58..64] {
-        kept.get_mut(field)?.fill(0);
-    }
+    let sections = mapped_sections(header, endian, bytes, &mut kept).unwrap_or_default();
+    let place = if sections.is_empty() { 0 } else { kept.len().next_multiple_of(8) };
+    let (kept_header, _) = pod::from_bytes_mut::<FileHeader64<Endianness>>(&mut kept).ok()?;
+    let count = u16::try_from(sections.len()).ok()?;
+    kept_header.e_shoff.set(endian, place as u64);
+    kept_header.e_shnum.set(endian, count);
+    kept_header.e_shentsize.set(endian, if count == 0 { 0 } else { header.e_shentsize(endian) });
+    kept_header.e_shstrndx.set(endian, elf::SymbolSection(count.saturating_sub(1)));
+    kept.resize(place.max(kept.len()), 0);
+    kept.extend(pod::bytes_of_slice(&sections));
     (kept.len() < bytes.len()).then_some(kept)
+}
+
+/// A shared object without the folders in which the loader would look for what it needs (`DT_RUNPATH`, `DT_RPATH`). None where it has
+/// none, or is no 64-bit ELF file.
+#[must_use]
+pub fn without_run_path(bytes: &[u8]) -> Option<Vec<u8>> {
+    let header = FileHeader64::<Endianness>::parse(bytes).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = program_headers(header, endian, bytes).ok()?;
+    let dynamic = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_DYNAMIC)?;
+    let entries = dynamic.dynamic(endian, bytes).ok()??;
+    let is_kept = |entry: &&elf::Dyn64<Endianness>| {
+        ![elf::DT_RUNPATH, elf::DT_RPATH].contains(&entry.tag(endian))
+    };
+    let mut kept: Vec<_> = entries.iter().filter(is_kept).copied().collect();
+    if kept.len() == entries.len() {
+        return None;
+    }
+    // Those behind move up, and what is free is empty, as the end of the section is.
+    let empty = elf::Dyn64 { d_tag: I64::new(endian, elf::DT_NULL), d_val: U64::new(endian, 0) };
+    kept.resize(entries.len(), empty);
+    let start = usize::try_from(dynamic.p_offset(endian)).ok()?;
+    let kept = pod::bytes_of_slice(&kept);
+    let mut bytes = bytes.to_vec();
+    bytes.get_mut(start..start + kept.len())?.copy_from_slice(kept);
+    Some(bytes)
+}
+
+/// The headers of the sections that the loader maps, and of one with their names, which is added to `kept`. None where there are no
+/// section headers.
+fn mapped_sections(
+    header: &FileHeader64<Endianness>,
+    endian: Endianness,
+    bytes: &[u8],
+    kept: &mut Vec<u8>,
+) -> Option<Vec<elf::SectionHeader64<Endianness>>> {
+    let all = header.section_headers(endian, bytes).ok()?;
+    let names = header.shstrndx(endian, bytes).ok()?;
+    let names = all.get(usize::try_from(names).ok()?)?;
+    let is_mapped = |section: &elf::SectionHeader64<Endianness>| {
+        let end = section.sh_offset(endian).checked_add(section.sh_size(endian));
+        section.sh_flags(endian).contains(elf::SHF_ALLOC)
+            && (section.sh_type(endian) == elf::SHT_NOBITS || end <= Some(kept.len() as u64))
+    };
+    // The first is empty.
+    let numbers: Vec<usize> = (0..all.len()).filter(|&it| it == 0 || is_mapped(&all[it])).collect();
+    let mut new = vec![0; all.len()];
+    for (place, &number) in (0_u32..).zip(&numbers) {
+        new[number] = place;
+    }
+    let renumbered =
+        |old: u32| usize::try_from(old).ok().and_then(|old| new.get(old).copied()).unwrap_or(0);
+    let mut sections: Vec<_> = numbers.iter().map(|&number| all[number]).collect();
+    for section in &mut sections {
+        section.sh_link.set(endian, renumbered(section.sh_link(endian)));
+        if section.sh_flags(endian).contains(elf::SHF_INFO_LINK) {
+            section.sh_info.set(endian, renumbered(section.sh_info(endian)));
+        }
+    }
+    let mut names_kept = *names;
+    names_kept.sh_offset.set(endian, kept.len() as u64);
+    kept.extend(names.data(endian, bytes).ok()?);
+    sections.push(names_kept);
+    Some(sections)
 }
 
 /// Whether a shared object offers a symbol to others.
@@ -350,6 +422,46 @@ mod tests {
         bytes[40..48].fill(0);
         bytes[60..64].fill(0);
         assert_eq!(Elf::parse(&bytes).unwrap(), whole);
+    }
+
+    #[test]
+    fn what_is_stripped_has_the_sections_that_are_mapped() {
+        let bytes = this_program();
+        let stripped = stripped(&bytes).unwrap();
+        assert_eq!(Elf::parse(&stripped), Elf::parse(&bytes));
+        let names = |bytes: &[u8]| -> Vec<(String, String)> {
+            let file = ElfFile64::<Endianness>::parse(bytes).unwrap();
+            let (endian, table) = (file.endian(), file.elf_section_table());
+            let name = |section| text(table.section_name(endian, section).unwrap()).unwrap();
+            let linked = |section: &elf::SectionHeader64<Endianness>| {
+                table.section(section.link(endian)).map_or(String::new(), name)
+            };
+            table.iter().map(|section| (name(section), linked(section))).collect()
+        };
+        let (all, kept) = (names(&bytes), names(&stripped));
+        let expected = |section: &&(String, String)| {
+            ![".symtab", ".strtab", ".comment"].contains(&section.0.as_str())
+                && !section.0.starts_with(".debug")
+        };
+        assert_eq!(kept, all.iter().filter(expected).cloned().collect::<Vec<_>>());
+        assert!(kept.contains(&(".dynsym".to_owned(), ".dynstr".to_owned())), "{kept:?}");
+        assert_eq!(super::stripped(&stripped), None);
+    }
+
+    #[test]
+    fn folders_where_needs_are_looked_for_can_go() {
+        let (mut bytes, whole) = (this_program(), Elf::parse(&this_program()).unwrap());
+        assert_eq!(without_run_path(&bytes), None);
+        // Another entry becomes one: the name of the loader's debugging structure has no meaning in a file.
+        let file = ElfFile64::<Endianness>::parse(&*bytes).unwrap();
+        let segments = file.elf_program_headers();
+        let dynamic = segments.iter().find(|it| it.p_type.get(file.endian()) == elf::PT_DYNAMIC);
+        let start = usize::try_from(dynamic.unwrap().p_offset.get(file.endian())).unwrap();
+        let tag = |number: usize| start + number * 16..start + number * 16 + 8;
+        let debug = (0..).find(|&number| bytes[tag(number)] == 21_u64.to_le_bytes()).unwrap();
+        bytes[tag(debug)].copy_from_slice(&29_u64.to_le_bytes());
+        let without = without_run_path(&bytes).unwrap();
+        assert_eq!((Elf::parse(&without), without_run_path(&without)), (Ok(whole), None));
     }
 
     #[test]

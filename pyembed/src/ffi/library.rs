@@ -3,15 +3,21 @@
 use std::arch::naked_asm;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
+use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
-use libc::{Elf64_Ehdr as Header, Elf64_Phdr as Segment};
+use object::LittleEndian as LE;
+use object::elf::{PF_R, PF_W, PF_X};
+use object::read::elf::ProgramHeader;
 use pyox_blob::layout::PAGE;
 
 use super::section;
+use super::shared_object::{Constructors, SKIPPED, Segment, SharedObject};
 
 /// A library that is loaded, and stays so.
 #[derive(Clone, Copy)]
@@ -69,6 +75,36 @@ impl LoadedLibrary {
         NonNull::new(map).map(Self)
     }
 
+    /// What is added to the addresses in its file.
+    fn base(self) -> usize {
+        // SAFETY: the library stays loaded, so the record is alive.
+        unsafe { (*self.0.as_ptr()).base }
+    }
+
+    /// Calls the library's constructors, as the loader does it.
+    fn construct(self, constructors: Constructors) {
+        let (count, arguments) =
+            (ARGUMENT_COUNT.load(Ordering::Relaxed), ARGUMENTS.load(Ordering::Relaxed));
+        let call = |address: usize| {
+            let function: *const c_void = ptr::with_exposed_provenance(address);
+            // SAFETY: the library says that a constructor is there; it is as trusted as the application is. The GNU system gives them
+            // what it gives `main`.
+            unsafe {
+                let constructor: Constructor = std::mem::transmute(function);
+                constructor(count, arguments, environ);
+            }
+        };
+        if constructors.first != 0 {
+            call(self.base() + constructors.first);
+        }
+        let (array, count) = constructors.others;
+        for number in 0..count {
+            let place = self.base() + array + number * size_of::<usize>();
+            // SAFETY: so many addresses are there, which the loader has relocated.
+            call(unsafe { *ptr::with_exposed_provenance::<usize>(place) });
+        }
+    }
+
     /// Sets the name that `dladdr`, debuggers and later calls of `dlopen` know it by.
     pub(crate) fn rename(&self, name: &str) {
         let Ok(name) = CString::new(name) else { return };
@@ -81,48 +117,87 @@ impl LoadedLibrary {
             }
         }
     }
+}
 
-    /// Puts pages of the blob's file in the place of those that were copied from it, and gives the memory of
-    /// the copy back. What the loader has written to stays.
-    ///
-    /// `bytes` are those of the library in the blob, and `copy` the anonymous file that it was loaded
-    /// from. Where this is not possible everything stays as it is.
-    pub(crate) fn share(&self, bytes: &'static [u8], copy: &File) {
-        let Some(segments) = segments(bytes) else { return };
-        let Some((file, offset)) = section::file_of(bytes) else { return };
-        if !offset.is_multiple_of(PAGE as u64) || has_text_relocations(bytes, &segments) {
-            return;
+/// A library in the blob, page for page as the loader maps it. The loader is given a copy in an anonymous file, and once it has
+/// done its work the blob's own pages take the place of those that it has not written to.
+///
+/// What the loader does not look at is not copied at all. That is code as well, so the copy hides the library's constructors from
+/// the loader, and they are called once the code is there, and the library has its name.
+pub(crate) struct Original {
+    bytes: &'static [u8],
+    object: SharedObject<'static>,
+    /// What is not copied: whole pages, in their order.
+    left_out: Vec<Range<usize>>,
+}
+
+impl Original {
+    /// None if its pages cannot be mapped, so that a copy has to be whole.
+    pub(crate) fn of(bytes: &'static [u8]) -> Option<Self> {
+        let object = SharedObject::parse(bytes)?;
+        let offset = section::offset_of(bytes)?;
+        if !offset.is_multiple_of(PAGE as u64) || object.has_text_relocations() {
+            return None;
         }
-        // SAFETY: the library is loaded, so the record is alive.
-        let base = unsafe { (*self.0.as_ptr()).base };
-        let loaded = || segments.iter().filter(|segment| segment.p_type == libc::PT_LOAD);
-        let mut written = Vec::new();
-        for segment in loaded() {
-            let pages = Pages::of(segment);
-            let as_in_the_file = segment.p_flags & libc::PF_W == 0
-                && loaded().filter(|other| meet(segment, other)).count() == 1;
-            if !as_in_the_file || !pages.replace(base, &file, offset) {
-                written.push(pages);
+        let left_out = object.unread();
+        Some(Self { bytes, object, left_out })
+    }
+
+    /// Writes what is to be copied of a piece of the library that begins at `start`.
+    pub(crate) fn copy(&self, start: usize, piece: &[u8], copy: &File) -> io::Result<()> {
+        let (mut at, end) = (start, start + piece.len());
+        let nothing = end..end;
+        for skipped in self.left_out.iter().chain([&nothing]) {
+            let until = skipped.start.clamp(at, end);
+            copy.write_all_at(&piece[at - start..until - start], at as u64)?;
+            at = skipped.end.clamp(at, end);
+        }
+        Ok(())
+    }
+
+    /// Makes a copy one that the loader can take.
+    pub(crate) fn finish(&self, copy: &File) -> io::Result<()> {
+        rustix::fs::ftruncate(copy, self.bytes.len() as u64)?;
+        let (_, told) = self.object.constructors();
+        told.iter().try_for_each(|at| copy.write_all_at(&SKIPPED.to_le_bytes(), *at as u64))
+    }
+
+    /// Completes a library that the loader has loaded from a copy, and gives the memory of the copy back.
+    pub(crate) fn complete(&self, library: LoadedLibrary, copy: &File) -> io::Result<()> {
+        if !self.share(library, copy) {
+            // Nobody has written to these pages, so they show what is in the copy.
+            for range in &self.left_out {
+                copy.write_all_at(&self.bytes[range.clone()], range.start as u64)?;
             }
         }
-        written.sort_by_key(|pages| pages.offset);
+        let (constructors, _) = self.object.constructors();
+        library.construct(constructors);
+        Ok(())
+    }
+
+    /// Puts pages of the blob's file in the place of those that were copied from it. What the loader has written to stays. Where
+    /// this is not possible everything stays as it is, and the answer is false.
+    fn share(&self, library: LoadedLibrary, copy: &File) -> bool {
+        let Some((file, offset)) = section::file_of(self.bytes) else { return false };
+        let base = library.base();
+        let (mut kept, mut is_whole) = (Vec::new(), true);
+        for segment in self.object.loaded() {
+            let pages = Pages::of(segment);
+            if !self.object.is_constant(segment) {
+                kept.push(pages);
+            } else if !pages.replace(base, &file, offset) {
+                is_whole = false;
+                kept.push(pages);
+            }
+        }
+        kept.sort_by_key(|pages| pages.offset);
         let mut unused = 0;
-        for pages in &written {
+        for pages in &kept {
             punch(copy, unused, pages.offset);
             unused = pages.offset + pages.len as u64;
         }
-        punch(copy, unused, bytes.len().next_multiple_of(PAGE) as u64);
-    }
-}
-
-/// Has extension modules find Python's functions where those are in a shared library that somebody has loaded for
-/// itself alone.
-pub(crate) fn offer_python() {
-    if let Some(library) = section::own_library() {
-        // SAFETY: a C string. The library is there, and becomes visible for all; it is never unloaded.
-        unsafe {
-            libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL)
-        };
+        punch(copy, unused, self.bytes.len().next_multiple_of(PAGE) as u64);
+        is_whole
     }
 }
 
@@ -132,34 +207,34 @@ struct Pages {
     len: usize,
     /// In the library's file.
     offset: u64,
-    protection: libc::c_int,
+    protection: c_int,
 }
 
 impl Pages {
     fn of(segment: &Segment) -> Self {
         let page = PAGE as u64;
-        let before = segment.p_vaddr % page;
-        let protections = [
-            (libc::PF_R, libc::PROT_READ),
-            (libc::PF_W, libc::PROT_WRITE),
-            (libc::PF_X, libc::PROT_EXEC),
-        ];
-        let protection = protections.iter().filter(|(flag, _)| segment.p_flags & flag != 0);
+        let (address, offset) = (segment.p_vaddr(LE), segment.p_offset(LE));
+        let before = address % page;
+        let protections =
+            [(PF_R, libc::PROT_READ), (PF_W, libc::PROT_WRITE), (PF_X, libc::PROT_EXEC)];
+        let protection = { protections.iter() }
+            .filter(|(flag, _)| segment.p_flags(LE).contains(*flag))
+            .fold(0, |all, (_, one)| all | one);
         // Both are addresses of this process.
         #[allow(clippy::cast_possible_truncation)]
         Self {
-            address: (segment.p_vaddr - before) as usize,
-            len: (segment.p_filesz + before).next_multiple_of(page) as usize,
-            offset: segment.p_offset - before.min(segment.p_offset),
-            protection: protection.fold(0, |all, (_, one)| all | one),
+            address: (address - before) as usize,
+            len: (segment.p_filesz(LE) + before).next_multiple_of(page) as usize,
+            offset: offset - before.min(offset),
+            protection,
         }
     }
 
     /// Maps pages of the blob's file, in which the library begins at `library`, over these.
     fn replace(&self, base: usize, file: &File, library: u64) -> bool {
         let Ok(offset) = i64::try_from(library + self.offset) else { return false };
-        // SAFETY: the loader has mapped exactly these pages of the library here; nobody has written to them,
-        // so that the same bytes come back. The exchange is atomic for other threads.
+        // SAFETY: the loader has mapped exactly these pages of the library here, and nobody has written to them. What was copied
+        // comes back the same, and nothing of the rest has been read. The exchange is atomic for other threads.
         let mapped = unsafe {
             libc::mmap(
                 ptr::with_exposed_provenance_mut::<c_void>(base + self.address),
@@ -174,17 +249,6 @@ impl Pages {
     }
 }
 
-/// Whether two segments have a page of addresses in common, as a segment has with itself. The later of them
-/// was mapped over the earlier there.
-fn meet(one: &Segment, other: &Segment) -> bool {
-    let pages = |segment: &Segment| {
-        let page = PAGE as u64;
-        (segment.p_vaddr / page, segment.p_vaddr.saturating_add(segment.p_memsz).div_ceil(page))
-    };
-    let ((start, end), (other_start, other_end)) = (pages(one), pages(other));
-    start < other_end && other_start < end
-}
-
 /// Gives a range of an anonymous file's pages back.
 fn punch(file: &File, start: u64, end: u64) {
     let (Ok(offset), Ok(len)) = (i64::try_from(start), i64::try_from(end.saturating_sub(start)))
@@ -197,49 +261,40 @@ fn punch(file: &File, start: u64, end: u64) {
         unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, len) };
     }
 }
+/// The strings of a command line or an environment, with a null pointer at their end.
+type Strings = *mut *mut c_char;
+type Constructor = unsafe extern "C" fn(c_int, Strings, Strings);
 
-/// The program headers of a library; `None` if they are not as they should be.
-fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
-    let header: Header = record(bytes, 0)?;
-    let (first, size) = (usize::try_from(header.e_phoff).ok()?, usize::from(header.e_phentsize));
-    let segment = |number| record::<Segment>(bytes, first.checked_add(number * size)?);
-    let segments: Vec<_> = (0..usize::from(header.e_phnum)).map(segment).collect::<Option<_>>()?;
-    let page = PAGE as u64;
-    let fits = |s: &Segment| {
-        s.p_vaddr % page == s.p_offset % page
-            && s.p_offset.checked_add(s.p_filesz).is_some_and(|end| end <= bytes.len() as u64)
-            && s.p_filesz <= s.p_memsz
-    };
-    segments.iter().filter(|s| s.p_type == libc::PT_LOAD).all(fits).then_some(segments)
+unsafe extern "C" {
+    static environ: Strings;
 }
 
-/// Whether the loader writes to segments that are read-only afterwards.
-fn has_text_relocations(bytes: &[u8], segments: &[Segment]) -> bool {
-    const TEXT_RELOCATIONS: u64 = 22;
-    const FLAGS: u64 = 30;
-    const FLAG: u64 = 4;
-    let Some(dynamic) = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC) else {
-        return true;
-    };
-    let Ok(start) = usize::try_from(dynamic.p_offset) else { return true };
-    let entries = (0..).map_while(|number: usize| record::<[u64; 2]>(bytes, start + number * 16));
-    entries
-        .take_while(|[tag, _]| *tag != 0)
-        .any(|[tag, value]| tag == TEXT_RELOCATIONS || (tag == FLAGS && value & FLAG != 0))
+/// The command line as the system has handed it over: there are constructors that look for what lies behind it, too.
+#[unsafe(link_section = ".bss.pyembed_process")]
+static ARGUMENT_COUNT: AtomicI32 = AtomicI32::new(0);
+#[unsafe(link_section = ".bss.pyembed_process")]
+static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// Is a constructor itself.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static NOTE_ARGUMENTS: Constructor = note_arguments;
+
+unsafe extern "C" fn note_arguments(count: c_int, arguments: Strings, _: Strings) {
+    ARGUMENT_COUNT.store(count, Ordering::Relaxed);
+    ARGUMENTS.store(arguments, Ordering::Relaxed);
 }
 
-/// A record of plain numbers at an offset.
-fn record<T: Plain>(bytes: &[u8], at: usize) -> Option<T> {
-    let bytes = bytes.get(at..at.checked_add(size_of::<T>())?)?;
-    // SAFETY: as long as the record is; any bytes are numbers.
-    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+/// Has extension modules find Python's functions where those are in a shared library that somebody has loaded for
+/// itself alone.
+pub(crate) fn offer_python() {
+    if let Some(library) = section::own_library() {
+        // SAFETY: a C string. The library is there, and becomes visible for all; it is never unloaded.
+        unsafe {
+            libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_GLOBAL)
+        };
+    }
 }
-
-/// Records in which any bytes are valid.
-trait Plain {}
-impl Plain for Header {}
-impl Plain for Segment {}
-impl Plain for [u64; 2] {}
 
 /// What is opened in place of a path; none for the path itself.
 type Resolver = fn(&CStr, c_int) -> Option<&'static CStr>;

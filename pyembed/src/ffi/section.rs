@@ -107,15 +107,21 @@ fn region_of(bytes: &'static [u8]) -> Option<&'static Region> {
 
 /// The file that bytes are mapped from, and where they lie in it; none for bytes from elsewhere.
 pub(super) fn file_of(bytes: &'static [u8]) -> Option<(File, u64)> {
-    let region = region_of(bytes)?;
-    let file = match &region.file {
+    let offset = offset_of(bytes)?;
+    let file = match &region_of(bytes)?.file {
         Backing::Executable => File::open("/proc/self/exe").ok()?,
-        // Its path may lead to a newer one by now.
         Backing::Library => return None,
         Backing::File(file) => file.try_clone().ok()?,
     };
+    Some((file, offset))
+}
+
+/// Where bytes lie in the file that they are mapped from; none for bytes from elsewhere, and where that file cannot be opened again.
+pub(super) fn offset_of(bytes: &'static [u8]) -> Option<u64> {
+    // The path of a library may lead to a newer one by now.
+    let region = region_of(bytes).filter(|region| !matches!(region.file, Backing::Library))?;
     let inside = bytes.as_ptr().addr() - region.bytes.as_ptr().addr();
-    Some((file, region.offset.load(Ordering::Relaxed) + inside as u64))
+    Some(region.offset.load(Ordering::Relaxed) + inside as u64)
 }
 
 /// The absolute path of this executable, as it was started; links are not resolved.

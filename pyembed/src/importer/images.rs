@@ -1,7 +1,7 @@
 //! Shared objects of the blob as files that the dynamic loader can open.
 //!
-//! The bytes go into an anonymous file in memory (memfd), opened by its name under `/proc/self/fd`. Once the
-//! library is loaded the descriptor is closed, and most of the copy is given back. Where memfd is forbidden or
+//! The bytes go into an anonymous file in memory (memfd), opened by its name under `/proc/self/fd`, but for code and constants, which
+//! the executable's own pages hold. Once the library is loaded the descriptor is closed. Where memfd is forbidden or
 //! there is no `/proc`, they go into a private folder of the user's cache, by the blob's digest, which later
 //! runs find again.
 
@@ -12,45 +12,57 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 
 use pyox_blob::layout::Codec;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::packed::Packed;
 use super::private;
-use crate::ffi::{self, LoadedLibrary};
+use crate::ffi::{self, LoadedLibrary, Original};
 
 /// How much is copied at a time; pages of the blob that were copied are let go of.
 const PIECE: usize = 1 << 20;
 
 /// A file that the dynamic loader can open by its path, for as long as this lives.
-#[derive(Debug)]
 pub(super) struct Image {
     path: String,
     memory: Option<File>,
-    is_verbatim: bool,
+    /// What it was copied from, where the executable's own pages take the place of most of the copy.
+    original: Option<Original>,
+    completed: OnceLock<Result<(), String>>,
+    /// The thread that completes the library, while it does.
+    completing: Mutex<Option<ThreadId>>,
 }
 
 impl Image {
+    fn new(path: String, memory: Option<File>, original: Option<Original>) -> Self {
+        let (completed, completing) = (OnceLock::new(), Mutex::new(None));
+        Self { path, memory, original, completed, completing }
+    }
+
     /// The path.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// To be called once the library is loaded: where it was copied as it is, the executable's own pages take
-    /// the place of the copy.
-    pub(super) fn give_back(
-        &self,
-        packed: Packed<'_>,
-        file: &pyox_blob::File<'static>,
-        library: LoadedLibrary,
-    ) {
-        if let Some(memory) = self.memory.as_ref().filter(|_| self.is_verbatim)
-            && let Ok(bytes) = packed.blob.stored_unchecked(file)
-        {
-            library.share(bytes, memory);
+    /// To be called once the loader has loaded the library, by each thread that had it do so: from then on the library can be used.
+    pub(super) fn complete(&self, library: LoadedLibrary) -> Result<(), String> {
+        let (Some(memory), Some(original)) = (&self.memory, &self.original) else { return Ok(()) };
+        let completing = || self.completing.lock().unwrap_or_else(PoisonError::into_inner);
+        let this = thread::current().id();
+        // A constructor that asks for its own library gets it as it is.
+        if *completing() == Some(this) {
+            return Ok(());
         }
+        let complete = || {
+            *completing() = Some(this);
+            let completed = original.complete(library, memory);
+            *completing() = None;
+            completed.map_err(|error| format!("its code cannot be loaded: {error}"))
+        };
+        self.completed.get_or_init(complete).clone()
     }
 }
 
@@ -92,7 +104,7 @@ pub(super) fn of_circle(
                 .map_err(|error| cannot_be_loaded(file.path, &forbidden, &error))
         })?;
         let path = path_of_circle(memory.as_raw_fd(), name_of(file).len());
-        images.push(Image { path, memory: Some(memory), is_verbatim: false });
+        images.push(Image::new(path, Some(memory), None));
     }
     for (file, image) in files.iter().zip(&images) {
         let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", file.path);
@@ -165,12 +177,23 @@ fn replace_name(bytes: &mut [u8], name: &str, with: &str) -> Result<(), String> 
 /// As an anonymous file.
 fn in_memory(packed: Packed<'_>, file: &pyox_blob::File<'static>) -> io::Result<Image> {
     let memory = File::from(memfd_create(name_of(file), MemfdFlags::CLOEXEC)?);
-    copy(packed, file, &memory)?;
     let path = descriptor_path(memory.as_raw_fd());
     // Without /proc there is no such path.
     fs::metadata(&path)?;
-    let is_verbatim = file.codec == Codec::Stored;
-    Ok(Image { path, memory: Some(memory), is_verbatim })
+    let bytes = packed.blob.stored_unchecked(file).ok().filter(|_| file.codec == Codec::Stored);
+    let original = bytes.and_then(Original::of);
+    if let Some(original) = &original {
+        let mut start = 0;
+        each_piece(packed, file, |piece| {
+            original.copy(start, piece, &memory)?;
+            start += piece.len();
+            Ok(())
+        })?;
+        original.finish(&memory)?;
+    } else {
+        copy(packed, file, &memory)?;
+    }
+    Ok(Image::new(path, Some(memory), original))
 }
 
 /// As a file of a private folder, which is made when it is missing and verified when it is not.
@@ -187,7 +210,7 @@ fn in_cache(packed: Packed<'_>, file: &pyox_blob::File<'static>, number: u32) ->
     })?;
     let path = path.into_os_string().into_string();
     let path = path.map_err(|_| io::Error::other("expected a cache folder in UTF-8"))?;
-    Ok(Image { path, memory: None, is_verbatim: false })
+    Ok(Image::new(path, None, None))
 }
 
 /// The blob's digest.

@@ -225,9 +225,11 @@ fn open(
             }
         }
     };
-    let name = rename(packed, number, library, &path, image.path());
-    image.give_back(packed, &file, library);
-    Ok(name)
+    // What its constructors ask for their own path gets this one.
+    let name = rename(library, &path, image.path());
+    image.complete(library).map_err(Failure::Why)?;
+    // One of them, or another thread, may have noted it.
+    Ok(name_of(packed, number).unwrap_or_else(|| keep(packed, number, library, name)))
 }
 
 /// Loads libraries that need each other.
@@ -241,7 +243,8 @@ fn open_circle(packed: Packed<'_>, numbers: &[u32], flags: c_int) -> Result<(), 
     opened.map_err(|why| Failure::Why(why.replace(first.path(), &packed.path_of(&files[0]))))?;
     for ((&number, file), image) in numbers.iter().zip(&files).zip(&images) {
         if let Some(library) = LoadedLibrary::find(image.path()) {
-            rename(packed, number, library, &packed.path_of(file), image.path());
+            let path = packed.path_of(file);
+            keep(packed, number, library, rename(library, &path, image.path()));
         }
     }
     Ok(())
@@ -268,21 +271,15 @@ fn names_one_without_soname(packed: Packed<'_>, why: &str, needs: &[u32]) -> boo
     false
 }
 
-/// Gives a library the name of its path below the executable, unless one of another blob has it.
-fn rename(
-    packed: Packed<'_>,
-    number: u32,
-    library: LoadedLibrary,
-    path: &str,
-    image: &str,
-) -> &'static CStr {
+/// Gives a library the name of its path below the executable, unless one of another blob has it. Gives the name that it has then.
+fn rename<'a>(library: LoadedLibrary, path: &'a str, image: &'a str) -> &'a str {
     let is_free = entries()
         .values()
         .all(|entry| entry.name.is_none_or(|name| name.to_bytes() != path.as_bytes()));
     if is_free {
         library.rename(path);
     }
-    keep(packed, number, library, if is_free { path } else { image })
+    if is_free { path } else { image }
 }
 
 /// Notes that a shared object is loaded, and the name that it goes by.
