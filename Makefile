@@ -152,7 +152,7 @@ test-roots: tools runtime $(VENV)/ready
 	scripts/roots forky -- tests/versions/run
 
 # Executables for 64-bit Arm, under qemu in a root folder: see tests/arm/run, which takes other tests too.
-test-arm: tools target/runtime/$(FOREIGN)/cp311/libpyembed_runner.a target/runtime/$(FOREIGN)/cp314/portable-runner $(VENV)/ready | roots-system
+test-arm: tools target/runtime/$(FOREIGN)/cp311/libpyembed_runner.a target/runtime/$(FOREIGN)/cp313/portable-runner target/runtime/$(FOREIGN)/cp314/portable-runner $(VENV)/ready | roots-system
 	tests/arm/run
 
 # On a CPython that checks itself: the tests that take each distribution in turn, and counts of all references.
