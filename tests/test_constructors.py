@@ -178,6 +178,11 @@ def test_in_a_portable_executable_too(apps, tree, shared):
     assert run(apps(shared, "portable"), "an argument", env=clean_environment()).stdout == expected_of(tree, shared)
 
 
+def test_in_one_with_a_snapshot_too(pyox, apps, tree, host, tmp_path):
+    pyox("snapshot", apps(host, "dynamic"), "-o", tmp_path / "fast")
+    assert run(tmp_path / "fast", "an argument", env=clean_environment()).stdout == expected_of(tree, host)
+
+
 def test_where_the_executable_cannot_be_read_the_copies_are_whole(apps, tree, host, tmp_path):
     """Whoever may run it and not read it cannot map it again."""
     app = tmp_path / "app"

@@ -18,6 +18,7 @@ mod function;
 mod late;
 mod library;
 mod object;
+mod original;
 mod own;
 mod section;
 mod shared_object;
@@ -33,8 +34,9 @@ pub(crate) use collections::{before_end, collect, resume, start_without_collecti
 pub use freeing::leave_to_the_system;
 pub(crate) use function::{Arguments, Function};
 pub(crate) use late::{bind, has_python, keeps_its_calls};
-pub(crate) use library::{LoadedLibrary, Original, offer_python, resolve_paths_by};
+pub(crate) use library::{LoadedLibrary, offer_python, resolve_paths_by};
 pub(crate) use object::{Attached, Exception, Kept, Object, Raised, Result};
+pub(crate) use original::Original;
 pub(crate) use own::Own;
 pub(crate) use section::{embedded, executable, let_go, map};
 pub use snapshot::enter;

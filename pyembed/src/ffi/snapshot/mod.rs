@@ -44,6 +44,7 @@ use std::sync::{Mutex, PoisonError};
 use pyo3_ffi as c;
 use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN, PROFILE, Python};
 
+use super::library::Constructor;
 use super::{Attached, Result};
 use end::Containers;
 use hashes::Hashed;
@@ -105,9 +106,6 @@ struct Places {
 unsafe extern "C" {
     safe static pyembed_snapshot_places: Places;
 }
-
-/// A function that is called before `main`.
-type Constructor = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 /// What a process needs that begins with the image.
 struct Resumption {
