@@ -1,6 +1,7 @@
 """What holds for static executables of CPython 3.13 with a snapshot holds for dynamic ones, and for 3.11 and 3.12."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,7 @@ from test_snapshot import (  # noqa: F401 - the same tests, with the fixtures be
 )
 
 from chain import PORTABLE, require, run, write
+from test_hardening import segments
 
 HOSTED = [(spec, "--dynamic") for minor in ("3.11", "3.12", "3.13") for spec in HOSTS if f"/{minor}." in spec]
 # Their libpython is a shared library, which a snapshot makes part of the executable.
@@ -94,6 +96,17 @@ def test_native_code_that_needs_libpython(pyox, target, tmp_path):
     app = pyox.build_script(tmp_path, distribution, script, tmp_path / "tool", *libpython, link=(shape,))
     fast, _ = take(pyox, app)
     assert run(app).stdout == run(fast).stdout == "tool.needy True\n"
+
+
+@pytest.mark.parametrize("target", LOADED, ids=" ".join, indirect=True)
+def test_libpythons_code_is_in_the_file_once(target, probe_fast):
+    """It is mapped from the blob, where it is for extension modules and other tools."""
+    document = target[0].json
+    path = Path(document["root"], document["link"]["shared_libpython"]["path"])
+    library = path.read_bytes()
+    code = max((header for header in segments(path)[0] if header[1] & 1), key=lambda header: header[5])
+    piece = library[code[2] + code[5] // 2 :][:4096]
+    assert len(set(piece)) > 50 and probe_fast.read_bytes().count(piece) == 1
 
 
 @pytest.mark.parametrize("target", HOSTED + LOADED, ids=" ".join, indirect=True)

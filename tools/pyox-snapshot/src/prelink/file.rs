@@ -22,6 +22,16 @@ struct Place {
     zeroed: u64,
 }
 
+/// What a segment holds.
+enum Content {
+    New(Vec<u8>),
+    /// Pages of the blob.
+    There {
+        offset: u64,
+        len: u64,
+    },
+}
+
 impl<'a> Link<'a> {
     /// The file. None where something does not fit.
     pub(super) fn write(mut self) -> Option<Vec<u8>> {
@@ -39,8 +49,12 @@ impl<'a> Link<'a> {
             place
         };
         let mut places = BTreeMap::new();
-        for (name, (address, bytes)) in PYTHON_SECTIONS.into_iter().zip(self.constants(&head)?) {
-            places.insert(name, append(address, &bytes, 0));
+        for (name, (address, content)) in PYTHON_SECTIONS.into_iter().zip(self.constants(&head)?) {
+            let place = match content {
+                Content::New(bytes) => append(address, &bytes, 0),
+                Content::There { offset, len } => Place { address, offset, len, zeroed: 0 },
+            };
+            places.insert(name, place);
         }
         let zeroed = self.segment_of(DATA_SECTION).map(|segment| segment.len - segment.file_len)?;
         places.insert(DATA_SECTION, append(self.data.address, &self.data.bytes, zeroed));
@@ -139,20 +153,33 @@ impl<'a> Link<'a> {
     }
 
     /// The segments for what is not written to, each with its address. A first one without code follows the tables.
-    fn constants(&self, head: &Head) -> Option<Vec<(u64, Vec<u8>)>> {
-        let mut blocks = vec![(self.head_address(head)?, head.bytes.clone())];
+    fn constants(&self, head: &Head) -> Option<Vec<(u64, Content)>> {
+        let mut first = head.bytes.clone();
+        let mut rest = Vec::new();
         let constants = self.python.loaded().filter(|segment| !segment.is_writable());
         for (number, segment) in constants.enumerate() {
             // From the beginning of its first page.
-            let mut bytes = vec![0; usize::try_from(segment.address % PAGE).ok()?];
-            bytes.extend(self.python.at(segment.address, segment.file_len)?);
+            let before = segment.address % PAGE;
+            let content = self.python.at(segment.address, segment.file_len)?;
             if number == 0 && !segment.is_code() {
-                blocks[0].1.extend(bytes);
-            } else {
-                blocks.push((self.python_base + segment.address / PAGE * PAGE, bytes));
+                first.resize(first.len() + usize::try_from(before).ok()?, 0);
+                first.extend(content);
+                continue;
             }
+            let there = self.python_at.filter(|_| segment.offset % PAGE == before);
+            let content = if let Some(python) = there {
+                let offset = python + segment.offset - before;
+                Content::There { offset, len: before + segment.file_len }
+            } else {
+                let mut bytes = vec![0; usize::try_from(before).ok()?];
+                bytes.extend(content);
+                Content::New(bytes)
+            };
+            rest.push((self.python_base + segment.address - before, content));
         }
-        Some(blocks)
+        let mut all = vec![(self.head_address(head)?, Content::New(first))];
+        all.extend(rest);
+        Some(all)
     }
 
     /// The runner's segment that begins with a section.

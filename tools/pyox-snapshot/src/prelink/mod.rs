@@ -15,6 +15,7 @@ mod file;
 mod object;
 mod tables;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ::object::LittleEndian;
@@ -84,20 +85,24 @@ pub(crate) fn linked(executable: &[u8]) -> Result<Vec<u8>> {
     let library = libpython(sections.content(executable, ELF_SECTION).ok_or_else(damaged)?)?;
     let python = Object::parse(&library).ok_or("its libpython cannot be read")?;
     let mut link = Link::new(runner, python, sections)?;
+    if let Cow::Borrowed(bytes) = library {
+        // Its pages can be mapped from where they are.
+        let start = (bytes.as_ptr().addr() - executable.as_ptr().addr()) as u64;
+        link.python_at = Some(start).filter(|start| start.is_multiple_of(PAGE));
+    }
     link.bind()?;
     link.write().ok_or_else(damaged)
 }
 
 /// The libpython of a blob.
-fn libpython(blob: &[u8]) -> Result<Vec<u8>> {
+fn libpython(blob: &[u8]) -> Result<Cow<'_, [u8]>> {
     let read = || {
         let blob = Blob::open(blob)?;
         let path = tree::libpython(blob.config()?.python);
         let file = blob.file(&path)?;
-        file.map(|file| Ok(blob.content_of(&file, &mut Groups::default())?.into_owned()))
-            .transpose()
+        file.map(|file| blob.content_of(&file, &mut Groups::default())).transpose()
     };
-    let found: std::result::Result<Option<Vec<u8>>, pyox_blob::Error> = read();
+    let found: std::result::Result<_, pyox_blob::Error> = read();
     let found = found.map_err(|error| Unfit(format!("its blob: {error}")))?;
     found.ok_or_else(|| "expected a libpython in its blob, found none".into())
 }
@@ -169,8 +174,10 @@ struct Link<'a> {
     /// What is added to the addresses of each.
     runner_base: u64,
     python_base: u64,
-    /// The runner's bytes.
+    /// The runner's bytes, with the blob.
     bytes: Vec<u8>,
+    /// Where libpython begins in them, if it lies there as it is.
+    python_at: Option<u64>,
     /// libpython's writable data, to the beginning of the runner's own.
     data: Memory,
     /// What is left to the loader; with the numbers of symbols below, counted from 1.
@@ -244,6 +251,7 @@ impl<'a> Link<'a> {
             runner_base,
             python_base,
             bytes,
+            python_at: None,
             data,
             left: Vec::new(),
             symbols: Vec::new(),
