@@ -84,10 +84,8 @@ fn content(path: &Path) -> Result<Content> {
     if !matches!(Executable::parse(&content), Err(Refusal::Movable)) {
         return Ok(content);
     }
-    let linked = prelink::linked(&content).map_err(|unfit| {
-        let fault = Fault::at(path, unfit.0).of_kind(Kind::Unsupported);
-        fault.hint("link it as static or dynamic, and without `--pie`")
-    })?;
+    let linked = prelink::linked(&content)
+        .map_err(|unfit| Fault::at(path, unfit.what).hint(unfit.hint).of_kind(Kind::Unsupported))?;
     Ok(linked.into())
 }
 

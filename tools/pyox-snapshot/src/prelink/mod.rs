@@ -54,11 +54,29 @@ const ROOM_FOR_TABLES: u64 = 4 << 20;
 
 /// Why an executable cannot be linked so.
 #[derive(Debug)]
-pub(crate) struct Unfit(pub(crate) String);
+pub(crate) struct Unfit {
+    pub(crate) what: String,
+    /// What to do.
+    pub(crate) hint: &'static str,
+}
+
+impl Unfit {
+    const ANOTHER_SHAPE: &str = "link it as static or dynamic";
+
+    fn hint(self, hint: &'static str) -> Self {
+        Self { hint, ..self }
+    }
+}
+
+impl From<String> for Unfit {
+    fn from(what: String) -> Self {
+        Self { what, hint: Self::ANOTHER_SHAPE }
+    }
+}
 
 impl From<&str> for Unfit {
     fn from(what: &str) -> Self {
-        Self(what.to_owned())
+        what.to_owned().into()
     }
 }
 
@@ -71,12 +89,12 @@ pub(crate) fn linked(executable: &[u8]) -> Result<Vec<u8>> {
     let has_room = PYTHON_SECTIONS.iter().all(|name| sections.named(name).is_some());
     let data = sections.named(DATA_SECTION).map(|data| data.address);
     if !has_room || data != Some(MOVABLE_IMAGE_ADDRESS) {
-        let what = if sections.named(ELF_SECTION).is_some() {
-            "expected an executable at a fixed address or a portable one, got one linked with `--pie` or by an older pyox"
+        return Err(if sections.named(ELF_SECTION).is_some() {
+            Unfit::from("expected an executable at a fixed address or a portable one, got one linked with `--pie` or by an older pyox")
+                .hint("link it again, and without `--pie`")
         } else {
-            "expected an executable that pyox-link has made, got something else"
-        };
-        return Err(what.into());
+            "expected an executable that pyox-link has made, got something else".into()
+        });
     }
     let runner = Object::parse(executable).ok_or_else(damaged)?;
     if runner.machine != constants::EM_X86_64 {
@@ -103,7 +121,7 @@ fn libpython(blob: &[u8]) -> Result<Cow<'_, [u8]>> {
         file.map(|file| blob.content_of(&file, &mut Groups::default())).transpose()
     };
     let found: std::result::Result<_, pyox_blob::Error> = read();
-    let found = found.map_err(|error| Unfit(format!("its blob: {error}")))?;
+    let found = found.map_err(|error| Unfit::from(format!("its blob: {error}")))?;
     found.ok_or_else(|| "expected a libpython in its blob, found none".into())
 }
 
@@ -200,10 +218,11 @@ impl<'a> Link<'a> {
             .iter()
             .find(|name| std::str::from_utf8(name).map_or(true, |name| !pyox_elf::is_libc(name)));
         if let Some(name) = others {
-            return Err(Unfit(format!(
-                "its libpython needs {}, which each process must load first",
-                String::from_utf8_lossy(name)
-            )));
+            let name = String::from_utf8_lossy(name);
+            let what = format!("its libpython needs {name}, which each process must load first");
+            return Err(Unfit::from(what).hint(
+                "take a CPython whose libpython needs the C library alone, such as `cpython@3.13`",
+            ));
         }
         let writable = || python.loaded().filter(|segment| segment.is_writable());
         let start = writable().map(|segment| segment.address).min().ok_or(OF_CONSTANTS)?;
@@ -371,7 +390,7 @@ impl<'a> Link<'a> {
                 (if symbol == 0 { 0 } else { first + symbol }, relocation.addend)
             }
             RelocationType(kind) => {
-                return Err(Unfit(format!("it has a relocation of the unknown kind {kind}")));
+                return Err(format!("it has a relocation of the unknown kind {kind}").into());
             }
         };
         self.left.push(Relocation { place, kind, symbol, addend });
