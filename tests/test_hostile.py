@@ -286,6 +286,23 @@ def test_nothing_is_no_answer_to_a_request(offline, source, tmp_path):
     assert projects(offline.manifest(tmp_path, source, HELLO, "--with", kit))["kit"] == "1.0"
 
 
+@pytest.mark.parametrize("text", ["", "\n# nothing\n", "--no-index\n", "-c versions.txt\n"])
+def test_requirements_that_ask_for_nothing(own, source, tmp_path, text):
+    """No installer is asked, which would refuse some of them."""
+    write(tmp_path / "versions.txt", "kit==1.0\n")
+    (tmp_path / "r.txt").write_text(text)
+    own = own.with_environment(PATH="")
+    assert projects(own.manifest(tmp_path, source, HELLO, "-r", tmp_path / "r.txt")).keys() == {"hello", "python"}
+
+
+def test_requirements_that_only_the_installer_can_read(offline, source, tmp_path):
+    """What it says of them is an error each time, and no set of nothing."""
+    write(tmp_path / "r.txt", "-r missing.txt\n")
+    for _ in range(2):
+        done = offline("collect", "-d", source.document, HELLO, "-r", tmp_path / "r.txt", "-o", tmp_path / "app.json", check=False)
+        assert done.returncode == 2 and "missing.txt" in done.stderr
+
+
 def test_what_the_index_is_counts(own, source, tmp_path):
     """In variables, in a file, and as a folder."""
     script = write(tmp_path / "app.py", "import kit\n")

@@ -207,7 +207,9 @@ impl Request {
             }
             _ => false,
         };
-        if !is_renewed {
+        if self.is_for_nothing(&requirements) {
+            fs::create_dir_all(&fresh).fault_at(&fresh)?;
+        } else if !is_renewed {
             self.run_installer(distribution, &requirements, &fresh, ui)?;
             wheel::settle(&fresh)?;
         }
@@ -304,7 +306,7 @@ impl Request {
                 wheel::set_requested(fresh, &names)?;
             }
         }
-        // A requirements file may well be empty.
+        // Nothing may be left of what is asked for, where no environment marker holds.
         fs::create_dir_all(fresh).fault_at(fresh)
     }
 
@@ -323,7 +325,7 @@ impl Request {
         (names, has_folder)
     }
 
-    /// Whether nothing is asked for, such as by an empty requirements file.
+    /// Whether nothing is asked for, such as by an empty requirements file, which installers refuse.
     fn is_for_nothing(&self, files: &Requirements) -> bool {
         self.with.is_empty() && self.inline.is_empty() && self.wheels.is_empty() && files.is_empty()
     }

@@ -86,6 +86,8 @@ pub(crate) struct Requirements {
     names: BTreeSet<String>,
     /// The files and folders that lines name.
     paths: Vec<PathBuf>,
+    /// Whether a line names further ones that are not read here.
+    names_others: bool,
     /// The files that were read.
     read: BTreeSet<PathBuf>,
 }
@@ -142,7 +144,10 @@ impl Requirements {
             Line::Other { option, name } => match resolved(path, name) {
                 Some(other) => return Some((other, is_constraint || option == "-c")),
                 // An address, or what is not there, is for the installer to say.
-                None => line.to_owned(),
+                None => {
+                    self.names_others |= option == "-r" && !is_constraint;
+                    line.to_owned()
+                }
             },
             Line::Links(name) => match resolved(path, name) {
                 Some(folder) => format!("--find-links {}", folder.display()),
@@ -170,9 +175,9 @@ impl Requirements {
         requirement
     }
 
-    /// Whether anything is to be installed.
+    /// Whether nothing is to be installed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.paths.is_empty()
+        self.names.is_empty() && self.paths.is_empty() && !self.names_others
     }
 
     /// The names of the projects, as far as lines have them.
