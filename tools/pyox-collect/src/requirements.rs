@@ -141,14 +141,14 @@ impl Requirements {
         is_constraint: bool,
     ) -> Option<(PathBuf, bool)> {
         let text = match Line::read(line) {
-            Line::Other { option, name } => match resolved(path, name) {
-                Some(other) => return Some((other, is_constraint || option == "-c")),
-                // An address, or what is not there, is for the installer to say.
-                None => {
-                    self.names_others |= option == "-r" && !is_constraint;
-                    line.to_owned()
+            Line::Other { option, name } => {
+                if let Some(other) = resolved(path, name) {
+                    return Some((other, is_constraint || option == "-c"));
                 }
-            },
+                // An address, or what is not there, is for the installer to say.
+                self.names_others |= option == "-r" && !is_constraint;
+                line.to_owned()
+            }
             Line::Links(name) => match resolved(path, name) {
                 Some(folder) => format!("--find-links {}", folder.display()),
                 None => line.to_owned(),
