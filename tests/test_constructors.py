@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from chain import clean_environment, require, run, write
+from chain import PORTABLE, clean_environment, require, run, write
 from test_native import compile_c
 
 # Enough code and constants to be left out of a copy.
@@ -151,11 +151,10 @@ def tree(tmp_path_factory):
 def apps(pyox, tree, tmp_path_factory):
     known = {}
 
-    def build(distribution, shape):
+    def build(distribution, *shape):
         if (distribution.spec, shape) not in known:
             folder = tmp_path_factory.mktemp("app")
-            options = ["--libpython"] if shape == "portable" else []
-            known[distribution.spec, shape] = pyox.build(folder, distribution, tree / "main.py", tree / "made", *options, link=("--shape", shape))
+            known[distribution.spec, shape] = pyox.build(folder, distribution, tree / "main.py", tree / "made", link=shape)
         return known[distribution.spec, shape]
 
     return build
@@ -171,22 +170,22 @@ def expected_of(tree, distribution):
 
 
 def test_constructors_are_called_as_the_loader_calls_them(apps, tree, each_minor):
-    assert run(apps(each_minor, "dynamic"), "an argument", env=clean_environment()).stdout == expected_of(tree, each_minor)
+    assert run(apps(each_minor), "an argument", env=clean_environment()).stdout == expected_of(tree, each_minor)
 
 
 def test_in_a_portable_executable_too(apps, tree, shared):
-    assert run(apps(shared, "portable"), "an argument", env=clean_environment()).stdout == expected_of(tree, shared)
+    assert run(apps(shared, PORTABLE), "an argument", env=clean_environment()).stdout == expected_of(tree, shared)
 
 
 def test_in_one_with_a_snapshot_too(pyox, apps, tree, host, tmp_path):
-    pyox("snapshot", apps(host, "dynamic"), "-o", tmp_path / "fast")
+    pyox("snapshot", apps(host), "-o", tmp_path / "fast")
     assert run(tmp_path / "fast", "an argument", env=clean_environment()).stdout == expected_of(tree, host)
 
 
 def test_where_the_executable_cannot_be_read_the_copies_are_whole(apps, tree, host, tmp_path):
     """Whoever may run it and not read it cannot map it again."""
     app = tmp_path / "app"
-    app.write_bytes(apps(host, "dynamic").read_bytes())
+    app.write_bytes(apps(host).read_bytes())
     app.chmod(0o711)
     tmp_path.chmod(0o755)
     command = [app]
@@ -203,7 +202,7 @@ def test_where_the_executable_cannot_be_read_the_copies_are_whole(apps, tree, ho
 def test_code_is_not_copied(apps, host):
     """What is written to memory is less than the code and constants that are loaded: 64 KiB and 80 KB of each library."""
     require("strace")
-    traced = run("strace", "-f", "-qq", "-e", "trace=memfd_create,pwrite64,write", apps(host, "dynamic")).stderr
+    traced = run("strace", "-f", "-qq", "-e", "trace=memfd_create,pwrite64,write", apps(host)).stderr
     written, name = {}, None
     for line in traced.splitlines():
         if "memfd_create(" in line:
