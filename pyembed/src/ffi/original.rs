@@ -56,8 +56,8 @@ impl Original {
     /// Makes a copy one that the loader can take.
     pub(crate) fn finish(&self, copy: &File) -> io::Result<()> {
         rustix::fs::ftruncate(copy, self.bytes.len() as u64)?;
-        let (_, told) = self.object.constructors();
-        told.iter().try_for_each(|at| copy.write_all_at(&SKIPPED.to_le_bytes(), *at as u64))
+        let mut tags = self.object.tags_of_constructors();
+        tags.try_for_each(|at| copy.write_all_at(&SKIPPED.to_le_bytes(), at as u64))
     }
 
     /// Completes a library that the loader has loaded from a copy, and gives the memory of the copy back.
@@ -68,8 +68,7 @@ impl Original {
                 copy.write_all_at(&self.bytes[range.clone()], range.start as u64)?;
             }
         }
-        let (constructors, _) = self.object.constructors();
-        library.construct(constructors);
+        library.construct(self.object.constructors());
         Ok(())
     }
 

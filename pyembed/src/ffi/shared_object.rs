@@ -112,6 +112,10 @@ impl<'a> SharedObject<'a> {
     pub(super) fn unread(&self) -> Vec<Range<usize>> {
         let mut unread: Vec<_> =
             self.sections.iter().filter_map(|section| self.pages_of(section)).collect();
+        // Small libraries have none, and need no look at their tables.
+        if unread.is_empty() {
+            return unread;
+        }
         unread.sort_by_key(|pages| pages.start);
         let are_apart = unread.windows(2).all(|two| two[0].end <= two[1].start);
         let is_sound = are_apart
@@ -175,18 +179,22 @@ impl<'a> SharedObject<'a> {
         pod::slice_from_all_bytes(bytes).ok()
     }
 
-    /// What runs when it is loaded, and where the tags of the entries stand that tell the loader of it.
-    pub(super) fn constructors(&self) -> (Constructors, Vec<usize>) {
+    /// What runs when it is loaded.
+    pub(super) fn constructors(&self) -> Constructors {
         let value = |tag| self.value(tag).and_then(|value| usize::try_from(value).ok());
         let len = value(constants::DT_INIT_ARRAYSZ).unwrap_or(0);
-        let constructors = Constructors {
+        Constructors {
             first: value(constants::DT_INIT).unwrap_or(0),
             others: (value(constants::DT_INIT_ARRAY).unwrap_or(0), len / size_of::<usize>()),
-        };
-        let told = (self.dynamic.iter().enumerate())
+        }
+    }
+
+    /// Where the tags of the entries stand in the file that tell the loader of it.
+    pub(super) fn tags_of_constructors(&self) -> impl Iterator<Item = usize> {
+        let entries = self.dynamic.iter().enumerate();
+        entries
             .filter(|(_, (tag, _))| OF_CONSTRUCTORS.contains(tag))
-            .map(|(number, _)| self.dynamic_at + number * size_of::<constants::Dyn64<LE>>());
-        (constructors, told.collect())
+            .map(|(number, _)| self.dynamic_at + number * size_of::<constants::Dyn64<LE>>())
     }
 
     fn value(&self, tag: DynamicTag) -> Option<u64> {
