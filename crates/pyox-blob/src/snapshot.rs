@@ -17,13 +17,22 @@ pub const MOVABLE_IMAGE_ADDRESS: u64 = 0x03c0_0000;
 /// As above.
 pub const MOVABLE_INITIAL_ADDRESS: u64 = 0x0080_0000;
 
-/// The sections of a portable runner whose segments a libpython can take, and where the first one begins: what is read before
-/// its code, its code, and what is read behind it.
+/// The sections of a portable runner whose segments a libpython can take: what is read before its code, its code, and what is read
+/// behind it.
 pub const PYTHON_SECTIONS: [&str; 3] =
     [".pyox_python_head", ".pyox_python_code", ".pyox_python_rest"];
 
+/// The sections whose segments libraries can take that libpython needs, before libpython's: for each library what is not written to,
+/// and what is. The first one begins where there is room for all of them.
+pub const LIBRARY_SECTIONS: [[&str; 2]; 4] = [
+    [".pyox_library_1", ".pyox_library_1_data"],
+    [".pyox_library_2", ".pyox_library_2_data"],
+    [".pyox_library_3", ".pyox_library_3_data"],
+    [".pyox_library_4", ".pyox_library_4_data"],
+];
+
 /// As above.
-pub const MOVABLE_PYTHON_ADDRESS: u64 = 0x0100_0000;
+pub const MOVABLE_LIBRARIES_ADDRESS: u64 = 0x0100_0000;
 
 /// Functions of the C library whose place pyembed's take, in `pyembed/src/ffi/snapshot/`.
 pub const OF_LIBC: [&str; 10] = [
@@ -175,6 +184,8 @@ pub struct Header {
     pub heap: u64,
     /// The libpython that has been made part of the executable.
     pub python: Python,
+    /// The table of libraries that came with it, of which each takes [`Library::LEN`] bytes: its address, and how many they are.
+    pub libraries: [u32; 2],
     /// Where in the image the facts begin, a JSON object, and how long they are.
     pub facts: (u64, u64),
     /// SHA-256 of the image, computed while this field is zero.
@@ -194,6 +205,49 @@ pub struct Python {
     pub constants: [u32; 2],
 }
 
+/// A library that libpython needs and that has been made part of the executable with it: addresses and lengths in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Library {
+    /// Its writable data.
+    pub data: [u32; 2],
+    /// As [`Python`] has them.
+    pub initializer: u32,
+    /// As above.
+    pub constructors: [u32; 2],
+    /// As above.
+    pub constants: [u32; 2],
+}
+
+impl Library {
+    /// How long its record is.
+    pub const LEN: usize = 28;
+
+    /// The record at the start of the bytes; `None` if they are fewer.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::LEN] = bytes.first_chunk()?;
+        let word = |at: usize| bytes[at..].first_chunk().map(|b| u32::from_le_bytes(*b));
+        Some(Self {
+            data: [word(0)?, word(4)?],
+            initializer: word(8)?,
+            constructors: [word(12)?, word(16)?],
+            constants: [word(20)?, word(24)?],
+        })
+    }
+
+    /// Its record.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let Self { data, initializer, constructors, constants } = *self;
+        let words = data.into_iter().chain([initializer]).chain(constructors).chain(constants);
+        let mut bytes = [0; Self::LEN];
+        for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+}
+
 impl Header {
     /// Of an executable that starts as ever.
     pub const EMPTY: Self = Self {
@@ -204,6 +258,7 @@ impl Header {
         initial: 0,
         digest: [0; 32],
         python: Python { data: 0, initializer: 0, constructors: [0; 2], constants: [0; 2] },
+        libraries: [0; 2],
     };
     /// How long it is.
     pub const LEN: usize = 128;
@@ -242,6 +297,7 @@ impl Header {
                 constructors: [word(96)?, word(100)?],
                 constants: [word(104)?, word(108)?],
             },
+            libraries: [word(112)?, word(116)?],
             digest: *bytes[Self::DIGEST].first_chunk()?,
         })
     }
@@ -261,6 +317,7 @@ impl Header {
         bytes[80..88].copy_from_slice(&self.heap.to_le_bytes());
         let Python { data, initializer, constructors, constants } = self.python;
         let words = [data, initializer].into_iter().chain(constructors).chain(constants);
+        let words = words.chain(self.libraries);
         for (to, word) in bytes[Self::PYTHON..].chunks_exact_mut(4).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
         }

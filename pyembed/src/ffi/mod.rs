@@ -42,9 +42,9 @@ pub(crate) use section::{embedded, executable, let_go, map};
 pub use snapshot::enter;
 pub(crate) use snapshot::{
     Facts, Guards, Image, Request, configure_openssl, fail, has_libpython, has_loader, ignore,
-    is_c_locale, is_ignored, is_open, is_recording, is_resumed, is_watched, note, note_of,
-    note_path, note_stream, notes, prepare_end, set_apart, take, take_profile, take_python,
-    thread_number, watch,
+    is_c_locale, is_ignored, is_open, is_recording, is_resumed, is_utf8_mode, is_watched, note,
+    note_of, note_path, note_stream, notes, prepare_end, set_apart, take, take_profile,
+    take_python, thread_number, watch,
 };
 pub use start::BuiltinInit;
 pub(crate) use start::{Config, Interpreter, PathField, Place, PreConfig, Status};

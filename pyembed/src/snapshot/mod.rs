@@ -72,12 +72,6 @@ pub(crate) fn request(config: &mut PythonConfig) -> Option<Request> {
     if !ffi::set_apart(line("apart ")) {
         ffi::fail("the order of the memory is not understood");
     }
-    if cfg!(Py_3_14) {
-        let (major, minor) = crate::PYTHON;
-        ffi::fail(&format!(
-            "expected CPython 3.11 to 3.13, got {major}.{minor}, which has no snapshots yet"
-        ));
-    }
     let mut request = Request {
         level: "interpreter".to_owned(),
         preload: Vec::new(),
@@ -160,7 +154,7 @@ pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Req
         .and_then(|()| ffi::prepare_end(&importer::unlisted(attached, "atexit")?))
         .and_then(|()| preload(attached, &request))
         .and_then(|()| modules::forget_renewed(attached, &request.renewals))
-        .and_then(|()| forget(attached))
+        .and_then(|()| forget(attached, config))
         .and_then(|()| names(attached));
     let taken = done.and_then(|modules| {
         files::unmount();
@@ -204,14 +198,31 @@ fn empty_environment(attached: Attached<'_>) -> Result<()> {
 }
 
 /// Makes the process forget what is its own.
-fn forget(attached: Attached<'_>) -> Result<()> {
+fn forget(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
     empty_environment(attached)?;
     let none = attached.list([])?;
     attached.sys(c"argv")?.set_items(&none)?;
     attached.sys(c"orig_argv")?.set_items(&none)?;
     modules::forget(attached)?;
+    empty_streams(attached, config)?;
     ffi::collect(attached);
     importer::set_aside(attached)
+}
+
+/// Puts nothing below the standard streams, in place of files of the recorded process: CPython notes what kind of files they are.
+fn empty_streams(attached: Attached<'_>, config: &PythonConfig) -> Result<()> {
+    let memory = attached.import(c"_io")?.attribute(c"BytesIO")?;
+    for (number, (_, dunder, _)) in STREAMS.into_iter().enumerate() {
+        let text = attached.sys(dunder)?;
+        let mut below = memory.call([])?;
+        if is_buffered(config, number) {
+            let buffer = text.attribute(c"buffer")?;
+            buffer.call_method(c"__init__", [&below])?;
+            below = buffer;
+        }
+        text.call_method(c"__init__", [&below, &attached.string("utf-8")?])?;
+    }
+    Ok(())
 }
 
 /// The names of the modules that have been imported.
@@ -318,21 +329,30 @@ fn environment(attached: Attached<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The standard streams, by their descriptors: two names in `sys`, and the mode.
+const STREAMS: [(&CStr, &CStr, &str); 3] = [
+    (c"stdin", c"__stdin__", "rb"),
+    (c"stdout", c"__stdout__", "wb"),
+    (c"stderr", c"__stderr__", "wb"),
+];
+
+/// Whether a standard stream has a buffer of bytes.
+fn is_buffered(config: &PythonConfig, number: usize) -> bool {
+    number == 0 || !has(config, "buffered_stdio", 0)
+}
+
 /// Opens a standard stream as CPython does, in the object that is there.
-fn stream(attached: Attached<'_>, config: &PythonConfig, number: c_int) -> Result<()> {
-    let (name, dunder, mode) = match number {
-        0 => (c"stdin", c"__stdin__", "rb"),
-        1 => (c"stdout", c"__stdout__", "wb"),
-        _ => (c"stderr", c"__stderr__", "wb"),
-    };
+fn stream(attached: Attached<'_>, config: &PythonConfig, number: usize) -> Result<()> {
+    let (name, dunder, mode) = STREAMS[number];
+    let descriptor = c_int::try_from(number).unwrap_or(-1);
     let text = attached.sys(dunder)?;
     let sys = attached.import(c"sys")?;
-    if !ffi::is_open(number) {
+    if !ffi::is_open(descriptor) {
         sys.set_attribute(name, &attached.none())?;
         return sys.set_attribute(dunder, &attached.none());
     }
     let io = attached.import(c"_io")?;
-    let descriptor = attached.integer(number.into())?;
+    let descriptor = attached.integer(descriptor.into())?;
     let raw = io.attribute(c"FileIO")?.call([
         &descriptor,
         &attached.string(mode)?,
@@ -341,8 +361,7 @@ fn stream(attached: Attached<'_>, config: &PythonConfig, number: c_int) -> Resul
     let label = attached.string(&format!("<{}>", name.to_string_lossy()))?;
     raw.set_attribute(c"name", &label)?;
     let is_terminal = raw.call_method(c"isatty", [])?.as_integer()? != 0;
-    let is_buffered = number == 0 || !has(config, "buffered_stdio", 0);
-    let below = if is_buffered {
+    let below = if is_buffered(config, number) {
         let buffer = text.attribute(c"buffer")?;
         buffer.call_method(c"__init__", [&raw, &raw.attribute(c"_blksize")?])?;
         buffer
@@ -351,10 +370,10 @@ fn stream(attached: Attached<'_>, config: &PythonConfig, number: c_int) -> Resul
     };
     let errors = match number {
         2 => "backslashreplace",
-        _ if ffi::is_c_locale() => "surrogateescape",
+        _ if ffi::is_c_locale() || ffi::is_utf8_mode() => "surrogateescape",
         _ => "strict",
     };
-    let is_buffered = !has(config, "buffered_stdio", 0);
+    let is_lined = !has(config, "buffered_stdio", 0);
     text.call_method(
         c"__init__",
         [
@@ -362,8 +381,8 @@ fn stream(attached: Attached<'_>, config: &PythonConfig, number: c_int) -> Resul
             &attached.string("utf-8")?,
             &attached.string(errors)?,
             &attached.string("\n")?,
-            &attached.bool(is_buffered && (is_terminal || number == 2)),
-            &attached.bool(!is_buffered),
+            &attached.bool(is_lined && (is_terminal || number == 2)),
+            &attached.bool(!is_lined),
         ],
     )?;
     Ok(())

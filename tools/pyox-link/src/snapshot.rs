@@ -12,8 +12,8 @@ use pyox_schema::LinkMode;
 
 use pyox_blob::snapshot::{
     BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_ADDRESS, INITIAL_SECTION,
-    MOVABLE_IMAGE_ADDRESS, MOVABLE_INITIAL_ADDRESS, MOVABLE_PYTHON_ADDRESS, OF_LIBC,
-    PYTHON_SECTIONS, WATCHED,
+    LIBRARY_SECTIONS, MOVABLE_IMAGE_ADDRESS, MOVABLE_INITIAL_ADDRESS, MOVABLE_LIBRARIES_ADDRESS,
+    OF_LIBC, PYTHON_SECTIONS, WATCHED,
 };
 
 use crate::plan::wrap;
@@ -102,14 +102,20 @@ INSERT AFTER .bss;
     )
 }
 
-/// How far the beginnings of libpython's segments lie apart as long as there is none: more than any page.
+/// The sections that libpython and what it needs can take, each with its flags, in the order of their addresses.
+fn spare() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let libraries = LIBRARY_SECTIONS.into_iter().flat_map(|of| of.into_iter().zip(["ax", "aw"]));
+    libraries.chain(PYTHON_SECTIONS.into_iter().zip(["a", "ax", "a"]))
+}
+
+/// How far the beginnings of these segments lie apart as long as nobody has taken them: more than any page.
 const APART: usize = 0x10_0000;
 
-/// The part of the script that gives each of libpython's segments one to take.
+/// The part of the script that gives each of libpython's segments one to take, and each of the libraries that it needs two.
 fn room_for_python() -> String {
-    let addresses = (MOVABLE_PYTHON_ADDRESS..).step_by(APART);
+    let addresses = (MOVABLE_LIBRARIES_ADDRESS..).step_by(APART);
     let mut text = String::new();
-    for (section, address) in PYTHON_SECTIONS.into_iter().zip(addresses) {
+    for ((section, _), address) in spare().zip(addresses) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {section} {address:#x} : {{ KEEP(*({section})) }}");
     }
@@ -131,7 +137,7 @@ pub(crate) fn sections(mode: LinkMode, machine: &str) -> String {
          pyembed_initial: .zero 4096\n.section .note.GNU-stack, \"\", @progbits\n"
     );
     if mode == LinkMode::Portable {
-        for (section, flags) in PYTHON_SECTIONS.into_iter().zip(["a", "ax", "a"]) {
+        for (section, flags) in spare() {
             let _ = write!(
                 text,
                 "\n.section {section}, \"{flags}\", @progbits\n.balign 4096\n.zero 4096\n"

@@ -10,6 +10,7 @@
 //! | [`hashes`], [`sets`], [`kept`] | what depends on the hash seed |
 //! | [`paths`] | what names the executable |
 //! | [`process`] | what each process has of its own |
+//! | [`libraries`] | libraries that came with libpython |
 //! | [`outside`] | a check that nothing in it points elsewhere |
 //! | [`utf8_mode`] | CPython's switch for the locale `C` |
 //! | [`end`] | how an interpreter ends that lives in an image |
@@ -23,6 +24,7 @@ mod confine;
 mod end;
 mod hashes;
 mod kept;
+mod libraries;
 mod memory;
 mod objects;
 mod outside;
@@ -48,7 +50,7 @@ use super::library::Constructor;
 use super::{Attached, Result};
 use end::Containers;
 use hashes::Hashed;
-use objects::{IMMORTAL, Types};
+use objects::Types;
 use paths::Paths;
 use process::Locale;
 use utf8_mode::Utf8Mode;
@@ -62,6 +64,7 @@ pub(crate) use outside::has_loader;
 pub(crate) use process::{
     configure_openssl, ignore, is_c_locale, is_ignored, is_open, thread_number,
 };
+pub(crate) use utf8_mode::is_utf8_mode;
 pub(crate) use watch::{is_watched, note, note_of, note_path, note_stream, notes, watch};
 
 // What the linker script of `pyox-link` names, or null.
@@ -146,6 +149,10 @@ pub(crate) fn take_profile() -> Option<OsString> {
     // SAFETY: the process has one thread yet.
     unsafe { std::env::remove_var(PROFILE) };
     path
+}
+
+fn address(word: u32) -> usize {
+    usize::try_from(word).unwrap_or(0)
 }
 
 fn place<T>(address: usize) -> *mut T {
@@ -280,14 +287,24 @@ unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: 
         };
         let all = |range: Range<usize>| range.step_by(size_of::<Constructor>());
         ranges.into_iter().flat_map(all).for_each(call);
-        let python = header().map_or(Python::default(), |header| header.python);
-        let address = |word: u32| usize::try_from(word).unwrap_or(0);
-        if python.initializer != 0 {
-            let initializer = address(python.initializer);
-            std::mem::transmute::<*const c_void, Constructor>(place(initializer))(
-                count, arguments, environ,
-            );
+        let initialize = |word: u32| {
+            if word != 0 {
+                let initializer: *const c_void = place(address(word));
+                let initializer: Constructor = std::mem::transmute(initializer);
+                initializer(count, arguments, environ);
+            }
+        };
+        for library in libraries::all() {
+            initialize(library.initializer);
+            let [start, len] = library.constructors.map(address);
+            all(start..start + len).for_each(call);
+            protect(library.constants);
         }
+        if mode == Mode::Record {
+            libraries::remember();
+        }
+        let python = header().map_or(Python::default(), |header| header.python);
+        initialize(python.initializer);
         let [start, len] = python.constructors.map(address);
         for constructor in all(start..start + len) {
             match mode {
@@ -296,10 +313,18 @@ unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: 
                 Mode::Resume => {}
             }
         }
-        let [start, len] = python.constants.map(address);
-        if mode != Mode::Record && len != 0 {
-            libc::mprotect(place(start), len, libc::PROT_READ);
+        if mode != Mode::Record {
+            protect(python.constants);
         }
+    }
+}
+
+/// Closes a range to writing: its address, and its length.
+unsafe fn protect(constants: [u32; 2]) {
+    let [start, len] = constants.map(address);
+    if len != 0 {
+        // SAFETY: the linker says of these pages that nobody writes to them any more.
+        unsafe { libc::mprotect(place(start), len, libc::PROT_READ) };
     }
 }
 
@@ -458,50 +483,13 @@ pub(crate) fn take(
     // SAFETY: as above. From here on no code of Python's runs.
     unsafe {
         process::keep_keys();
-        let (mut facts, mut hashed, mut found, mut containers) = (
-            Facts { objects: 0, texts: 0 },
-            Hashed::default(),
-            Paths::default(),
-            Containers::with_names(),
-        );
-        // They take their memory before anything is looked at, and so are in the list themselves.
-        let room = memory::live_blocks().count() + 2;
-        let (mut blocks, mut texts) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        blocks.extend(memory::live_blocks());
-        let own = blocks.as_ptr().addr();
-        for &(block, capacity) in &blocks {
-            if block == own {
-                continue;
-            }
-            let object = types.object_in(block, capacity);
-            if let Some((object, kind)) = object {
-                facts.objects += 1;
-                if matches!(kind, objects::Kind::Text | objects::Kind::Bytes) {
-                    texts.push(block);
-                }
-                (*object.cast::<isize>()) = IMMORTAL;
-                hashed.note(object, kind);
-                containers.note(object, kind);
-            } else {
-                hashed.note_block(block, capacity);
-            }
-            if let Err(what) = found.note(&path, block, capacity, object) {
-                fail(&what);
-            }
-        }
-        for text in static_texts() {
-            let is_text = c::PyUnicode_Check(text) != 0;
-            hashed.note(text, if is_text { objects::Kind::Text } else { objects::Kind::Bytes });
-        }
-        for class in types.in_region() {
-            hashed.note_class(class);
-            containers.note_class(class);
-        }
+        let Noted { mut facts, mut hashed, mut found, mut containers, texts } =
+            note_all(&types, &path);
         hashed.complete();
         found.complete();
         containers.complete();
         *CONTAINERS.lock().unwrap_or_else(PoisonError::into_inner) = Some(containers);
-        drop((blocks, types));
+        drop(types);
         facts.texts = hashed.len();
         // Of what has the path in it, the order was by chance.
         hashed.settle();
@@ -517,6 +505,7 @@ pub(crate) fn take(
         for place in [number_at, number_at + 1] {
             thread.cast::<u64>().add(place).write(0);
         }
+        process::forget_stack(thread);
         *RESUMPTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Resumption {
             thread,
             number_at,
@@ -530,6 +519,9 @@ pub(crate) fn take(
         // Each process has others there.
         for word in outside::relocated() {
             word.write(0);
+        }
+        if libraries::have_changed() {
+            fail("unfit: a library that libpython needs keeps something");
         }
         if outside::is_pointed_to(&texts) {
             fail("unfit: it keeps memory that no image can hold");
@@ -548,10 +540,71 @@ pub(crate) fn take(
             facts: ((text.as_ptr().addr() - start) as u64, text.len() as u64),
             digest: [0; 32],
             python: header().map_or(Python::default(), |header| header.python),
+            libraries: header().map_or([0; 2], |header| header.libraries),
         };
         place::<[u8; Header::LEN]>(places.image).write(header.to_bytes());
         let image = std::slice::from_raw_parts(place::<u8>(start), len);
         request.answer(image)
+    }
+}
+
+/// What has been found in the memory of an image.
+struct Noted {
+    facts: Facts,
+    hashed: Hashed,
+    found: Paths,
+    containers: Containers,
+    /// Blocks that hold text, in their order.
+    texts: Vec<usize>,
+}
+
+/// Looks at all that an image holds, has its objects live for ever, and erases the executable's path.
+///
+/// # Safety
+/// This thread must be attached, and no code of Python's may run afterwards.
+unsafe fn note_all(types: &Types, path: &[u8; PATH_LEN]) -> Noted {
+    // SAFETY: the caller's word.
+    unsafe {
+        let mut noted = Noted {
+            facts: Facts { objects: 0, texts: 0 },
+            hashed: Hashed::default(),
+            found: Paths::default(),
+            containers: Containers::with_names(),
+            texts: Vec::new(),
+        };
+        // They take their memory before anything is looked at, and so are in the list themselves.
+        let room = memory::live_blocks().count() + 2;
+        let mut blocks = Vec::with_capacity(room);
+        noted.texts = Vec::with_capacity(room);
+        blocks.extend(memory::live_blocks());
+        let own = blocks.as_ptr().addr();
+        for &(block, capacity) in blocks.iter().filter(|(block, _)| *block != own) {
+            let object = types.object_in(block, capacity);
+            if let Some((object, kind)) = object {
+                noted.facts.objects += 1;
+                if matches!(kind, objects::Kind::Text | objects::Kind::Bytes) {
+                    noted.texts.push(block);
+                }
+                objects::make_immortal(object);
+                noted.hashed.note(object, kind);
+                noted.containers.note(object, kind);
+            } else {
+                noted.hashed.note_block(block, capacity);
+            }
+            if let Err(what) = noted.found.note(path, block, capacity, object) {
+                fail(&what);
+            }
+        }
+        for text in static_texts() {
+            let is_text = c::PyUnicode_Check(text) != 0;
+            let kind = if is_text { objects::Kind::Text } else { objects::Kind::Bytes };
+            noted.hashed.note(text, kind);
+        }
+        for class in types.in_region() {
+            noted.hashed.note_class(class);
+            noted.containers.note_class(class);
+        }
+        noted
     }
 }
 
@@ -637,6 +690,7 @@ impl Image {
             }
             resumption.paths.put(path);
             resumption.thread.cast::<u64>().add(resumption.number_at).write(libc::pthread_self());
+            process::find_stack(resumption.thread);
             c::PyEval_RestoreThread(resumption.thread);
             if !resumption.has_fixed_hashes {
                 hashes::take_seed();

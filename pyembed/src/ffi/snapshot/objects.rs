@@ -48,16 +48,52 @@ const GREATEST_COUNT: usize = 0x40_0000;
 
 /// The count of an object that lives for ever.
 #[cfg(Py_3_14)]
-pub(super) const IMMORTAL: isize = 3 << 30;
+const IMMORTAL: usize = 3 << 30;
 #[cfg(all(Py_3_12, not(Py_3_14)))]
-pub(super) const IMMORTAL: isize = 0xffff_ffff;
+const IMMORTAL: usize = 0xffff_ffff;
 #[cfg(not(Py_3_12))]
-pub(super) const IMMORTAL: isize = 999_999_999;
+const IMMORTAL: usize = 999_999_999;
 
-/// Whether a count is that of such an object. CPython 3.11 counts them like others, from a high number.
+/// Behind a count of 32 bits CPython 3.14 has flags of the object, which begin here.
+const FLAGS_SHIFT: u32 = 48;
+/// The flag of objects that live for ever.
+const IMMORTAL_FLAG: usize = 1 << FLAGS_SHIFT;
+/// More than any flags.
+const FLAGS_END: usize = 1 << (FLAGS_SHIFT + 4);
+
+/// The count in an object's first word, if it can be one.
+fn count_in(word: usize) -> Option<usize> {
+    if cfg!(Py_3_14) {
+        let rest = word & !0xffff_ffff;
+        let is_flags = rest < FLAGS_END && rest.trailing_zeros() >= FLAGS_SHIFT;
+        return is_flags.then_some(word & 0xffff_ffff);
+    }
+    Some(word)
+}
+
+/// Whether a count is that of such an object. CPython 3.11 counts them like others, from a high number, and 3.14 does so in part.
 fn is_immortal(count: usize) -> bool {
-    let distance = count.abs_diff(IMMORTAL.cast_unsigned());
-    if cfg!(Py_3_12) { distance == 0 } else { distance < GREATEST_COUNT }
+    let distance = count.abs_diff(IMMORTAL);
+    if cfg!(Py_3_14) {
+        count >= 1 << 31
+    } else if cfg!(Py_3_12) {
+        distance == 0
+    } else {
+        distance < GREATEST_COUNT
+    }
+}
+
+/// Has an object live for ever.
+///
+/// # Safety
+/// It must be one.
+pub(super) unsafe fn make_immortal(object: *mut c::PyObject) {
+    let word: *mut usize = object.cast();
+    // SAFETY: the count is an object's first word.
+    unsafe {
+        let flags = if cfg!(Py_3_14) { *word & !0xffff_ffff | IMMORTAL_FLAG } else { 0 };
+        *word = flags | IMMORTAL;
+    }
 }
 
 /// Where an object can begin in a block, in bytes.
@@ -143,8 +179,9 @@ impl Types {
     /// What an object is that may begin at an address, where there are two words.
     fn kind_at(&self, address: usize) -> Option<Kind> {
         // SAFETY: the caller has looked.
-        let [count, class] = unsafe { super::place::<[usize; 2]>(address).read() };
-        let is_count = (1..GREATEST_COUNT).contains(&count) || is_immortal(count);
+        let [word, class] = unsafe { super::place::<[usize; 2]>(address).read() };
+        let is_count = count_in(word)
+            .is_some_and(|count| (1..GREATEST_COUNT).contains(&count) || is_immortal(count));
         is_count.then(|| self.0.get(&class).copied()).flatten()
     }
 
@@ -177,8 +214,8 @@ impl Types {
             .step_by(8)
             .filter(move |address| {
                 // SAFETY: the words lie between the two addresses.
-                let [count, class] = unsafe { super::place::<[usize; 2]>(*address).read() };
-                is_immortal(count) && texts.contains(&class)
+                let [word, class] = unsafe { super::place::<[usize; 2]>(*address).read() };
+                count_in(word).is_some_and(is_immortal) && texts.contains(&class)
             })
             .map(super::place)
     }

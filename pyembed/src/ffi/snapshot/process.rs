@@ -4,6 +4,8 @@ use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use std::ptr;
 use std::sync::Mutex;
 
+use pyo3_ffi as c;
+
 use super::memory::is_recording;
 use crate::files::interpose;
 
@@ -90,6 +92,52 @@ pub(super) fn make_keys() -> bool {
         unsafe { pthread_key_delete::real(number) };
     }
     true
+}
+
+#[cfg(Py_3_14)]
+unsafe extern "C" {
+    /// Looks up where the stack of this thread is.
+    fn _Py_InitializeRecursionLimits(thread: *mut c::PyThreadState);
+}
+
+/// Has a thread's state know the stack of this process, whose end CPython 3.14 looks at.
+///
+/// # Safety
+/// The state must be that of an image, and this the thread that begins with it.
+pub(super) unsafe fn find_stack(thread: *mut c::PyThreadState) {
+    // SAFETY: the caller's word.
+    #[cfg(Py_3_14)]
+    unsafe {
+        _Py_InitializeRecursionLimits(thread);
+    }
+    #[cfg(not(Py_3_14))]
+    let _ = thread;
+}
+
+/// Has a thread's state know no stack, before an image is taken.
+///
+/// # Safety
+/// The state must be that of this thread, which runs no code of Python's any more.
+pub(super) unsafe fn forget_stack(thread: *mut c::PyThreadState) {
+    /// The addresses stand within the first so many words.
+    const WORDS: usize = 128;
+    if !cfg!(Py_3_14) {
+        return;
+    }
+    // SAFETY: asks; the state is longer than that.
+    unsafe {
+        let (mut attributes, mut start, mut len) = (std::mem::zeroed(), ptr::null_mut(), 0);
+        if libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes) != 0 {
+            return;
+        }
+        libc::pthread_attr_getstack(&raw const attributes, &raw mut start, &raw mut len);
+        libc::pthread_attr_destroy(&raw mut attributes);
+        let stack = start.addr()..=start.addr() + len;
+        let words = std::slice::from_raw_parts_mut(thread.cast::<usize>(), WORDS);
+        for word in words.iter_mut().filter(|word| stack.contains(word)) {
+            *word = 0;
+        }
+    }
 }
 
 /// Whether a variable is in the environment.

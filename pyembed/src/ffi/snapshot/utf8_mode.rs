@@ -1,4 +1,4 @@
-//! CPython's UTF-8 mode, which is on in the locale `C`. An image is taken without it, and a process may need it.
+//! CPython's UTF-8 mode, which is on in the locale `C`. Before 3.15 an image is taken without it, and a process may need it.
 //!
 //! The switch stands in a structure of CPython's whose place no header tells. It is looked for by its neighbours, whose values
 //! are known, and what is found is tried.
@@ -8,8 +8,8 @@ use pyo3_ffi as c;
 use super::super::{Attached, Result};
 use super::{data, place};
 
-/// Where the switch stands.
-pub(super) struct Utf8Mode(usize);
+/// Where the switch stands; none where it is on in the image, as it is by default from CPython 3.15 on.
+pub(super) struct Utf8Mode(Option<usize>);
 
 /// The fields of `PyPreConfig` in a process that is recorded, as far as they are known: its kind, `parse_argv`, `isolated`,
 /// `use_environment` and `configure_locale`; two that say what was done for the locale; `utf8_mode`, `dev_mode`, `allocator`.
@@ -26,7 +26,7 @@ impl Utf8Mode {
         let encoding = attached.import(c"_io")?.attribute(c"text_encoding")?;
         let is_on = || Ok(encoding.call([&attached.none()])?.as_str()? == "utf-8");
         if is_on()? {
-            return Ok(None);
+            return Ok(Some(Self(None)));
         }
         let (data, mut found) = (data(), None);
         let last = data.end - size_of_val(&FIELDS);
@@ -37,20 +37,15 @@ impl Utf8Mode {
             if !is_like {
                 continue;
             }
-            let mode = Self(start + MODE * 4);
-            mode.write(1);
+            let mode = start + MODE * 4;
+            write(mode, 1);
             let has_worked = is_on();
-            mode.write(0);
-            if has_worked? && found.replace(mode).is_some() {
+            write(mode, 0);
+            if has_worked? && found.replace(Self(Some(mode))).is_some() {
                 return Ok(None);
             }
         }
         Ok(found)
-    }
-
-    fn write(&self, value: i32) {
-        // SAFETY: a number among CPython's data, of this thread that is attached.
-        unsafe { place::<i32>(self.0).write(value) };
     }
 
     /// Turns it on.
@@ -58,7 +53,8 @@ impl Utf8Mode {
     /// # Safety
     /// This thread must be attached.
     pub(super) unsafe fn turn_on(&self) {
-        self.write(1);
+        let Some(mode) = self.0 else { return };
+        write(mode, 1);
         // SAFETY: a tuple of more fields than that. It takes over the reference, and lets go of nothing that is counted.
         unsafe {
             UTF8_MODE = 1;
@@ -66,6 +62,17 @@ impl Utf8Mode {
             c::PyStructSequence_SetItem(flags, FLAG, c::PyLong_FromLong(1));
         }
     }
+}
+
+/// Whether it is on in this process.
+pub(crate) fn is_utf8_mode() -> bool {
+    // SAFETY: this process has one thread yet.
+    unsafe { UTF8_MODE != 0 }
+}
+
+fn write(mode: usize, value: i32) {
+    // SAFETY: a number among CPython's data, of this thread that is attached.
+    unsafe { place::<i32>(mode).write(value) };
 }
 
 unsafe extern "C" {

@@ -1,4 +1,5 @@
-//! The executable that comes of the two files: the runner's bytes with other headers, and behind them what is libpython's.
+//! The executable that comes of the files: the runner's bytes with other headers, and behind them what is libpython's and the
+//! libraries'.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,11 +7,11 @@ use object::elf::{
     self as constants, DynamicTag, ET_EXEC, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO,
     PT_GNU_STACK, PT_TLS,
 };
-use pyox_blob::snapshot::{DATA_SECTION, Header, MOVABLE_PYTHON_ADDRESS, PYTHON_SECTIONS, Python};
+use pyox_blob::snapshot::{self, DATA_SECTION, Header, LIBRARY_SECTIONS, PYTHON_SECTIONS, Python};
 
 use super::object::{Entry, Segment, long};
 use super::tables::{self, Head, Strings, Symbols};
-use super::{Link, PAGE, Side};
+use super::{Library, Link, PAGE, PYTHON, Side};
 
 /// Where a segment or a section lies.
 #[derive(Clone, Copy)]
@@ -35,11 +36,16 @@ enum Content {
 impl<'a> Link<'a> {
     /// The file. None where something does not fit.
     pub(super) fn write(mut self) -> Option<Vec<u8>> {
-        let (python, head) = (self.python_facts()?, self.head()?);
-        let data = self.sections.content(&self.bytes, DATA_SECTION)?.to_vec();
-        let header = Header { python, ..Header::read(&data)? };
-        self.data.bytes.extend(header.to_bytes());
-        self.data.bytes.extend(&data[Header::LEN..]);
+        let head = self.head()?;
+        let own = self.sections.content(&self.bytes, DATA_SECTION)?.to_vec();
+        let header = Header {
+            python: self.python_facts()?,
+            libraries: self.libraries_facts(&head)?,
+            ..Header::read(&own)?
+        };
+        let data = &mut self.libraries[PYTHON].data;
+        data.bytes.extend(header.to_bytes());
+        data.bytes.extend(&own[Header::LEN..]);
         let mut file = std::mem::take(&mut self.bytes);
         let mut append = |address: u64, bytes: &[u8], zeroed: u64| {
             file.resize(file.len().next_multiple_of(4096), 0);
@@ -56,8 +62,13 @@ impl<'a> Link<'a> {
             };
             places.insert(name, place);
         }
+        for ([constants, data], library) in LIBRARY_SECTIONS.into_iter().zip(self.needed()) {
+            places.insert(constants, append(library.start(), &library.constants()?, 0));
+            places.insert(data, append(library.data.address, &library.data.bytes, 0));
+        }
         let zeroed = self.segment_of(DATA_SECTION).map(|segment| segment.len - segment.file_len)?;
-        places.insert(DATA_SECTION, append(self.data.address, &self.data.bytes, zeroed));
+        let data = &self.python().data;
+        places.insert(DATA_SECTION, append(data.address, &data.bytes, zeroed));
         self.add_tables(&mut places, &head)?;
         for segment in &self.runner.segments {
             self.write_segment(&mut file, segment, &places)?;
@@ -70,9 +81,9 @@ impl<'a> Link<'a> {
                 len: section.len,
                 zeroed: 0,
             };
-            // A segment of the runner's that libpython has not taken is not loaded.
-            let spare = Place { address: self.data.end(), len: 0, ..moved };
-            let other = if PYTHON_SECTIONS.contains(&name) { spare } else { moved };
+            // A segment of the runner's that nobody has taken is not loaded.
+            let spare = Place { address: self.python().data.end(), len: 0, ..moved };
+            let other = if spare_sections().any(|other| other == name) { spare } else { moved };
             let mut place = places.get(name).copied().unwrap_or(other);
             if name == PYTHON_SECTIONS[0] {
                 // The tables before it have sections of their own.
@@ -110,10 +121,11 @@ impl<'a> Link<'a> {
         head.add(".gnu.version_r", &table.needs);
         head.add(".rela.dyn", &tables::relocations(&self.left));
         head.add(".rela.plt", &[]);
-        if let Some((template, _)) = self.thread_local() {
+        if let Some(template) = self.thread_template() {
             head.add(".tdata", &template);
         }
         // Room for the index, whose content depends on where it lies.
+        head.add(LIBRARIES, &self.libraries_table()?);
         let indices = self.indices()?;
         head.add(".eh_frame_hdr", &vec![0; indices.iter().map(|(index, _)| index.len()).sum()]);
         head.bytes.resize(head.bytes.len().next_multiple_of(4096), 0);
@@ -147,35 +159,35 @@ impl<'a> Link<'a> {
 
     /// Where the tables begin: right before libpython.
     fn head_address(&self, head: &Head) -> Option<u64> {
-        let first = self.python.loaded().next()?.address / PAGE * PAGE;
-        let start = (self.python_base + first).checked_sub(head.bytes.len() as u64)?;
-        (start >= self.runner_base + MOVABLE_PYTHON_ADDRESS).then_some(start)
+        let start = self.python().start().checked_sub(head.bytes.len() as u64)?;
+        self.needed().iter().all(|library| library.data.end() <= start).then_some(start)
     }
 
     /// The segments for what is not written to, each with its address. A first one without code follows the tables.
     fn constants(&self, head: &Head) -> Option<Vec<(u64, Content)>> {
         let mut first = head.bytes.clone();
         let mut rest = Vec::new();
-        let constants = self.python.loaded().filter(|segment| !segment.is_writable());
+        let python = self.python();
+        let constants = python.object.loaded().filter(|segment| !segment.is_writable());
         for (number, segment) in constants.enumerate() {
             // From the beginning of its first page.
             let before = segment.address % PAGE;
-            let content = self.python.at(segment.address, segment.file_len)?;
+            let content = python.object.at(segment.address, segment.file_len)?;
             if number == 0 && !segment.is_code() {
                 first.resize(first.len() + usize::try_from(before).ok()?, 0);
                 first.extend(content);
                 continue;
             }
-            let there = self.python_at.filter(|_| segment.offset % PAGE == before);
-            let content = if let Some(python) = there {
-                let offset = python + segment.offset - before;
+            let there = python.at.filter(|_| segment.offset % PAGE == before);
+            let content = if let Some(start) = there {
+                let offset = start + segment.offset - before;
                 Content::There { offset, len: before + segment.file_len }
             } else {
                 let mut bytes = vec![0; usize::try_from(before).ok()?];
                 bytes.extend(content);
                 Content::New(bytes)
             };
-            rest.push((self.python_base + segment.address - before, content));
+            rest.push((python.base + segment.address - before, content));
         }
         let mut all = vec![(self.head_address(head)?, Content::New(first))];
         all.extend(rest);
@@ -195,7 +207,7 @@ impl<'a> Link<'a> {
             let (address, offset) = (start.address + at, start.offset + at);
             places.insert(name, Place { address, offset, len, zeroed: 0 });
         }
-        if let Some((_, segment)) = self.thread_local() {
+        if let Some(segment) = self.thread_local() {
             let template = places.get_mut(".tdata")?;
             template.zeroed = segment.len - template.len;
             let (address, offset) =
@@ -213,8 +225,7 @@ impl<'a> Link<'a> {
         segment: &Segment,
         places: &BTreeMap<&str, Place>,
     ) -> Option<()> {
-        let taken = PYTHON_SECTIONS
-            .into_iter()
+        let taken = spare_sections()
             .chain([DATA_SECTION])
             .find(|name| self.segment_of(name).is_some_and(|other| other.header == segment.header));
         let name = match segment.kind {
@@ -240,7 +251,7 @@ impl<'a> Link<'a> {
         for (at, value) in [(8, offset), (16, address), (24, address), (32, len), (40, in_memory)] {
             put(file, segment.header + at, value)?;
         }
-        if let Some((_, merged)) = self.thread_local().filter(|_| segment.kind == PT_TLS) {
+        if let Some(merged) = self.thread_local().filter(|_| segment.kind == PT_TLS) {
             put(file, segment.header + 48, merged.alignment)?;
         }
         Some(())
@@ -248,39 +259,60 @@ impl<'a> Link<'a> {
 
     /// The entries of the dynamic section that are names: what is needed, and libpython's own, by which other libraries find it.
     fn names(&self, strings: &mut Strings) -> Option<Vec<Entry>> {
-        let (own, more) =
-            (self.runner.names(constants::DT_NEEDED)?, self.python.names(constants::DT_NEEDED)?);
-        let mut needed: Vec<&[u8]> = own.into_iter().chain(more).collect();
+        let mut needed = self.runner.names(constants::DT_NEEDED)?;
+        let mut seen = HashSet::new();
+        for library in &self.libraries {
+            needed.extend(library.object.names(constants::DT_NEEDED)?);
+            // It is here.
+            seen.extend(library.object.names(constants::DT_SONAME)?);
+        }
         // The loader itself is searched last.
         needed.sort_by_key(|name| name.starts_with(b"ld-"));
-        let mut seen = HashSet::new();
         needed.retain(|name| seen.insert(*name));
         let needed = needed.into_iter().map(|name| (constants::DT_NEEDED, name));
         let own = self
-            .python
+            .python()
+            .object
             .names(constants::DT_SONAME)?
             .into_iter()
             .map(|name| (constants::DT_SONAME, name));
         Some(needed.chain(own).map(|(tag, name)| (tag, strings.add(name).into())).collect())
     }
 
-    /// The first content of thread-local data, and its segment's header without the place, where libpython has some. The runner's
-    /// code knows how far its own lies before the end, so libpython's comes first.
-    fn thread_local(&self) -> Option<(Vec<u8>, Segment)> {
-        let (own, more) = (self.runner.segment(PT_TLS)?, self.python.segment(PT_TLS)?);
-        let alignment = own.alignment.max(more.alignment).max(1);
+    /// The segment of thread-local data without its place, where a library has some. The runner's code knows how far its own lies before
+    /// the end, so the others' come first.
+    fn thread_local(&self) -> Option<Segment> {
+        let own = self.runner.segment(PT_TLS)?;
+        let others = self.libraries.iter().filter_map(|library| {
+            let segment = library.object.segment(PT_TLS)?;
+            Some((library.threads + segment.len, segment.alignment))
+        });
+        let (len, alignment) = others.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))?;
+        let alignment = own.alignment.max(alignment).max(1);
         let own_len = own.len.next_multiple_of(own.alignment.max(1));
-        let len = (more.len + own_len).next_multiple_of(alignment);
-        let mut bytes = self.python.at(more.address, more.file_len)?.to_vec();
-        bytes.resize(usize::try_from(len - own_len).ok()?, 0);
-        bytes.extend(self.runner.at(own.address, own.file_len)?);
-        Some((bytes, Segment { len, alignment, ..own }))
+        Some(Segment { len: (len + own_len).next_multiple_of(alignment), alignment, ..own })
+    }
+
+    /// What thread-local data begins with. Addresses in it are bound already.
+    fn thread_template(&self) -> Option<Vec<u8>> {
+        let (own, all) = (self.runner.segment(PT_TLS)?, self.thread_local()?);
+        let mut bytes = Vec::new();
+        for library in &self.libraries {
+            let Some(segment) = library.object.segment(PT_TLS) else { continue };
+            bytes.resize(usize::try_from(library.threads).ok()?, 0);
+            bytes.extend(library.data.at(library.base + segment.address, segment.file_len)?);
+        }
+        let own_len = own.len.next_multiple_of(own.alignment.max(1));
+        bytes.resize(usize::try_from(all.len - own_len).ok()?, 0);
+        let start = self.runner.offset(own.address)?;
+        bytes.extend(self.bytes.get(start..start + usize::try_from(own.file_len).ok()?)?);
+        Some(bytes)
     }
 
     /// The indices for unwinding, each with its address in the end.
     fn indices(&self) -> Option<Vec<(&'a [u8], u64)>> {
         let mut indices = Vec::new();
-        for side in [Side::Runner, Side::Python] {
+        for side in [Side::Runner].into_iter().chain((0..self.libraries.len()).map(Side::Library)) {
             let object = self.object(side);
             if let Some(segment) = object.segment(PT_GNU_EH_FRAME) {
                 let bytes = object.at(segment.address, segment.file_len)?;
@@ -332,25 +364,71 @@ impl<'a> Link<'a> {
 
     /// What the snapshot's header says of libpython.
     fn python_facts(&self) -> Option<Python> {
+        let library = self.python().facts()?;
+        Some(Python {
+            data: library.data[1],
+            initializer: library.initializer,
+            constructors: library.constructors,
+            constants: library.constants,
+        })
+    }
+
+    /// What it says of the libraries that libpython needs.
+    fn libraries_facts(&self, head: &Head) -> Option<[u32; 2]> {
+        let count = u32::try_from(self.needed().len()).ok()?;
+        let (at, _) = head.find(LIBRARIES)?;
+        let table = u32::try_from(self.head_address(head)? + at).ok()?;
+        Some(if count == 0 { [0; 2] } else { [table, count] })
+    }
+
+    fn libraries_table(&self) -> Option<Vec<u8>> {
+        let records = self.needed().iter().map(|library| Some(library.facts()?.to_bytes()));
+        Some(records.collect::<Option<Vec<_>>>()?.concat())
+    }
+}
+
+impl Library<'_> {
+    /// What is not written to, from the beginning of its first page.
+    fn constants(&self) -> Option<Vec<u8>> {
+        let first = self.start() - self.base;
+        let len = self.data.address - self.start();
+        let mut bytes = vec![0; usize::try_from(len).ok()?];
+        for segment in self.object.loaded().filter(|segment| !segment.is_writable()) {
+            let content = self.object.at(segment.address, segment.file_len)?;
+            let at = usize::try_from(segment.address - first).ok()?;
+            bytes.get_mut(at..at + content.len())?.copy_from_slice(content);
+        }
+        Some(bytes)
+    }
+
+    fn facts(&self) -> Option<snapshot::Library> {
         let short = |value: u64| u32::try_from(value).ok();
         let moved = |address: u64| match address {
             0 => Some(0),
-            address => short(address + self.python_base),
+            address => short(address + self.base),
         };
-        let constants = self.python.segment(PT_GNU_RELRO).map_or(0..0, |relro| {
-            let of = |address: u64| (address + self.python_base) / PAGE * PAGE;
+        let constants = self.object.segment(PT_GNU_RELRO).map_or(0..0, |relro| {
+            let of = |address: u64| (address + self.base) / PAGE * PAGE;
             of(relro.address)..of(relro.end())
         });
-        Some(Python {
-            data: short(self.data.bytes.len() as u64)?,
-            initializer: moved(self.python.value(constants::DT_INIT))?,
+        Some(snapshot::Library {
+            data: [short(self.data.address)?, short(self.data.bytes.len() as u64)?],
+            initializer: moved(self.object.value(constants::DT_INIT))?,
             constructors: [
-                moved(self.python.value(constants::DT_INIT_ARRAY))?,
-                short(self.python.value(constants::DT_INIT_ARRAYSZ))?,
+                moved(self.object.value(constants::DT_INIT_ARRAY))?,
+                short(self.object.value(constants::DT_INIT_ARRAYSZ))?,
             ],
             constants: [short(constants.start)?, short(constants.end - constants.start)?],
         })
     }
+}
+
+/// The table of libraries, which no section is about.
+const LIBRARIES: &str = "libraries";
+
+/// The sections whose segments libpython and what it needs can take.
+fn spare_sections() -> impl Iterator<Item = &'static str> {
+    LIBRARY_SECTIONS.into_iter().flatten().chain(PYTHON_SECTIONS)
 }
 
 fn put(bytes: &mut [u8], at: usize, value: u64) -> Option<()> {

@@ -1,9 +1,12 @@
 //! A portable executable as one at fixed addresses that has its libpython inside.
 //!
-//! A portable executable loads libpython from its blob, at an address that differs from process to process. Here both are linked as
-//! the dynamic loader would do it: libpython takes the segments that its runner keeps for it, its writable data comes to lie
-//! right before that of the runner, and all that one of them wants of the other is bound. What is left for the loader is
+//! A portable executable loads libpython and what it needs from its blob, at addresses that differ from process to process. Here all are
+//! linked as the dynamic loader would do it: libpython takes the segments that its runner keeps for it, its writable data comes to lie
+//! right before that of the runner, and all that one of them wants of another is bound. What is left for the loader is
 //! what they want of the C library. The result is a dynamic executable like others, which can have a snapshot.
+//!
+//! The libraries that libpython needs, such as zlib, lie before it. Their data is in no image: it is as their constructors have left
+//! it, in the recorded process too.
 //!
 //! | file | holds |
 //! |---|---|
@@ -20,13 +23,14 @@ use std::collections::HashMap;
 
 use ::object::LittleEndian;
 use ::object::elf::{
-    self as constants, DT_NEEDED, FileHeader64, PT_TLS, RelocationType, SHF_ALLOC, SectionHeader64,
+    self as constants, DT_NEEDED, DT_SONAME, FileHeader64, PT_TLS, RelocationType, SHF_ALLOC,
+    SectionHeader64,
 };
 use ::object::read::elf::{FileHeader, SectionHeader};
 use pyox_blob::layout::ELF_SECTION;
 use pyox_blob::snapshot::{
-    DATA_SECTION, FIXED_BLOB_ADDRESS, IMAGE_ADDRESS, MOVABLE_IMAGE_ADDRESS, MOVABLE_PYTHON_ADDRESS,
-    OF_LIBC, PYTHON_SECTIONS, WATCHED,
+    DATA_SECTION, FIXED_BLOB_ADDRESS, IMAGE_ADDRESS, LIBRARY_SECTIONS, MOVABLE_IMAGE_ADDRESS,
+    MOVABLE_LIBRARIES_ADDRESS, OF_LIBC, PYTHON_SECTIONS, WATCHED,
 };
 use pyox_blob::{Blob, Groups, tree};
 
@@ -47,7 +51,7 @@ const OF_THREADS: [RelocationType; 4] = [
 const PAGE: u64 = 4096;
 
 /// Why what the loader would write to cannot be written to here.
-const OF_CONSTANTS: &str = "its libpython has relocations of constants";
+const OF_CONSTANTS: &str = "its libpython or a library has relocations of constants";
 
 /// What the tables take at most, before libpython.
 const ROOM_FOR_TABLES: u64 = 4 << 20;
@@ -100,27 +104,40 @@ pub(crate) fn linked(executable: &[u8]) -> Result<Vec<u8>> {
     if runner.machine != constants::EM_X86_64 {
         return Err("a portable executable for this machine can have no snapshot yet".into());
     }
-    let library = libpython(sections.content(executable, ELF_SECTION).ok_or_else(damaged)?)?;
-    let python = Object::parse(&library).ok_or("its libpython cannot be read")?;
-    let mut link = Link::new(runner, python, sections)?;
-    if let Cow::Borrowed(bytes) = library {
+    let files = libraries(sections.content(executable, ELF_SECTION).ok_or_else(damaged)?)?;
+    let place = |bytes: &Cow<'_, [u8]>| match bytes {
         // Its pages can be mapped from where they are.
-        let start = (bytes.as_ptr().addr() - executable.as_ptr().addr()) as u64;
-        link.python_at = Some(start).filter(|start| start.is_multiple_of(PAGE));
+        Cow::Borrowed(bytes) => {
+            let start = (bytes.as_ptr().addr() - executable.as_ptr().addr()) as u64;
+            Some(start).filter(|start| start.is_multiple_of(PAGE))
+        }
+        Cow::Owned(_) => None,
+    };
+    let mut objects = Vec::new();
+    for (name, bytes) in &files {
+        let object = Object::parse(bytes).ok_or_else(|| format!("{name} cannot be read"))?;
+        objects.push((name.as_str(), object, place(bytes)));
     }
+    let mut link = Link::new(runner, objects, sections)?;
     link.bind()?;
     link.write().ok_or_else(damaged)
 }
 
-/// The libpython of a blob.
-fn libpython(blob: &[u8]) -> Result<Cow<'_, [u8]>> {
+/// The libpython of a blob, and what it needs, each with its path there.
+fn libraries(blob: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>> {
     let read = || {
         let blob = Blob::open(blob)?;
         let path = tree::libpython(blob.config()?.python);
-        let file = blob.file(&path)?;
-        file.map(|file| blob.content_of(&file, &mut Groups::default())).transpose()
+        let Some(python) = blob.file_number(&path)? else { return Ok(None) };
+        let mut groups = Groups::default();
+        let numbers = blob.load_order(python)?.into_iter().flatten().rev();
+        let each = numbers.map(|number| {
+            let file = blob.file_at(number)?;
+            Ok((file.path.to_owned(), blob.content_of(&file, &mut groups)?))
+        });
+        each.collect::<std::result::Result<_, _>>().map(Some)
     };
-    let found: std::result::Result<_, pyox_blob::Error> = read();
+    let found: std::result::Result<Option<_>, pyox_blob::Error> = read();
     let found = found.map_err(|error| Unfit::from(format!("its blob: {error}")))?;
     found.ok_or_else(|| "expected a libpython in its blob, found none".into())
 }
@@ -178,26 +195,77 @@ impl Memory {
         self.address + self.bytes.len() as u64
     }
 
+    fn at(&self, address: u64, len: u64) -> Option<&[u8]> {
+        let start = usize::try_from(address.checked_sub(self.address)?).ok()?;
+        self.bytes.get(start..start.checked_add(usize::try_from(len).ok()?)?)
+    }
+
     fn word(&mut self, address: u64) -> Option<&mut [u8]> {
         let start = usize::try_from(address.checked_sub(self.address)?).ok()?;
         self.bytes.get_mut(start..start.checked_add(8)?)
     }
 }
 
-/// The two files, and what comes of them.
+/// A library that becomes part of the executable.
+struct Library<'a> {
+    object: Object<'a>,
+    /// What is added to its addresses.
+    base: u64,
+    /// Where it begins in the executable's bytes, if it lies there as it is.
+    at: Option<u64>,
+    /// Its writable data, in whole pages.
+    data: Memory,
+    /// Where its thread-local data begins in that of the executable.
+    threads: u64,
+}
+
+impl<'a> Library<'a> {
+    /// That of an object, which is named so in messages, with its addresses as they were linked.
+    fn of(name: &str, object: Object<'a>, at: Option<u64>) -> Result<Self> {
+        let writable = || object.loaded().filter(|segment| segment.is_writable());
+        let start = writable().map(|segment| segment.address).min().ok_or(OF_CONSTANTS)?;
+        let end = writable().map(Segment::end).max().ok_or(OF_CONSTANTS)?;
+        let (start, end) = (start / PAGE * PAGE, end.next_multiple_of(PAGE));
+        if end > MOVABLE_IMAGE_ADDRESS - MOVABLE_LIBRARIES_ADDRESS {
+            return Err(format!("{name} is too large").into());
+        }
+        let mut data =
+            Memory { address: start, bytes: vec![0; usize::try_from(end - start).unwrap_or(0)] };
+        for segment in writable() {
+            let content = object.at(segment.address, segment.file_len);
+            let content = content.ok_or_else(|| format!("{name} is cut short"))?;
+            let at = usize::try_from(segment.address - start).unwrap_or(0);
+            data.bytes[at..at + content.len()].copy_from_slice(content);
+        }
+        let is_before = |segment: &Segment| segment.is_writable() || segment.end() <= data.address;
+        if !object.loaded().all(is_before) {
+            return Err(format!("{name} has an order of segments that is not known").into());
+        }
+        Ok(Self { object, base: 0, at, data, threads: 0 })
+    }
+
+    /// Where it begins, in whole pages.
+    fn start(&self) -> u64 {
+        let first = self.object.loaded().map(|segment| segment.address).min();
+        self.base + first.unwrap_or(0) / PAGE * PAGE
+    }
+
+    fn move_by(&mut self, base: u64) {
+        self.base = base;
+        self.data.address += base;
+    }
+}
+
+/// The files, and what comes of them.
 struct Link<'a> {
     runner: Object<'a>,
-    python: Object<'a>,
     sections: Sections,
-    /// What is added to the addresses of each.
+    /// What is added to the runner's addresses.
     runner_base: u64,
-    python_base: u64,
     /// The runner's bytes, with the blob.
     bytes: Vec<u8>,
-    /// Where libpython begins in them, if it lies there as it is.
-    python_at: Option<u64>,
-    /// libpython's writable data, to the beginning of the runner's own.
-    data: Memory,
+    /// libpython, whose writable data reaches to the beginning of the runner's own; then what it needs.
+    libraries: Vec<Library<'a>>,
     /// What is left to the loader; with the numbers of symbols below, counted from 1.
     left: Vec<Relocation>,
     /// Symbols, with their final values.
@@ -208,73 +276,106 @@ struct Link<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Runner,
-    Python,
+    /// The library of that number.
+    Library(usize),
 }
 
+impl Side {
+    /// Whether it is a library that libpython needs.
+    fn is_needed(self) -> bool {
+        matches!(self, Self::Library(number) if number != PYTHON)
+    }
+}
+
+/// The number of libpython among the libraries.
+const PYTHON: usize = 0;
+
 impl<'a> Link<'a> {
-    fn new(runner: Object<'a>, python: Object<'a>, sections: Sections) -> Result<Self> {
-        let needed = python.names(DT_NEEDED).unwrap_or_default();
-        let others = needed
-            .iter()
-            .find(|name| std::str::from_utf8(name).map_or(true, |name| !pyox_elf::is_libc(name)));
-        if let Some(name) = others {
-            let name = String::from_utf8_lossy(name);
-            let what = format!("its libpython needs {name}, which each process must load first");
-            return Err(Unfit::from(what).hint(
-                "take a CPython whose libpython needs the C library alone, such as `cpython@3.13`",
-            ));
+    /// Gives each of them its place: libpython, which comes first, right before the runner's data, and what it needs from where there
+    /// is room for it.
+    fn new(
+        runner: Object<'a>,
+        objects: Vec<(&str, Object<'a>, Option<u64>)>,
+        sections: Sections,
+    ) -> Result<Self> {
+        let names = own_names(&objects);
+        for (path, object, _) in &objects {
+            let needed = object.names(DT_NEEDED).unwrap_or_default();
+            let is_there = |name: &&[u8]| {
+                names.contains(name) || std::str::from_utf8(name).is_ok_and(pyox_elf::is_libc)
+            };
+            if let Some(name) = needed.iter().find(|name| !is_there(name)) {
+                let name = String::from_utf8_lossy(name);
+                return Err(format!("{path} needs {name}, which is not in its blob").into());
+            }
         }
-        let writable = || python.loaded().filter(|segment| segment.is_writable());
-        let start = writable().map(|segment| segment.address).min().ok_or(OF_CONSTANTS)?;
-        let end = writable().map(Segment::end).max().ok_or(OF_CONSTANTS)?;
-        // What is read, code, what is read: either of the first and the last may be missing. Then what is written to.
-        let order: Vec<_> =
-            python.loaded().map(|segment| (segment.is_writable(), segment.is_code())).collect();
-        let constants = order.iter().take_while(|order| !order.0).count();
-        let is_known = matches!(
-            &order[..constants],
-            [(_, false), (_, true)]
-                | [(_, false), (_, true), (_, false)]
-                | [(_, true)]
-                | [(_, true), (_, false)]
-        ) && order[constants..].iter().all(|order| *order == (true, false));
-        if !is_known {
-            return Err("its libpython has an order of segments that is not known".into());
+        let (mut libraries, mut threads) = (Vec::new(), 0_u64);
+        for (name, object, at) in objects {
+            let of_threads = object.segment(PT_TLS);
+            if of_threads.is_some_and(|segment| segment.alignment > ALIGNMENT as u64) {
+                return Err(format!("{name} aligns thread-local data to more than 64 bytes").into());
+            }
+            let is_python = libraries.is_empty();
+            if is_python && !has_known_order(&object) {
+                return Err("its libpython has an order of segments that is not known".into());
+            }
+            let mut library = Library::of(name, object, at)?;
+            if let Some(segment) = of_threads {
+                if segment.len > ROOM_FOR_TABLES {
+                    return Err(format!("{name} has too much thread-local data").into());
+                }
+                library.threads = threads.next_multiple_of(segment.alignment.max(1));
+                threads = library.threads + segment.len;
+            }
+            libraries.push(library);
         }
-        let thread_local = python.segment(PT_TLS);
-        if thread_local.is_some_and(|segment| segment.alignment > ALIGNMENT as u64) {
-            return Err("its libpython aligns thread-local data to more than 64 bytes".into());
+        if libraries.len() > 1 + LIBRARY_SECTIONS.len() {
+            let (count, most) = (libraries.len() - 1, LIBRARY_SECTIONS.len());
+            return Err(
+                format!("its libpython needs {count} libraries, expected at most {most}").into()
+            );
         }
-        let (start, end) = (start / PAGE * PAGE, end.next_multiple_of(PAGE));
+        let has_room = |names: &[&str; 2]| names.iter().all(|name| sections.named(name).is_some());
+        if libraries.len() > 1 && !LIBRARY_SECTIONS.iter().all(has_room) {
+            return Err(Unfit::from("an older pyox has linked it").hint("link it again"));
+        }
         let runner_base = IMAGE_ADDRESS - MOVABLE_IMAGE_ADDRESS;
-        let room = MOVABLE_IMAGE_ADDRESS - MOVABLE_PYTHON_ADDRESS;
-        if end + ROOM_FOR_TABLES > room {
-            return Err("its libpython is too large".into());
+        let mut free = runner_base + MOVABLE_LIBRARIES_ADDRESS;
+        let (python, needed) = libraries.split_at_mut(1);
+        for library in needed {
+            let base = free - library.start();
+            library.move_by(base);
+            free = library.data.end();
         }
-        let python_base = IMAGE_ADDRESS - end;
-        let mut data = Memory {
-            address: python_base + start,
-            bytes: vec![0; usize::try_from(end - start).unwrap_or(0)],
-        };
-        for segment in writable() {
-            let content =
-                python.at(segment.address, segment.file_len).ok_or("its libpython is cut short")?;
-            let at = usize::try_from(segment.address - start).unwrap_or(0);
-            data.bytes[at..at + content.len()].copy_from_slice(content);
+        let len = python[0].data.end();
+        if free + len + ROOM_FOR_TABLES > IMAGE_ADDRESS {
+            return Err("its libpython and what it needs are too large".into());
         }
+        python[0].move_by(IMAGE_ADDRESS - len);
         let bytes = runner.bytes.to_vec();
         Ok(Self {
             runner,
-            python,
             sections,
             runner_base,
-            python_base,
             bytes,
-            python_at: None,
-            data,
+            libraries,
             left: Vec::new(),
             symbols: Vec::new(),
         })
+    }
+
+    fn python(&self) -> &Library<'a> {
+        &self.libraries[PYTHON]
+    }
+
+    /// What libpython needs.
+    fn needed(&self) -> &[Library<'a>] {
+        &self.libraries[PYTHON + 1..]
+    }
+
+    /// All of them; of two that have a name the last one's counts.
+    fn sides(&self) -> impl Iterator<Item = Side> + use<> {
+        (0..self.libraries.len()).rev().map(Side::Library).chain([Side::Runner])
     }
 
     /// An address of the runner, where it lies in the end. The blob moves farther, to have room for an image before it.
@@ -290,27 +391,35 @@ impl<'a> Link<'a> {
     fn base(&self, side: Side, address: u64) -> u64 {
         match side {
             Side::Runner => self.of_runner(address),
-            Side::Python => address.wrapping_add(self.python_base),
+            Side::Library(number) => address.wrapping_add(self.libraries[number].base),
         }
     }
 
     fn object(&self, side: Side) -> &Object<'a> {
         match side {
             Side::Runner => &self.runner,
-            Side::Python => &self.python,
+            Side::Library(number) => &self.libraries[number].object,
         }
     }
 
-    /// Where names lead, by the addresses of what both objects export. What the runner has goes first, as in the loader's lookups.
-    fn exports(&self) -> Result<HashMap<&'a [u8], u64>> {
-        let mut exports = HashMap::new();
-        for side in [Side::Python, Side::Runner] {
+    /// Where names lead, by the addresses of what the runner and libpython export, and of what the libraries do that it needs. What the
+    /// runner has goes first, as in the loader's lookups.
+    fn exports(&self) -> Result<[HashMap<&'a [u8], u64>; 2]> {
+        let mut exports = [HashMap::new(), HashMap::new()];
+        for side in self.sides() {
+            let is_needed = side.is_needed();
             for symbol in self.object(side).symbols.iter().filter(|symbol| symbol.is_exported()) {
                 if symbol.record.st_type() == constants::STT_GNU_IFUNC {
-                    return Err("its libpython exports functions that the loader chooses".into());
+                    let what = if is_needed {
+                        "a library that its libpython needs"
+                    } else {
+                        "its libpython"
+                    };
+                    return Err(format!("{what} exports functions that the loader chooses").into());
                 }
                 if symbol.is_address() {
-                    exports.insert(symbol.name, self.base(side, symbol.value()));
+                    let address = self.base(side, symbol.value());
+                    exports[usize::from(is_needed)].insert(symbol.name, address);
                 }
             }
         }
@@ -319,8 +428,13 @@ impl<'a> Link<'a> {
 
     /// Binds what can be bound, and notes what is left.
     fn bind(&mut self) -> Result<()> {
-        let exports = self.exports()?;
-        // Functions of the C library whose place pyembed's take in libpython, and in no other library.
+        let [exports, of_needed] = self.exports()?;
+        let names: Vec<_> = self
+            .needed()
+            .iter()
+            .flat_map(|library| library.object.names(DT_SONAME).unwrap_or_default())
+            .collect();
+        // Functions of the C library whose place pyembed's take in libpython and what it needs, and in no other library.
         let replaced: HashMap<&[u8], u64> = OF_LIBC
             .iter()
             .chain(&WATCHED)
@@ -329,11 +443,16 @@ impl<'a> Link<'a> {
                 Some((name.as_bytes(), *own))
             })
             .collect();
-        for side in [Side::Python, Side::Runner] {
+        for side in self.sides() {
             let first = self.symbols.len();
             let object = self.object(side);
+            let is_needed = side.is_needed();
             let moved = |symbol: &Symbol<'a>| {
                 let mut moved = *symbol;
+                if is_needed && symbol.is_defined() {
+                    // Others have their own.
+                    moved.record.st_other = constants::SymbolOther(constants::STV_HIDDEN.0);
+                }
                 if symbol.is_address() {
                     moved.record.st_value.set(LittleEndian, self.base(side, symbol.value()));
                 }
@@ -343,8 +462,12 @@ impl<'a> Link<'a> {
             let bound = |relocation: &Relocation| {
                 let symbol =
                     object.symbols.get(relocation.symbol).filter(|_| relocation.symbol != 0)?;
-                let own = replaced.get(symbol.name).filter(|_| side == Side::Python);
-                own.or_else(|| exports.get(symbol.name)).copied()
+                let own = replaced.get(symbol.name).filter(|_| side != Side::Runner);
+                // A version names the library that is meant.
+                let is_of_needed =
+                    symbol.version.is_none_or(|(library, _)| names.contains(&library));
+                let needed = || of_needed.get(symbol.name).filter(|_| is_of_needed);
+                own.or_else(|| exports.get(symbol.name)).or_else(needed).copied()
             };
             let relocations: Vec<_> =
                 object.relocations.iter().map(|one| (*one, bound(one))).collect();
@@ -377,6 +500,13 @@ impl<'a> Link<'a> {
         let Relocation { kind, symbol, .. } = relocation;
         let place = self.base(side, relocation.place);
         let addend = relocation.addend.cast_unsigned();
+        let relocation = match side {
+            Side::Library(number) if OF_THREADS.contains(&kind) => {
+                let threads = self.libraries[number].threads;
+                self.of_threads(side, relocation, threads)?
+            }
+            _ => relocation,
+        };
         if kind == constants::R_X86_64_RELATIVE {
             return self.put(side, place, self.base(side, addend));
         }
@@ -393,8 +523,42 @@ impl<'a> Link<'a> {
                 return Err(format!("it has a relocation of the unknown kind {kind}").into());
             }
         };
+        let of_threads = self.object(side).segment(PT_TLS);
+        let is_first = |segment: Segment| {
+            (segment.address..segment.address + segment.file_len).contains(&relocation.place)
+        };
+        if of_threads.is_some_and(is_first) {
+            return Err("it has thread-local data that the loader begins".into());
+        }
         self.left.push(Relocation { place, kind, symbol, addend });
         Ok(())
+    }
+
+    /// Has a relocation of thread-local data lead to a library's, which begins so far behind that of the executable. libpython's, which
+    /// is first, can stay as it is.
+    fn of_threads(
+        &mut self,
+        side: Side,
+        relocation: Relocation,
+        threads: u64,
+    ) -> Result<Relocation> {
+        if threads == 0 {
+            return Ok(relocation);
+        }
+        if relocation.symbol != 0 {
+            return Err("a library that its libpython needs exports thread-local data".into());
+        }
+        if relocation.kind != constants::R_X86_64_DTPMOD64 {
+            return Ok(Relocation {
+                addend: relocation.addend.wrapping_add(threads.cast_signed()),
+                ..relocation
+            });
+        }
+        // The next word says where in the module's block.
+        let place = self.base(side, relocation.place) + 8;
+        let before = self.word(side, place).and_then(|word| object::long(word, 0));
+        self.put(side, place, before.ok_or(OF_CONSTANTS)?.wrapping_add(threads))?;
+        Ok(relocation)
     }
 
     /// Leaves out symbols that nothing of the C library has, and nobody refers to any more.
@@ -422,8 +586,8 @@ impl<'a> Link<'a> {
 
     /// The word at an address that is final.
     fn word(&mut self, side: Side, address: u64) -> Option<&mut [u8]> {
-        if side == Side::Python {
-            return self.data.word(address);
+        if let Side::Library(number) = side {
+            return self.libraries[number].data.word(address);
         }
         let at = self.runner.offset(address.checked_sub(self.runner_base)?)?;
         self.bytes.get_mut(at..at.checked_add(8)?)
@@ -434,4 +598,24 @@ impl<'a> Link<'a> {
         word.copy_from_slice(&value.to_le_bytes());
         Ok(())
     }
+}
+
+/// The names by which the loader knows libraries.
+fn own_names<'a>(objects: &[(&str, Object<'a>, Option<u64>)]) -> Vec<&'a [u8]> {
+    objects.iter().flat_map(|(_, object, _)| object.names(DT_SONAME).unwrap_or_default()).collect()
+}
+
+/// Whether an object has what is read, code, what is read, and then what is written to: either of the first and the third may be
+/// missing.
+fn has_known_order(object: &Object<'_>) -> bool {
+    let order: Vec<_> =
+        object.loaded().map(|segment| (segment.is_writable(), segment.is_code())).collect();
+    let constants = order.iter().take_while(|order| !order.0).count();
+    matches!(
+        &order[..constants],
+        [(_, false), (_, true)]
+            | [(_, false), (_, true), (_, false)]
+            | [(_, true)]
+            | [(_, true), (_, false)]
+    ) && order[constants..].iter().all(|order| *order == (true, false))
 }
