@@ -329,7 +329,7 @@ impl Collecting<'_> {
             std::fs::create_dir_all(folder).fault_at(folder)?;
         }
         link.executable(path, reporter)?;
-        recording.record(path, link.plan().mode, reporter)?;
+        recording.record(path, reporter)?;
         links::make(path, &target.links)?;
         let built = Built {
             path: path.clone(),

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use pyox_schema::LinkMode;
 use pyox_snapshot::{self as snapshot, Level, Options, Profile};
 use pyox_stage::{Fault, Reporter, Result};
 use serde::{Deserialize, Deserializer, de};
@@ -83,15 +82,9 @@ impl Recording {
     }
 
     /// Has an executable begin there. One that was asked for and cannot be is no executable.
-    pub(crate) fn record(
-        &self,
-        path: &Path,
-        mode: LinkMode,
-        reporter: &dyn Reporter,
-    ) -> Result<()> {
+    pub(crate) fn record(&self, path: &Path, reporter: &dyn Reporter) -> Result<()> {
         match self {
             Self::Nothing => Ok(()),
-            Self::IfPossible if mode == LinkMode::Portable => Ok(()),
             Self::IfPossible => {
                 let done = snapshot::snapshot(path, path, &Options::default(), reporter);
                 if let Err(fault) = done {
