@@ -14,6 +14,7 @@
 #   make test-valgrind  an application under valgrind
 #   make bench      measurements, see benches/README.md; `make bench-quick` in three minutes
 #   make bench-peers  pyox beside other packagers, see docs/benchmarks.md; an hour
+#   make bench-speed  how fast the Python inside runs, see docs/speed.md; with --pgo, which takes half an hour to build
 #   make install    the tools and their run-time libraries, below PREFIX
 #   make wheel      the same as a wheel for `pip install`
 #
@@ -35,7 +36,7 @@ ifeq ($(shell rustc --version 2>/dev/null),)
 export RUSTUP_TOOLCHAIN := $(firstword $(shell cd / && rustup show active-toolchain 2>/dev/null))
 endif
 
-.PHONY: fuzz test-debug test-lto test-valgrind lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots test-arm roots-system bench bench-quick bench-peers lint install wheel system system-optional clean
+.PHONY: fuzz test-debug test-lto test-valgrind lint-abi check deny all tools runtime demo test test-rust test-python test-apps test-cpython test-roots test-arm roots-system bench bench-quick bench-peers bench-speed lint install wheel system system-optional clean
 .DELETE_ON_ERROR:
 
 all: tools runtime
@@ -215,6 +216,10 @@ bench: tools runtime
 # It needs strace. The Python that all of them package: `make bench-peers PEERS='--python /usr/bin/python3.13'`.
 bench-peers: tools runtime
 	$(PYTHON) benches/peers/run.py $(PEERS)
+
+# Beside the Pythons that are named: `make bench-speed PYTHONS=/usr/bin/python3`.
+bench-speed: tools runtime
+	$(PYTHON) benches/speed.py $(PYTHONS)
 
 # --- the machine ------------------------------------------------------------
 
