@@ -89,7 +89,9 @@ def pytest_collection_modifyitems(config, items):
         each = {"arm", "built", "distribution", "each_minor", "shared"} & set(item.fixturenames)
         if any("+debug" in spec for spec in GIVEN) and any(part in item.nodeid for part in NOT_OF_DEBUG_BUILDS):
             return False
-        return each and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
+        # A distribution with the shape of its executables.
+        target = item.callspec.params.get("target", ("",)) if hasattr(item, "callspec") else ("",)
+        return (each or target[0] in GIVEN) and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
 
     left_out = [item for item in items if GIVEN and not runs(item)]
     if left_out:

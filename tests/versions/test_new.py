@@ -17,16 +17,19 @@ def minor(distribution):
     return tuple(distribution.minor)
 
 
-@pytest.fixture
-def build(pyox, each_minor, tmp_path):
-    """Makes an executable of code, beside modules `loud` and `shelf`."""
+@pytest.fixture(params=(False, True), ids=("ordinary", "snapshot"))
+def build(request, pyox, each_minor, tmp_path):
+    """Makes an executable of code, beside modules `loud` and `shelf`: one that starts as ever, or with a snapshot."""
 
     def build(code, *collect, name="app"):
         write(tmp_path / f"{name}.py", code)
         write(tmp_path / "loud.py", LOUD)
         write(tmp_path / "shelf/__init__.py", "")
         write(tmp_path / "shelf/book.py", "print('book runs')\nTITLE = 'a title'\n")
-        return pyox.build(tmp_path, each_minor, tmp_path / f"{name}.py", tmp_path / "loud.py", tmp_path / "shelf", *collect, name=name)
+        executable = pyox.build(tmp_path, each_minor, tmp_path / f"{name}.py", tmp_path / "loud.py", tmp_path / "shelf", *collect, name=name)
+        if request.param:
+            pyox("snapshot", executable, "-o", executable)
+        return executable
 
     return build
 
@@ -152,6 +155,36 @@ def test_the_usual_start_method(build):
     assert [line for line in lines if line != "book runs"] == ["forkserver", "{'a title'} False"]
 
 
+def test_deep_recursion_of_c_functions(build, each_minor):
+    """CPython looks at where the stack ends, which is elsewhere in each process and thread."""
+    code = """
+    import ast, json, threading
+
+    def deeper(depth=0):
+        try:
+            return len(sorted([0], key=lambda _: deeper(depth + 1)))
+        except RecursionError:
+            return -1
+
+    def parse():
+        try:
+            json.loads("[" * 10**6)
+        except RecursionError as error:
+            print(str(error)[:14])
+        try:
+            ast.literal_eval("(" * 150 + "1" + ")" * 150)
+        except (RecursionError, MemoryError, SyntaxError) as error:
+            print(type(error).__name__)
+        print(deeper())
+
+    parse()
+    thread = threading.Thread(target=parse)
+    thread.start()
+    thread.join()
+    """
+    assert both(build, each_minor, code).count("\n") >= 4
+
+
 def test_the_settings_of_the_interpreter(pyox, each_minor, tmp_path):
     write(tmp_path / "app.py", "import sys\nprint(sys.flags.thread_inherit_context, sys.flags.context_aware_warnings, sys.is_remote_debug_enabled())\n")
     for value in (0, 1):
@@ -161,8 +194,10 @@ def test_the_settings_of_the_interpreter(pyox, each_minor, tmp_path):
         assert run(app).stdout == f"{value} {value} {bool(value)}\n"
 
 
+@pytest.mark.parametrize("build", (False,), ids=("ordinary",), indirect=True)
 def test_a_debugger_of_another_process(build, each_minor, tmp_path):
-    """`sys.remote_exec`, by which `python -m pdb -p` attaches itself."""
+    """`sys.remote_exec`, by which `python -m pdb -p` attaches itself. It looks for the section of a file that is called like Python:
+    there is none where libpython is part of the executable."""
     executable = build(
         """
         import os, sys, time
