@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use object::elf::{
-    self as constants, DynamicTag, ET_EXEC, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO,
-    PT_GNU_STACK, PT_TLS,
+    self as constants, DynamicTag, ET_EXEC, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_STACK, PT_TLS,
 };
-use pyox_blob::snapshot::{self, DATA_SECTION, Header, LIBRARY_SECTIONS, PYTHON_SECTIONS, Python};
+use pyox_blob::snapshot::{DATA_SECTION, Header, LIBRARY_SECTIONS, PYTHON_SECTIONS, Python};
 
 use super::object::{Entry, Segment, long};
 use super::tables::{self, Head, Strings, Symbols};
-use super::{Library, Link, PAGE, PYTHON, Side};
+use super::{Link, PAGE, PYTHON, Side};
 
 /// Where a segment or a section lies.
 #[derive(Clone, Copy)]
@@ -384,42 +383,6 @@ impl<'a> Link<'a> {
     fn libraries_table(&self) -> Option<Vec<u8>> {
         let records = self.needed().iter().map(|library| Some(library.facts()?.to_bytes()));
         Some(records.collect::<Option<Vec<_>>>()?.concat())
-    }
-}
-
-impl Library<'_> {
-    /// What is not written to, from the beginning of its first page.
-    fn constants(&self) -> Option<Vec<u8>> {
-        let first = self.start() - self.base;
-        let len = self.data.address - self.start();
-        let mut bytes = vec![0; usize::try_from(len).ok()?];
-        for segment in self.object.loaded().filter(|segment| !segment.is_writable()) {
-            let content = self.object.at(segment.address, segment.file_len)?;
-            let at = usize::try_from(segment.address - first).ok()?;
-            bytes.get_mut(at..at + content.len())?.copy_from_slice(content);
-        }
-        Some(bytes)
-    }
-
-    fn facts(&self) -> Option<snapshot::Library> {
-        let short = |value: u64| u32::try_from(value).ok();
-        let moved = |address: u64| match address {
-            0 => Some(0),
-            address => short(address + self.base),
-        };
-        let constants = self.object.segment(PT_GNU_RELRO).map_or(0..0, |relro| {
-            let of = |address: u64| (address + self.base) / PAGE * PAGE;
-            of(relro.address)..of(relro.end())
-        });
-        Some(snapshot::Library {
-            data: [short(self.data.address)?, short(self.data.bytes.len() as u64)?],
-            initializer: moved(self.object.value(constants::DT_INIT))?,
-            constructors: [
-                moved(self.object.value(constants::DT_INIT_ARRAY))?,
-                short(self.object.value(constants::DT_INIT_ARRAYSZ))?,
-            ],
-            constants: [short(constants.start)?, short(constants.end - constants.start)?],
-        })
     }
 }
 

@@ -11,22 +11,22 @@
 //! | file | holds |
 //! |---|---|
 //! | [`object`] | what a linked file says |
+//! | [`sections`] | where the executable's parts are |
+//! | [`library`] | a library that becomes part of it |
 //! | [`tables`] | what the loader reads of the result |
 //! | [`file`] | the result |
 
 mod file;
+mod library;
 mod object;
+mod sections;
 mod tables;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ::object::LittleEndian;
-use ::object::elf::{
-    self as constants, DT_NEEDED, DT_SONAME, FileHeader64, PT_TLS, RelocationType, SHF_ALLOC,
-    SectionHeader64,
-};
-use ::object::read::elf::{FileHeader, SectionHeader};
+use ::object::elf::{self as constants, DT_NEEDED, DT_SONAME, PT_TLS, RelocationType};
 use pyox_blob::layout::ELF_SECTION;
 use pyox_blob::snapshot::{
     DATA_SECTION, FIXED_BLOB_ADDRESS, IMAGE_ADDRESS, LIBRARY_SECTIONS, MOVABLE_IMAGE_ADDRESS,
@@ -34,7 +34,9 @@ use pyox_blob::snapshot::{
 };
 use pyox_blob::{Blob, Groups, tree};
 
+use library::Library;
 use object::{Object, Relocation, Segment, Symbol};
+use sections::Sections;
 use tables::ALIGNMENT;
 
 /// Relocations that take the address of what they name.
@@ -140,120 +142,6 @@ fn libraries(blob: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>> {
     let found: std::result::Result<Option<_>, pyox_blob::Error> = read();
     let found = found.map_err(|error| Unfit::from(format!("its blob: {error}")))?;
     found.ok_or_else(|| "expected a libpython in its blob, found none".into())
-}
-
-/// Where the headers of an executable's sections are.
-struct Sections(Vec<Section>);
-
-struct Section {
-    name: Vec<u8>,
-    header: usize,
-    address: u64,
-    offset: u64,
-    len: u64,
-    is_loaded: bool,
-}
-
-impl Sections {
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let endian = LittleEndian;
-        let elf = FileHeader64::<LittleEndian>::parse(bytes).ok()?;
-        let first = usize::try_from(elf.e_shoff.get(endian)).ok()?;
-        let sections = elf.sections(endian, bytes).ok()?;
-        let each = sections.iter().enumerate().map(|(number, section)| {
-            Some(Section {
-                name: sections.section_name(endian, section).ok()?.to_vec(),
-                header: first + number * size_of::<SectionHeader64<LittleEndian>>(),
-                address: section.sh_addr(endian),
-                offset: section.sh_offset(endian),
-                len: section.sh_size(endian),
-                is_loaded: section.sh_flags(endian).contains(SHF_ALLOC),
-            })
-        });
-        each.collect::<Option<_>>().map(Self)
-    }
-
-    fn named(&self, name: &str) -> Option<&Section> {
-        self.0.iter().find(|section| section.name == name.as_bytes())
-    }
-
-    fn content<'a>(&self, bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-        let section = self.named(name)?;
-        let start = usize::try_from(section.offset).ok()?;
-        bytes.get(start..start.checked_add(usize::try_from(section.len).ok()?)?)
-    }
-}
-
-/// Bytes of memory from an address on.
-struct Memory {
-    address: u64,
-    bytes: Vec<u8>,
-}
-
-impl Memory {
-    fn end(&self) -> u64 {
-        self.address + self.bytes.len() as u64
-    }
-
-    fn at(&self, address: u64, len: u64) -> Option<&[u8]> {
-        let start = usize::try_from(address.checked_sub(self.address)?).ok()?;
-        self.bytes.get(start..start.checked_add(usize::try_from(len).ok()?)?)
-    }
-
-    fn word(&mut self, address: u64) -> Option<&mut [u8]> {
-        let start = usize::try_from(address.checked_sub(self.address)?).ok()?;
-        self.bytes.get_mut(start..start.checked_add(8)?)
-    }
-}
-
-/// A library that becomes part of the executable.
-struct Library<'a> {
-    object: Object<'a>,
-    /// What is added to its addresses.
-    base: u64,
-    /// Where it begins in the executable's bytes, if it lies there as it is.
-    at: Option<u64>,
-    /// Its writable data, in whole pages.
-    data: Memory,
-    /// Where its thread-local data begins in that of the executable.
-    threads: u64,
-}
-
-impl<'a> Library<'a> {
-    /// That of an object, which is named so in messages, with its addresses as they were linked.
-    fn of(name: &str, object: Object<'a>, at: Option<u64>) -> Result<Self> {
-        let writable = || object.loaded().filter(|segment| segment.is_writable());
-        let start = writable().map(|segment| segment.address).min().ok_or(OF_CONSTANTS)?;
-        let end = writable().map(Segment::end).max().ok_or(OF_CONSTANTS)?;
-        let (start, end) = (start / PAGE * PAGE, end.next_multiple_of(PAGE));
-        if end > MOVABLE_IMAGE_ADDRESS - MOVABLE_LIBRARIES_ADDRESS {
-            return Err(format!("{name} is too large").into());
-        }
-        let mut data =
-            Memory { address: start, bytes: vec![0; usize::try_from(end - start).unwrap_or(0)] };
-        for segment in writable() {
-            let content = object.at(segment.address, segment.file_len);
-            let content = content.ok_or_else(|| format!("{name} is cut short"))?;
-            let at = usize::try_from(segment.address - start).unwrap_or(0);
-            data.bytes[at..at + content.len()].copy_from_slice(content);
-        }
-        let is_before = |segment: &Segment| segment.is_writable() || segment.end() <= data.address;
-        if !object.loaded().all(is_before) {
-            return Err(format!("{name} has an order of segments that is not known").into());
-        }
-        Ok(Self { object, base: 0, at, data, threads: 0 })
-    }
-
-    /// Where it begins, in whole pages.
-    fn start(&self) -> u64 {
-        let first = self.object.loaded().map(|segment| segment.address).min();
-        self.base + first.unwrap_or(0) / PAGE * PAGE
-    }
-
-    fn move_by(&mut self, base: u64) {
-        self.base = base;
-        self.data.address += base;
-    }
 }
 
 /// The files, and what comes of them.
