@@ -93,6 +93,16 @@ def test_an_executable_with_a_snapshot(driver, source, tmp_path):
     assert done.returncode == 2 and "nosuch" in done.stderr and not (tmp_path / "dist/fast").exists()
 
 
+def test_every_shape_begins_with_a_snapshot(driver, shared, tmp_path):
+    """A portable executable too: nobody has to ask for it, and one can ask for none."""
+    write(tmp_path / "fast.py", "import sys\nprint(sys.getrefcount(sys) > 900_000_000)\n")
+    write(tmp_path / "pyox.toml", f'python = ["{shared.spec}"]\nmode = "portable"\n[programs]\nfast = "fast.py"\n')
+    driver("build")
+    assert run(tmp_path / "dist/fast").stdout == "True\n"
+    driver("build", "--snapshot", "none")
+    assert run(tmp_path / "dist/fast").stdout == "False\n"
+
+
 def test_a_snapshot_with_the_applications_modules(driver, source, tmp_path):
     write(tmp_path / "fast.py", "import mine, sys\nprint(sys.getrefcount(mine) > 1 << 30)\n")
     write(tmp_path / "mine.py", "import json, other\n")
