@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from chain import clean_environment, run, write
+from chain import clean_environment, require, run, write
 
 # A module that says when it runs, for those that import it lazily.
 LOUD = "print('loud runs')\nVALUE = 1\n"
@@ -218,8 +218,8 @@ def test_a_debugger_of_another_process(build, each_minor, tmp_path):
     assert done.read_text() == f"{executable}/app/app.py"
 
 
-@pytest.mark.parametrize("locale", ("C", "C.UTF-8", "POSIX"))
-def test_the_encodings_of_text(build, each_minor, locale):
+@pytest.mark.parametrize("locale", ("C", "C.UTF-8", "POSIX", "en_US.UTF-8"))
+def test_the_encodings_of_text(build, each_minor, locale, tmp_path):
     """3.15 is in UTF-8 mode unless it is told otherwise."""
     code = """
     import locale, sys
@@ -227,6 +227,10 @@ def test_the_encodings_of_text(build, each_minor, locale):
     print(open(__file__).encoding if __file__.endswith("app.py") else "")
     """
     environment = clean_environment() | {"LC_ALL": locale}
+    if locale.startswith("en_US"):
+        require("localedef")
+        run("localedef", "-i", "en_US", "-f", "UTF-8", tmp_path / locale)
+        environment["LOCPATH"] = str(tmp_path)
     executable = build(code)
     expected = run(each_minor.python, "-I", executable.with_suffix(".py"), env=environment).stdout
     assert run(executable, env=environment).stdout == expected
