@@ -82,6 +82,10 @@ pub fn canonical(stream: &[u8]) -> Result<Code, Error> {
     }
 }
 
+/// How many bytes of a set's elements are compared. What is shared in a forged stream can be longer than any memory when it is written
+/// out.
+const COMPARED: usize = 64 << 10;
+
 /// An object's number in the graph.
 type Id = usize;
 
@@ -189,7 +193,11 @@ impl<'a> Reader<'a> {
 
     /// The object for a constant: the one that was there before, where there was an equal one.
     fn constant(&mut self, open: Open) -> Id {
-        let Open { code, parts, .. } = open;
+        let Open { code, mut parts, .. } = open;
+        if code == b'>' {
+            // The count stays in front. Sets in it have their order already.
+            parts[1..].sort_by_cached_key(|part| self.graph.expanded(self.stream, *part));
+        }
         let key = self.key(code, &parts);
         if let Some(&id) = self.graph.constants.get(&key) {
             if is_interned(code) {
@@ -387,13 +395,7 @@ impl Graph<'_> {
             } else {
                 out.push(object.code);
             }
-            let first = left.len();
-            left.extend(&object.parts);
-            if object.code == b'>' {
-                // The count stays in front.
-                left[first + 1..].sort_by_cached_key(|part| self.expanded(stream, *part));
-            }
-            left[first..].reverse();
+            left.extend(object.parts.iter().rev());
         }
         Code { stream: out, file_name }
     }
@@ -415,11 +417,11 @@ impl Graph<'_> {
         shared
     }
 
-    /// A part's bytes with nothing shared: what sets are sorted by. No constant is a set in a set.
+    /// A part's bytes with nothing shared: what sets are sorted by. Elements that have more in common than is compared keep their order.
     fn expanded(&self, stream: &[u8], part: Part) -> Vec<u8> {
         let mut out = Vec::new();
         let mut left = vec![part];
-        while let Some(part) = left.pop() {
+        while let Some(part) = left.pop().filter(|_| out.len() < COMPARED) {
             match part {
                 Part::Bytes(from, to) => out.extend_from_slice(&stream[from..to]),
                 Part::Object(id) => {

@@ -181,6 +181,24 @@ fn the_name_of_the_file_stands_once_and_is_no_constant() {
     assert_eq!(fed(SHOW, &named), "/o/p/app.py /o/p/app.py app.py app.py\n");
 }
 
+/// No code of CPython's has a set in a set. The form of one does not depend on its order either.
+#[test]
+fn the_canonical_form_of_sets_in_sets_is_its_own() {
+    let forged = b"\xbe\x04\0\0\0\xbe\x04\0\0\0\xc6\xc6\xae\xc6\xc6\xbe\x04\0\0\0\xc6\xce\xae.\xae";
+    let once = canonical(forged).unwrap().stream;
+    assert_eq!(canonical(&once).unwrap().stream, once);
+    // What is shared is as long as two to the power of forty when it is written out.
+    let mut shared = b"\xa9\x02NN".to_vec();
+    for number in 1_u32..=40 {
+        let pair =
+            [&[0xa9, 2, b'r'][..], &number.to_le_bytes(), b"r", &number.to_le_bytes()].concat();
+        shared.extend(pair);
+    }
+    let all = [&b"\xa9\x2a"[..], &shared].concat();
+    let set = [&all[..], b">\x02\0\0\0r\x29\0\0\0N"].concat();
+    assert!(canonical(&set).is_ok());
+}
+
 #[test]
 fn what_is_not_known_or_not_whole_is_an_error() {
     let stream = python(
