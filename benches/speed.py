@@ -14,9 +14,10 @@ import os
 import statistics
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
-from compare import Failed, median, run
+from compare import Failed, run
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "speed"
@@ -140,20 +141,21 @@ def main():
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore", "--no-deps", "--upgrade", "--target", FOLDER / "packages", *PACKAGES]
+        venv.create(FOLDER / "venv", with_pip=True)
+        pip = [FOLDER / "venv/bin/python", "-m", "pip", "install", "--quiet", "--root-user-action=ignore", "--no-deps", "--upgrade", "--target", FOLDER / "packages", *PACKAGES]
         if subprocess.run(pip).returncode != 0:
             raise Failed("pip: the benchmarks cannot be installed")
         contestants = [Built("pyox, -O3"), Built("pyox, --pgo", "--pgo"), *map(Installed, args.pythons)]
         rows = {}
         for name, code in STARTS.items():
             commands = {contestant: contestant.start(name, code) for contestant in contestants}
-            rows[name] = in_turn(contestants, args.values * 5, lambda contestant: median([run(commands[contestant])], "cpu"))
+            rows[name] = in_turn(contestants, args.values * 5, lambda contestant: run(commands[contestant]).cpu)
         for name in BENCHMARKS:
             print(f"speed: {name}", flush=True)
             rows[name] = in_turn(contestants, args.values, lambda contestant: contestant.value(name))
     except Failed as failed:
         sys.exit(f"speed: error: {failed}")
-    (ROOT / "build" / "speed.json").write_text(json.dumps({name: [list(own) for own in values] for name, values in rows.items()}, indent=1))
+    (ROOT / "build" / "speed.json").write_text(json.dumps(rows, indent=1))
     PAGE.write_text("\n".join(page(contestants, rows)) + "\n")
     print(PAGE.read_text())
 
