@@ -29,7 +29,7 @@ def install_only(distribution, folder, strip=True):
     root, (major, minor) = folder / "python", distribution.minor
     version = f"{major}.{minor}"
     for name in ("bin", "lib", "include"):
-        (root / name).mkdir(parents=True)
+        (root / name).mkdir(parents=True, exist_ok=True)
     shutil.copy2(distribution.python, root / f"bin/python{version}")
     for name in ("python3", "python"):
         (root / "bin" / name).symlink_to(f"python{version}")

@@ -34,18 +34,44 @@ from test_snapshot import (  # noqa: F401 - the same tests, with the fixtures be
 
 from chain import PORTABLE, require, run, write
 from test_hardening import segments
+from test_releases import install_only
 
 HOSTED = [(spec, "--dynamic") for minor in ("3.11", "3.12", "3.13") for spec in HOSTS if f"/{minor}." in spec]
 # Their libpython is a shared library, which a snapshot makes part of the executable.
 LOADED = [(spec, PORTABLE) for spec in HOSTS]
+# Their libpython is linked anew, with code behind its data. So BOLT leaves it, which has been at those of python-build-standalone.
+LATE = [(f"late {spec}", PORTABLE) for spec in HOSTS if "/3.13." in spec]
 # Its extension modules are built in, and libraries of C with them.
-KINDS = [*HOSTED, ("source@3.11", "--static"), ("source@3.13", "--dynamic"), *LOADED]
+KINDS = [*HOSTED, ("source@3.11", "--static"), ("source@3.13", "--dynamic"), *LOADED, *LATE]
+BEHIND = "SECTIONS { .late ALIGN(0x200000) : { *ceval.o(.text .text.*) *dictobject.o(.text .text.*) } } INSERT AFTER .bss;"
+
+
+@pytest.fixture(scope="session")
+def relinked(fetched, pyox, tmp_path_factory):
+    """Gives the distribution of a spec as one whose libpython is linked anew, with options of the linker's. Libraries beside it are found."""
+    require("gcc")
+
+    def relink(spec, *options, folder=None):
+        given = fetched(spec)
+        folder = folder or tmp_path_factory.mktemp("relinked")
+        root = install_only(given, folder, strip=False)
+        minor, link = "{}.{}".format(*given.minor), given.json["link"]
+        name = f"libpython{minor}.so.1.0"
+        whole = ("-Wl,--whole-archive", Path(given.json["root"], link["libpython"]["path"]), "-Wl,--no-whole-archive")
+        run("gcc", "-shared", "-o", root / "lib" / name, f"-Wl,-soname,{name},-rpath,$ORIGIN", *whole, *options, "-lm")
+        return pyox.fetch(f"host:{root}/bin/python{minor}", folder / "dist.json")
+
+    return relink
 
 
 @pytest.fixture(scope="session", params=KINDS, ids=" ".join)
-def target(request, fetched):
+def target(request, fetched, relinked, tmp_path_factory):
     spec, shape = request.param
-    return fetched(spec), shape
+    if (spec, shape) not in LATE:
+        return fetched(spec), shape
+    script = tmp_path_factory.mktemp("late") / "late.ld"
+    write(script, BEHIND)
+    return relinked(spec.removeprefix("late "), f"-Wl,-T,{script}"), shape
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +145,14 @@ def test_thread_local_data_of_libpython_begins_as_without_a_snapshot(pyox, targe
     assert run(fast).stdout == run(app).stdout == "0\n0\n"
 
 
+@pytest.mark.parametrize("target", LATE, ids=" ".join, indirect=True)
+def test_code_behind_the_data_is_there(target):
+    document = target[0].json
+    path = Path(document["root"], document["link"]["shared_libpython"]["path"])
+    *_, data, code = (header[1] for header in segments(path)[0] if header[0] == 1)
+    assert (data & 3, code & 3) == (2, 1)
+
+
 @pytest.mark.parametrize("target", LOADED, ids=" ".join, indirect=True)
 def test_libpythons_code_is_in_the_file_once(target, probe_fast):
     """It is mapped from the blob, where it is for extension modules and other tools."""
@@ -149,3 +183,82 @@ def test_what_keeps_addresses_of_the_c_library_is_left_out(pyox, source, tmp_pat
     told = json.loads(pyox("inspect", "--json", fast).stdout)["snapshot"]
     assert "json.decoder" in told["modules"] and "ctypes" not in told["modules"]
     assert told["refused"]["ctypes"] == "it imports _ctypes: it needs the shared object libc.so.6"
+
+
+# libpython asks for its version when it starts, and `sys.getrecursionlimit` for the limit; both ask a library here.
+CALLING = """
+int called(void);
+const char *__real_Py_GetVersion(void);
+const char *__wrap_Py_GetVersion(void) { called(); return __real_Py_GetVersion(); }
+int __wrap_Py_GetRecursionLimit(void) { return called(); }
+"""
+RELINKED = [spec.removeprefix("late ") for spec, _ in LATE]
+
+
+@pytest.fixture
+def needy(pyox, relinked, tmp_path):
+    """Gives an executable whose libpython needs libraries of that code, which defines what it calls."""
+
+    def build(spec, code, *options, count=1):
+        write(tmp_path / "called.c", code)
+        write(tmp_path / "calling.c", CALLING)
+        folder = tmp_path / "python/lib"
+        folder.mkdir(parents=True)
+        run("gcc", "-c", "-fPIC", "calling.c", cwd=tmp_path)
+        libraries = [folder / f"libcalled{number}.so" for number in range(count)]
+        for library in libraries:
+            run("gcc", "-shared", "-fPIC", "-o", library, f"-Wl,-soname,{library.name}", "called.c", *options, cwd=tmp_path)
+        wrapped = ("-Wl,--wrap=Py_GetVersion,--wrap=Py_GetRecursionLimit", tmp_path / "calling.o")
+        distribution = relinked(spec, *wrapped, "-Wl,--no-as-needed", *libraries, folder=tmp_path)
+        return pyox.build_script(tmp_path, distribution, "import sys; print(sys.getrecursionlimit())", link=(PORTABLE,))
+
+    return build
+
+
+@pytest.mark.parametrize("spec", RELINKED)
+def test_a_library_of_libpythons_begins_anew_in_each_process(pyox, needy, spec):
+    code = """
+    static int first, second, *own = &second;
+    static __thread int here = 2;
+    void _init(void) { first = 1; }
+    __attribute__((constructor)) static void constructor(void) { *own = first; }
+    int called(void) { return second * 1000 + here; }
+    """
+    app = needy(spec, code, "-nostartfiles")
+    fast, _ = take(pyox, app)
+    assert run(fast).stdout == run(app).stdout == "1002\n"
+
+
+# Libraries that cannot become part of an executable: C code, options for the linker, and what is said of them.
+UNFIT = {
+    "state": ("int kept; int called(void) { kept++; return 7; }", "it cannot have a snapshot: a library that libpython needs keeps something"),
+    "thread-local data that others use": ("__thread int own = 7; int called(void) { return own; }", "a library that its libpython needs exports thread-local data"),
+    "much thread-local data": ("static __thread char much[8 << 20]; int called(void) { return 7 + much[0]; }", "lib/libcalled0.so has too much thread-local data"),
+    "thread-local data of wide alignment": (
+        "static __thread int wide __attribute__((aligned(128))) = 7; int called(void) { return wide; }",
+        "lib/libcalled0.so aligns thread-local data to more than 64 bytes",
+    ),
+    "functions that are chosen": (
+        'static int one(void) { return 7; } static void *choose(void) { return one; } int called(void) __attribute__((ifunc("choose")));',
+        "a library that its libpython needs exports functions that the loader chooses",
+    ),
+    "code behind its data": (
+        'int kept = 7; __attribute__((section("late"))) int called(void) { return kept; }',
+        "lib/libcalled0.so has an order of segments that is not known",
+    ),
+    "many": ("int called(void) { return 7; }", "its libpython needs 5 libraries, expected at most 4"),
+}
+
+
+@pytest.mark.parametrize("spec", RELINKED)
+@pytest.mark.parametrize("of", UNFIT)
+def test_libraries_that_cannot_become_part_of_it(pyox, needy, tmp_path, spec, of):
+    """The executable works without a snapshot, and `pyox-snapshot` says why it can have none."""
+    code, why = UNFIT[of]
+    script = tmp_path / "late.ld"
+    write(script, "SECTIONS { late ALIGN(0x200000) : { *(late) } } INSERT AFTER .bss;")
+    app = needy(spec, code, f"-Wl,-T,{script}", count=5 if of == "many" else 1)
+    assert run(app).stdout == "7\n"
+    fast, done = take(pyox, app, check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"pyox-snapshot: error: {app}: {why}")
+    assert not fast.exists()

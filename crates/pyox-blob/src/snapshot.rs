@@ -11,16 +11,24 @@ pub const IMAGE_ADDRESS: u64 = 0x2000_0000;
 pub const INITIAL_ADDRESS: u64 = 0x1e00_0000;
 
 /// The two addresses in a runner that is loaded anywhere, as portable ones are, counted from its beginning. What lies between
-/// them has room for a libpython, whose writable data ends where the segment's own begins.
+/// them has room for a libpython.
 pub const MOVABLE_IMAGE_ADDRESS: u64 = 0x03c0_0000;
 
 /// As above.
 pub const MOVABLE_INITIAL_ADDRESS: u64 = 0x0080_0000;
 
-/// The sections of a portable runner whose segments a libpython can take: what is read before its code, its code, and what is read
-/// behind it.
-pub const PYTHON_SECTIONS: [&str; 3] =
-    [".pyox_python_head", ".pyox_python_code", ".pyox_python_rest"];
+/// The sections of a portable runner whose segments a libpython can take: what is read before its code, its code, what is read
+/// behind it, its writable data, and the code behind that, where an optimiser of linked files has moved it, as BOLT does.
+pub const PYTHON_SECTIONS: [&str; 5] = [
+    ".pyox_python_head",
+    ".pyox_python_code",
+    ".pyox_python_rest",
+    PYTHON_DATA_SECTION,
+    ".pyox_python_late",
+];
+
+/// That of the writable data.
+pub const PYTHON_DATA_SECTION: &str = ".pyox_python_data";
 
 /// The sections whose segments libraries can take that libpython needs, before libpython's: for each library what is not written to,
 /// and what is. The first one begins where there is room for all of them.
@@ -171,19 +179,19 @@ pub enum Mode {
     Profile,
 }
 
-/// The beginning of the segment, but for the data of a libpython. Its numbers are little-endian.
+/// The beginning of the segment. Its numbers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// What the executable does.
     pub mode: Mode,
     /// The length of the image; 0 without one.
     pub len: u64,
-    /// The length of the segment's data as it was linked.
+    /// The length of the data as it was linked.
     pub initial: u64,
     /// Where in the image the heap begins, behind data and zeroed data.
     pub heap: u64,
-    /// The libpython that has been made part of the executable.
-    pub python: Python,
+    /// The libpython that has been made part of the executable, with whose data the image begins; all zero if there is none.
+    pub python: Library,
     /// The table of libraries that came with it, of which each takes [`Library::LEN`] bytes: its address, and how many they are.
     pub libraries: [u32; 2],
     /// Where in the image the facts begin, a JSON object, and how long they are.
@@ -192,11 +200,11 @@ pub struct Header {
     pub digest: [u8; 32],
 }
 
-/// A libpython that has been made part of a portable executable: addresses and lengths in memory. All zero where there is none.
+/// A library that has been made part of a portable executable, libpython or one that it needs: addresses and lengths in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Python {
-    /// How long its writable data is, with which the image begins, before the header.
-    pub data: u32,
+pub struct Library {
+    /// Its writable data.
+    pub data: [u32; 2],
     /// The function that each process calls first; 0 if there is none.
     pub initializer: u32,
     /// The array of its constructors, and its length in bytes.
@@ -205,20 +213,10 @@ pub struct Python {
     pub constants: [u32; 2],
 }
 
-/// A library that libpython needs and that has been made part of the executable with it: addresses and lengths in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Library {
-    /// Its writable data.
-    pub data: [u32; 2],
-    /// As [`Python`] has them.
-    pub initializer: u32,
-    /// As above.
-    pub constructors: [u32; 2],
-    /// As above.
-    pub constants: [u32; 2],
-}
-
 impl Library {
+    /// That of an executable which has none.
+    pub const NONE: Self =
+        Self { data: [0; 2], initializer: 0, constructors: [0; 2], constants: [0; 2] };
     /// How long its record is.
     pub const LEN: usize = 28;
 
@@ -257,15 +255,17 @@ impl Header {
         facts: (0, 0),
         initial: 0,
         digest: [0; 32],
-        python: Python { data: 0, initializer: 0, constructors: [0; 2], constants: [0; 2] },
+        python: Library::NONE,
         libraries: [0; 2],
     };
     /// How long it is.
     pub const LEN: usize = 128;
     /// Where the digest is.
     pub const DIGEST: std::ops::Range<usize> = 48..80;
-    /// Where the length of libpython's data is.
-    pub const PYTHON: usize = 88;
+    /// Where libpython's record is.
+    const PYTHON: usize = 88;
+    /// Where the table of libraries is told of.
+    const LIBRARIES: usize = Self::PYTHON + Library::LEN;
     /// Where the mode is.
     pub const MODE: std::ops::Range<usize> = 12..16;
 
@@ -291,13 +291,8 @@ impl Header {
             facts: (long(24)?, long(32)?),
             initial: long(40)?,
             heap: long(80)?,
-            python: Python {
-                data: word(88)?,
-                initializer: word(92)?,
-                constructors: [word(96)?, word(100)?],
-                constants: [word(104)?, word(108)?],
-            },
-            libraries: [word(112)?, word(116)?],
+            python: Library::read(&bytes[Self::PYTHON..])?,
+            libraries: [word(Self::LIBRARIES)?, word(Self::LIBRARIES + 4)?],
             digest: *bytes[Self::DIGEST].first_chunk()?,
         })
     }
@@ -315,10 +310,8 @@ impl Header {
         bytes[40..48].copy_from_slice(&self.initial.to_le_bytes());
         bytes[Self::DIGEST].copy_from_slice(&self.digest);
         bytes[80..88].copy_from_slice(&self.heap.to_le_bytes());
-        let Python { data, initializer, constructors, constants } = self.python;
-        let words = [data, initializer].into_iter().chain(constructors).chain(constants);
-        let words = words.chain(self.libraries);
-        for (to, word) in bytes[Self::PYTHON..].chunks_exact_mut(4).zip(words) {
+        bytes[Self::PYTHON..Self::LIBRARIES].copy_from_slice(&self.python.to_bytes());
+        for (to, word) in bytes[Self::LIBRARIES..].chunks_exact_mut(4).zip(self.libraries) {
             to.copy_from_slice(&word.to_le_bytes());
         }
         bytes

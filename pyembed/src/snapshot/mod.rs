@@ -146,7 +146,7 @@ pub(crate) fn record(attached: Attached<'_>, config: &PythonConfig, request: Req
     if request.is_survey {
         let told = ready.and_then(|()| survey::take(attached, config, &request));
         match told {
-            Ok(report) => request.of_process.answer(report.as_bytes()),
+            Ok(report) => request.of_process.answer([report.as_bytes()]),
             Err(raised) => ffi::fail(&attached.take(raised).describe()),
         }
     }

@@ -105,7 +105,7 @@ INSERT AFTER .bss;
 /// The sections that libpython and what it needs can take, each with its flags, in the order of their addresses.
 fn spare() -> impl Iterator<Item = (&'static str, &'static str)> {
     let libraries = LIBRARY_SECTIONS.into_iter().flat_map(|of| of.into_iter().zip(["ax", "aw"]));
-    libraries.chain(PYTHON_SECTIONS.into_iter().zip(["a", "ax", "a"]))
+    libraries.chain(PYTHON_SECTIONS.into_iter().zip(["a", "ax", "a", "aw", "ax"]))
 }
 
 /// How far the beginnings of these segments lie apart as long as nobody has taken them: more than any page.

@@ -3,11 +3,13 @@
 //! The image is appended, and the headers of segment and section are pointed to it. The data as it was linked stays where it
 //! is in the file. A second segment, which is there for that, shows it to a process that cannot use the image.
 
+use std::borrow::Cow;
+
 use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, U64};
 use pyox_blob::snapshot::{
-    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_SECTION, Mode,
+    BSS_SECTION, DATA_SECTION, Header, IMAGE_ADDRESS, INITIAL_SECTION, Mode, PYTHON_DATA_SECTION,
 };
 use pyox_schema::Digest;
 
@@ -22,19 +24,27 @@ pub struct Executable<'a> {
     /// The file, without an image.
     bytes: &'a [u8],
     header: Header,
-    image: &'a [u8],
+    image: Cow<'a, [u8]>,
     data: Part,
+    /// The data of a libpython, where it is part of the executable. In the file it lies right before the other.
+    python: Option<Part>,
     initial: Part,
     bss: usize,
     /// Where the data as it was linked is in the file.
     offset: usize,
 }
 
-/// A segment, and the section that names it: where their headers are in the file.
+/// A segment, and the section that names it.
 #[derive(Debug, Clone, Copy)]
 struct Part {
+    /// Where their headers are in the file.
     segment: usize,
     section: usize,
+    /// In memory.
+    address: u64,
+    /// Where the content begins in the file, and how long it is there.
+    start: usize,
+    len: usize,
 }
 
 /// Why an executable can have no snapshot.
@@ -56,7 +66,7 @@ impl<'a> Executable<'a> {
     /// # Errors
     ///
     /// If it can have no snapshot.
-    pub fn parse(mut bytes: &'a [u8]) -> Result<Self, Refusal> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let endian = LittleEndian;
         let elf = Elf::parse(bytes).map_err(|_| Refusal::NoElf)?;
         if elf.e_type(endian) == object::elf::ET_DYN {
@@ -73,43 +83,70 @@ impl<'a> Executable<'a> {
             let number = segments.iter().position(|segment| {
                 segment.p_type(endian) == PT_LOAD && segment.p_vaddr(endian) == address
             })?;
-            Some((
-                Part {
-                    segment: place(elf.e_phoff, elf.e_phentsize.get(endian).into(), number)?,
-                    section: place(elf.e_shoff, elf.e_shentsize.get(endian).into(), index.0)?,
-                },
-                usize::try_from(segments[number].p_offset(endian)).ok()?,
-                usize::try_from(segments[number].p_filesz(endian)).ok()?,
+            Some(Part {
+                segment: place(elf.e_phoff, elf.e_phentsize.get(endian).into(), number)?,
+                section: place(elf.e_shoff, elf.e_shentsize.get(endian).into(), index.0)?,
                 address,
-            ))
+                start: usize::try_from(segments[number].p_offset(endian)).ok()?,
+                len: usize::try_from(segments[number].p_filesz(endian)).ok()?,
+            })
         };
-        let (data, at, len, start) = part(DATA_SECTION).ok_or(Refusal::NotLinked)?;
-        let (initial, first, first_len, _) = part(INITIAL_SECTION).ok_or(Refusal::NotLinked)?;
+        let data = part(DATA_SECTION).ok_or(Refusal::NotLinked)?;
+        let initial = part(INITIAL_SECTION).ok_or(Refusal::NotLinked)?;
+        let own = data.content(bytes).ok_or(Refusal::Damaged)?;
+        let header = Header::read(own).filter(|_| data.address == IMAGE_ADDRESS);
+        let header = header.ok_or(Refusal::NotLinked)?;
+        let [address, before] = header.python.data;
+        let python = part(PYTHON_DATA_SECTION).filter(|_| before > 0);
+        let before = before as usize;
+        let is_right = |python: &Part| python.len == before && python.address == u64::from(address);
+        if python.is_some() != (before > 0) || !python.iter().all(is_right) {
+            return Err(Refusal::Damaged);
+        }
         let (bss, section) =
             sections.section_by_name(endian, BSS_SECTION.as_bytes()).ok_or(Refusal::NotLinked)?;
         let end = section.sh_addr(endian).checked_add(section.sh_size(endian));
-        let end = end.ok_or(Refusal::Damaged)?;
         let bss = place(elf.e_shoff, elf.e_shentsize.get(endian).into(), bss.0)
             .ok_or(Refusal::Damaged)?;
-        let content =
-            at.checked_add(len).and_then(|end| bytes.get(at..end)).ok_or(Refusal::Damaged)?;
-        let before = IMAGE_ADDRESS.checked_sub(start).and_then(|len| usize::try_from(len).ok());
-        let before = before.ok_or(Refusal::NotLinked)?;
-        let mut header = content
-            .get(before..)
-            .and_then(Header::read)
-            .filter(|header| header.python.data as usize == before)
-            .ok_or(Refusal::NotLinked)?;
+        let len = before.checked_add(data.len).ok_or(Refusal::Damaged)?;
+        let mut executable = Self {
+            bytes,
+            header,
+            image: Cow::Borrowed(&[]),
+            data,
+            python,
+            initial,
+            bss,
+            offset: 0,
+        };
+        let header = &mut executable.header;
         if header.mode != Mode::Resume {
-            header.heap = end.checked_sub(start).ok_or(Refusal::Damaged)?;
+            let in_memory = end.and_then(|end| end.checked_sub(IMAGE_ADDRESS));
+            header.heap =
+                in_memory.and_then(|len| len.checked_add(before as u64)).ok_or(Refusal::Damaged)?;
             header.initial = len as u64;
-            return Ok(Self { bytes, header, image: &[], data, initial, bss, offset: at });
+            executable.offset = data.start.checked_sub(before).ok_or(Refusal::Damaged)?;
+            let is_behind = python.is_none_or(|python| python.start == executable.offset);
+            return is_behind.then_some(executable).ok_or(Refusal::Damaged);
         }
+        let image = match python {
+            Some(python) => {
+                let before = python.content(bytes).ok_or(Refusal::Damaged)?;
+                Cow::Owned([before, own].concat())
+            }
+            None => Cow::Borrowed(own),
+        };
+        executable.image = image;
+        executable.offset = initial.start;
+        // Where the image begins in the file.
+        let start = python.map_or(data.start, |python| python.start.min(data.start));
         let is_before =
-            |place: usize, len: usize| place.checked_add(len).is_some_and(|end| end <= at);
+            |place: usize, len: usize| place.checked_add(len).is_some_and(|end| end <= start);
         if header.len != len as u64
-            || header.initial != first_len as u64
-            || !is_before(first, first_len.max(before + Header::LEN))
+            || header.initial != initial.len as u64
+            || header.heap < header.initial
+            || initial.len < before + Header::LEN
+            || !is_before(initial.start, initial.len)
         {
             return Err(Refusal::Damaged);
         }
@@ -118,12 +155,12 @@ impl<'a> Executable<'a> {
             size_of::<ProgramHeader64<LittleEndian>>(),
             size_of::<SectionHeader64<LittleEndian>>(),
         );
-        let parts = [data, initial].into_iter();
+        let parts = [data, initial].into_iter().chain(python);
         let headers = parts.flat_map(|part| [(part.segment, segment), (part.section, section)]);
         if headers.chain([(bss, section)]).all(|(place, len)| is_before(place, len)) {
-            bytes = &bytes[..at];
+            executable.bytes = &bytes[..start];
         }
-        Ok(Self { bytes, header, image: content, data, initial, bss, offset: first })
+        Ok(executable)
     }
 
     /// What the header says; without an image, what an image is to fit.
@@ -134,20 +171,20 @@ impl<'a> Executable<'a> {
 
     /// The image; empty if there is none.
     #[must_use]
-    pub fn image(&self) -> &'a [u8] {
-        self.image
+    pub fn image(&self) -> &[u8] {
+        &self.image
     }
 
     /// The digest that the image was made with, and that of its bytes. `None` if there is no image.
     #[must_use]
     pub fn digests(&self) -> Option<(Digest, Digest)> {
-        let digests = || (Digest(self.header.digest), digest(self.image, self.before()));
+        let digests = || (Digest(self.header.digest), digest(&self.image, self.before()));
         (!self.image.is_empty()).then(digests)
     }
 
     /// What the image tells of itself, in JSON.
     #[must_use]
-    pub fn facts(&self) -> Option<&'a [u8]> {
+    pub fn facts(&self) -> Option<&[u8]> {
         let (start, len) = self.header.facts;
         if self.image.is_empty() {
             return None;
@@ -168,14 +205,15 @@ impl<'a> Executable<'a> {
         self.in_mode(Mode::Profile)
     }
 
-    /// How far from the beginning of the data the header stands: behind that of a libpython.
+    /// How far from the beginning of the image the header stands: behind the data of a libpython.
     fn before(&self) -> usize {
-        self.header.python.data as usize
+        self.header.python.data[1] as usize
     }
 
     fn in_mode(&self, mode: Mode) -> Vec<u8> {
         let mut bytes = self.bytes.to_vec();
-        let header = Header { mode, python: self.header.python, ..Header::EMPTY };
+        let Header { python, libraries, .. } = self.header;
+        let header = Header { mode, python, libraries, ..Header::EMPTY };
         self.point(&mut bytes, self.offset, self.header.initial, self.header.heap);
         let at = self.offset + self.before();
         bytes[at..at + Header::LEN].copy_from_slice(&header.to_bytes());
@@ -189,6 +227,7 @@ impl<'a> Executable<'a> {
         let header = Header::read(image.get(before..)?)?;
         let is_right = header.mode == Mode::Resume
             && header.python == self.header.python
+            && header.libraries == self.header.libraries
             && header.len == image.len() as u64
             && header.initial == self.header.initial
             && header.heap == self.header.heap;
@@ -203,31 +242,39 @@ impl<'a> Executable<'a> {
         bytes.resize(offset, 0);
         self.point(&mut bytes, offset, len, len);
         // What is left of the zeroed data is part of the image.
-        put(&mut bytes, self.bss + 16, IMAGE_ADDRESS - before as u64 + len);
+        put(&mut bytes, self.bss + 16, IMAGE_ADDRESS + len - before as u64);
         put(&mut bytes, self.bss + 24, offset as u64 + len);
         put(&mut bytes, self.bss + 32, 0);
-        for (at, value) in [
-            (self.initial.segment + 8, self.offset as u64),
-            (self.initial.segment + 32, self.header.initial),
-            (self.initial.segment + 40, self.header.initial),
-            (self.initial.section + 24, self.offset as u64),
-            (self.initial.section + 32, self.header.initial),
-        ] {
-            put(&mut bytes, at, value);
-        }
+        let initial = self.header.initial;
+        self.initial.point(&mut bytes, self.offset as u64, initial, initial);
         bytes.append(&mut image);
         Some(bytes)
     }
 
-    /// Points the segment and its section to other bytes of the file.
+    /// Points the segments and their sections to other bytes of the file: so many of the data, and the zeroes behind it in memory.
     fn point(&self, bytes: &mut [u8], offset: usize, len: u64, in_memory: u64) {
+        let (offset, before) = (offset as u64, self.before() as u64);
+        if let Some(python) = self.python {
+            python.point(bytes, offset, before, before);
+        }
+        self.data.point(bytes, offset + before, len - before, in_memory - before);
+    }
+}
+
+impl Part {
+    fn content(self, bytes: &[u8]) -> Option<&[u8]> {
+        bytes.get(self.start..self.start.checked_add(self.len)?)
+    }
+
+    /// Points both headers to bytes of the file.
+    fn point(self, bytes: &mut [u8], offset: u64, len: u64, in_memory: u64) {
         // Field offsets of the ELF specification: `p_offset`, `p_filesz` and `p_memsz`; `sh_offset`, `sh_size`.
         for (at, value) in [
-            (self.data.segment + 8, offset as u64),
-            (self.data.segment + 32, len),
-            (self.data.segment + 40, in_memory),
-            (self.data.section + 24, offset as u64),
-            (self.data.section + 32, len),
+            (self.segment + 8, offset),
+            (self.segment + 32, len),
+            (self.segment + 40, in_memory),
+            (self.section + 24, offset),
+            (self.section + 32, len),
         ] {
             put(bytes, at, value);
         }

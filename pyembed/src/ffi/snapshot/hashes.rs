@@ -34,7 +34,7 @@ pub(super) struct Pointer<T>(pub(super) *mut T);
 // SAFETY: an address, for the one thread of a process that begins.
 unsafe impl<T> Send for Pointer<T> {}
 
-/// The keys of a dictionary, as CPython 3.11 to 3.14 has them. The table of indices follows, and behind it the entries.
+/// The keys of a dictionary, as CPython 3.11 to 3.15 has them. The table of indices follows, and behind it the entries.
 #[repr(C)]
 pub(super) struct Keys {
     count: isize,

@@ -6,7 +6,7 @@ use pyo3_ffi as c;
 use super::hashes::{Pointer, hash_of};
 use super::objects::Kind;
 
-/// An entry of a cache, as CPython 3.11 to 3.14 has it.
+/// An entry of a cache, as CPython 3.11 to 3.15 has it.
 #[repr(C)]
 struct Entry {
     base: c::PyObject,

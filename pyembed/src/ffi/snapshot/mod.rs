@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3_ffi as c;
-use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Mode, PATH_LEN, PROFILE, Python};
+use pyox_blob::snapshot::{Header, IMAGE_LIMIT, Library, Mode, PATH_LEN, PROFILE};
 
 use super::library::Constructor;
 use super::{Attached, Result};
@@ -159,17 +159,26 @@ fn place<T>(address: usize) -> *mut T {
     ptr::with_exposed_provenance_mut(address)
 }
 
-/// The data of the image: that of a libpython which is part of the executable, then the header and all that is linked in.
-fn data() -> Range<usize> {
+/// The libpython that is part of the executable.
+fn python() -> Library {
+    header().map_or(Library::NONE, |header| header.python)
+}
+
+/// The data of such a libpython, which is empty without one.
+fn data_of_python() -> Range<usize> {
+    let [start, len] = python().data.map(address);
+    start..start + len
+}
+
+/// The data of the image: that of a libpython, then the header and all that is linked in.
+fn data() -> [Range<usize>; 2] {
     let places = &pyembed_snapshot_places;
-    // SAFETY: the image begins with a header, which is mapped.
-    let python = unsafe { place::<u32>(places.image + Header::PYTHON).read() };
-    places.image - usize::try_from(python).unwrap_or(0)..places.end
+    [data_of_python(), places.image..places.end]
 }
 
 /// Whether an address lies in what the image holds.
 fn is_in_image(address: usize) -> bool {
-    data().contains(&address) || holds(address)
+    data().iter().any(|range| range.contains(&address)) || holds(address)
 }
 
 fn header() -> Option<Header> {
@@ -183,7 +192,7 @@ fn header() -> Option<Header> {
 
 /// Whether the executable is a portable one that has been given its libpython.
 pub(crate) fn has_libpython() -> bool {
-    header().is_some_and(|header| header.python != Python::default())
+    python() != Library::NONE
 }
 
 /// Where an executable enters: does what C's start-up code does in other programs, and begins with the image if there is
@@ -235,8 +244,8 @@ fn has_unusual_rights() -> bool {
 unsafe fn start_over() {
     let places = &pyembed_snapshot_places;
     let Some(header) = header() else { return };
-    let start = data().start;
-    let end = start + usize::try_from(header.len).unwrap_or(0);
+    let [python, own] = data();
+    let end = own.start + usize::try_from(header.len).unwrap_or(0) - python.len();
     let (protection, flags) = (
         libc::PROT_READ | libc::PROT_WRITE,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
@@ -246,10 +255,15 @@ unsafe fn start_over() {
     unsafe {
         let relocated = outside::relocated();
         let words: Vec<usize> = relocated.iter().map(|word| word.read()).collect();
-        let (image, len) = (place::<libc::c_void>(start), places.data_end - start);
-        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        let moved = libc::mremap(place(places.initial), len, len, how, image);
-        let is_moved = moved == image && libc::mprotect(image, len, protection) == 0;
+        let put_back = |from: usize, to: Range<usize>| {
+            let (image, len) = (place::<libc::c_void>(to.start), to.len());
+            let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+            len == 0
+                || libc::mremap(place(from), len, len, how, image) == image
+                    && libc::mprotect(image, len, protection) == 0
+        };
+        let (first, second) = (places.initial, places.initial + python.len());
+        let is_moved = put_back(first, python) && put_back(second, own.start..places.data_end);
         let rest = places.end - places.data_end;
         let zeroed = libc::mmap(place(places.data_end), rest, protection, flags, -1, 0);
         if !is_moved || zeroed.addr() != places.data_end {
@@ -303,7 +317,7 @@ unsafe fn run_constructors(count: c_int, arguments: *const *const c_char, mode: 
         if mode == Mode::Record {
             libraries::remember();
         }
-        let python = header().map_or(Python::default(), |header| header.python);
+        let python = python();
         initialize(python.initializer);
         let [start, len] = python.constructors.map(address);
         for constructor in all(start..start + len) {
@@ -331,7 +345,7 @@ unsafe fn protect(constants: [u32; 2]) {
 /// Calls a constructor of libpython, unless it leaves something else behind each time, as mimalloc's does, which takes random
 /// numbers: then all is as before. In a process with an image nobody uses mimalloc.
 unsafe fn call_if_repeatable(constructor: impl Fn()) {
-    let data = data().start..pyembed_snapshot_places.image;
+    let data = data_of_python();
     let data = ptr::slice_from_raw_parts_mut(place::<u8>(data.start), data.len());
     // The image is not to have room for them.
     let copy = || memmap2::MmapMut::map_anon(data.len()).ok();
@@ -407,9 +421,9 @@ impl Request {
     }
 
     /// Writes an image, or what was asked for in its place, and ends the process.
-    pub(crate) fn answer(self, text: &[u8]) -> ! {
+    pub(crate) fn answer<'a>(self, parts: impl IntoIterator<Item = &'a [u8]>) -> ! {
         let mut to = std::fs::File::from(self.image);
-        if let Err(error) = to.write_all(text) {
+        if let Err(error) = parts.into_iter().try_for_each(|part| to.write_all(part)) {
             fail(&format!("the image cannot be written: {error}"));
         }
         // SAFETY: runs no code of this process.
@@ -497,7 +511,7 @@ pub(crate) fn take(
             hashed.keep_those_of(&found.objects());
         }
         if request.asks_for_order {
-            request.answer(order(&hashed).as_bytes());
+            request.answer([order(&hashed).as_bytes()]);
         }
         let thread = c::PyEval_SaveThread();
         memory::give_back();
@@ -530,21 +544,28 @@ pub(crate) fn take(
         let text = describe(&facts);
         let text: &'static str = Box::leak(text.into_boxed_str());
         let places = &pyembed_snapshot_places;
-        let start = data().start;
-        let len = memory::close() - start;
+        let before = data_of_python();
+        let own = places.image..memory::close();
+        let offset = |address: usize| (address - own.start + before.len()) as u64;
         let header = Header {
             mode: Mode::Resume,
-            len: len as u64,
-            initial: (places.data_end - start) as u64,
-            heap: (places.end - start) as u64,
-            facts: ((text.as_ptr().addr() - start) as u64, text.len() as u64),
+            len: offset(own.end),
+            initial: offset(places.data_end),
+            heap: offset(places.end),
+            facts: (offset(text.as_ptr().addr()), text.len() as u64),
             digest: [0; 32],
-            python: header().map_or(Python::default(), |header| header.python),
+            python: python(),
             libraries: header().map_or([0; 2], |header| header.libraries),
         };
         place::<[u8; Header::LEN]>(places.image).write(header.to_bytes());
-        let image = std::slice::from_raw_parts(place::<u8>(start), len);
-        request.answer(image)
+        let bytes = |range: Range<usize>| {
+            if range.is_empty() {
+                &[]
+            } else {
+                std::slice::from_raw_parts(place::<u8>(range.start), range.len())
+            }
+        };
+        request.answer([bytes(before), bytes(own)])
     }
 }
 
@@ -626,10 +647,10 @@ unsafe fn order(hashed: &Hashed) -> String {
 /// Text and bytes in static memory.
 fn static_texts() -> impl Iterator<Item = *mut c::PyObject> {
     // libpython's constants come first, and nobody hashes those.
-    let constants = header().map_or([0; 2], |header| header.python.constants);
-    let constants = constants.map(|word| usize::try_from(word).unwrap_or(0));
-    let data = data();
-    Types::statics(data.start.max(constants[0] + constants[1])..data.end)
+    let [constants, len] = python().constants.map(address);
+    let [python, own] = data();
+    let python = python.start.max(constants + len)..python.end;
+    [python, own].into_iter().flat_map(Types::statics)
 }
 
 /// Where a thread's state has the thread's number, as the C library and, next to it, the kernel count; in words.

@@ -23,7 +23,7 @@ pub(super) fn is_pointed_to(texts: &[usize]) -> bool {
         let word = unsafe { place::<usize>(address).read() };
         word != thread && elsewhere.iter().any(|(start, end)| (*start..*end).contains(&word))
     };
-    let mut data = data().step_by(size_of::<usize>());
+    let mut data = data().into_iter().flat_map(|range| range.step_by(size_of::<usize>()));
     let blocks = memory::live_blocks().filter(|(block, _)| texts.binary_search(block).is_err());
     let mut blocks = blocks.flat_map(|(block, capacity)| {
         (block..block + capacity - memory::HEAD).step_by(size_of::<usize>())
@@ -63,7 +63,8 @@ pub(super) fn relocated() -> Vec<*mut usize> {
         let relocations = (0..value(LENGTH) / size_of::<[u64; 3]>())
             .map(|number| address(place::<[u64; 3]>(value(TABLE)).add(number).read()[0]));
         let data = data();
-        relocations.filter(|target| data.contains(target)).map(place).collect()
+        let is_there = |target: &usize| data.iter().any(|range| range.contains(target));
+        relocations.filter(is_there).map(place).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use pyo3_ffi as c;
 
 use super::hashes::{PERTURB_SHIFT, hash_of};
 
-/// A set, as CPython 3.11 to 3.14 has it.
+/// A set, as CPython 3.11 to 3.15 has it.
 #[repr(C)]
 pub(super) struct Set {
     base: c::PyObject,

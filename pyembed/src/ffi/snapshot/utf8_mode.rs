@@ -28,9 +28,12 @@ impl Utf8Mode {
         if is_on()? {
             return Ok(Some(Self(None)));
         }
-        let (data, mut found) = (data(), None);
-        let last = data.end - size_of_val(&FIELDS);
-        for start in (data.start.next_multiple_of(4)..last).step_by(4) {
+        let places = data().into_iter().flat_map(|data| {
+            let last = data.end.saturating_sub(size_of_val(&FIELDS));
+            (data.start.next_multiple_of(4)..last).step_by(4)
+        });
+        let mut found = None;
+        for start in places {
             // SAFETY: zeroed data and data of this process, which ends behind the last of them.
             let fields = unsafe { place::<[i32; FIELDS.len()]>(start).read() };
             let is_like = fields.iter().zip(FIELDS).all(|(a, b)| b.is_none_or(|b| *a == b));

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashSet};
 use object::elf::{
     self as constants, DynamicTag, ET_EXEC, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_STACK, PT_TLS,
 };
-use pyox_blob::snapshot::{DATA_SECTION, Header, LIBRARY_SECTIONS, PYTHON_SECTIONS, Python};
+use pyox_blob::snapshot::{
+    DATA_SECTION, Header, IMAGE_ADDRESS, LIBRARY_SECTIONS, PYTHON_DATA_SECTION, PYTHON_SECTIONS,
+};
 
 use super::object::{Entry, Segment, long};
 use super::tables::{self, Head, Strings, Symbols};
-use super::{Link, PAGE, PYTHON, Side};
+use super::{Link, PAGE, Side};
 
 /// Where a segment or a section lies.
 #[derive(Clone, Copy)]
@@ -38,13 +40,10 @@ impl<'a> Link<'a> {
         let head = self.head()?;
         let own = self.sections.content(&self.bytes, DATA_SECTION)?.to_vec();
         let header = Header {
-            python: self.python_facts()?,
+            python: self.python().facts()?,
             libraries: self.libraries_facts(&head)?,
             ..Header::read(&own)?
         };
-        let data = &mut self.libraries[PYTHON].data;
-        data.bytes.extend(header.to_bytes());
-        data.bytes.extend(&own[Header::LEN..]);
         let mut file = std::mem::take(&mut self.bytes);
         let mut append = |address: u64, bytes: &[u8], zeroed: u64| {
             file.resize(file.len().next_multiple_of(4096), 0);
@@ -54,7 +53,7 @@ impl<'a> Link<'a> {
             place
         };
         let mut places = BTreeMap::new();
-        for (name, (address, content)) in PYTHON_SECTIONS.into_iter().zip(self.constants(&head)?) {
+        for (name, address, content) in self.constants(&head)? {
             let place = match content {
                 Content::New(bytes) => append(address, &bytes, 0),
                 Content::There { offset, len } => Place { address, offset, len, zeroed: 0 },
@@ -66,8 +65,11 @@ impl<'a> Link<'a> {
             places.insert(data, append(library.data.address, &library.data.bytes, 0));
         }
         let zeroed = self.segment_of(DATA_SECTION).map(|segment| segment.len - segment.file_len)?;
+        // One right behind the other, as an image has them.
         let data = &self.python().data;
-        places.insert(DATA_SECTION, append(data.address, &data.bytes, zeroed));
+        places.insert(PYTHON_DATA_SECTION, append(data.address, &data.bytes, 0));
+        let own = [&header.to_bytes(), &own[Header::LEN..]].concat();
+        places.insert(DATA_SECTION, append(IMAGE_ADDRESS, &own, zeroed));
         self.add_tables(&mut places, &head)?;
         for segment in &self.runner.segments {
             self.write_segment(&mut file, segment, &places)?;
@@ -81,7 +83,7 @@ impl<'a> Link<'a> {
                 zeroed: 0,
             };
             // A segment of the runner's that nobody has taken is not loaded.
-            let spare = Place { address: self.python().data.end(), len: 0, ..moved };
+            let spare = Place { address: IMAGE_ADDRESS, len: 0, ..moved };
             let other = if spare_sections().any(|other| other == name) { spare } else { moved };
             let mut place = places.get(name).copied().unwrap_or(other);
             if name == PYTHON_SECTIONS[0] {
@@ -162,13 +164,16 @@ impl<'a> Link<'a> {
         self.needed().iter().all(|library| library.data.end() <= start).then_some(start)
     }
 
-    /// The segments for what is not written to, each with its address. A first one without code follows the tables.
-    fn constants(&self, head: &Head) -> Option<Vec<(u64, Content)>> {
+    /// The segments for what is not written to, each with its section and its address. A first one without code follows the tables.
+    fn constants(&self, head: &Head) -> Option<Vec<(&'static str, u64, Content)>> {
+        let [first_section, code_section, rest_section, _, late_section] = PYTHON_SECTIONS;
         let mut first = head.bytes.clone();
         let mut rest = Vec::new();
+        let mut sections = [code_section, rest_section].into_iter();
         let python = self.python();
         let constants = python.object.loaded().filter(|segment| !segment.is_writable());
         for (number, segment) in constants.enumerate() {
+            let is_late = python.base + segment.address >= python.data.end();
             // From the beginning of its first page.
             let before = segment.address % PAGE;
             let content = python.object.at(segment.address, segment.file_len)?;
@@ -186,9 +191,10 @@ impl<'a> Link<'a> {
                 bytes.extend(content);
                 Content::New(bytes)
             };
-            rest.push((python.base + segment.address - before, content));
+            let section = if is_late { late_section } else { sections.next()? };
+            rest.push((section, python.base + segment.address - before, content));
         }
-        let mut all = vec![(self.head_address(head)?, Content::New(first))];
+        let mut all = vec![(first_section, self.head_address(head)?, Content::New(first))];
         all.extend(rest);
         Some(all)
     }
@@ -361,18 +367,7 @@ impl<'a> Link<'a> {
         Some(())
     }
 
-    /// What the snapshot's header says of libpython.
-    fn python_facts(&self) -> Option<Python> {
-        let library = self.python().facts()?;
-        Some(Python {
-            data: library.data[1],
-            initializer: library.initializer,
-            constructors: library.constructors,
-            constants: library.constants,
-        })
-    }
-
-    /// What it says of the libraries that libpython needs.
+    /// What the snapshot's header says of the libraries that libpython needs.
     fn libraries_facts(&self, head: &Head) -> Option<[u32; 2]> {
         let count = u32::try_from(self.needed().len()).ok()?;
         let (at, _) = head.find(LIBRARIES)?;

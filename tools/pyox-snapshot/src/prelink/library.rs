@@ -48,7 +48,8 @@ impl<'a> Library<'a> {
         let start = writable().map(|segment| segment.address).min().ok_or(OF_CONSTANTS)?;
         let end = writable().map(Segment::end).max().ok_or(OF_CONSTANTS)?;
         let (start, end) = (start / PAGE * PAGE, end.next_multiple_of(PAGE));
-        if end > MOVABLE_IMAGE_ADDRESS - MOVABLE_LIBRARIES_ADDRESS {
+        let last = object.loaded().map(Segment::end).max().unwrap_or(0);
+        if last > MOVABLE_IMAGE_ADDRESS - MOVABLE_LIBRARIES_ADDRESS {
             return Err(format!("{name} is too large").into());
         }
         let mut data =
@@ -59,10 +60,6 @@ impl<'a> Library<'a> {
             let at = usize::try_from(segment.address - start).unwrap_or(0);
             data.bytes[at..at + content.len()].copy_from_slice(content);
         }
-        let is_before = |segment: &Segment| segment.is_writable() || segment.end() <= data.address;
-        if !object.loaded().all(is_before) {
-            return Err(format!("{name} has an order of segments that is not known").into());
-        }
         Ok(Self { object, base: 0, at, data, threads: 0 })
     }
 
@@ -70,6 +67,12 @@ impl<'a> Library<'a> {
     pub(super) fn start(&self) -> u64 {
         let first = self.object.loaded().map(|segment| segment.address).min();
         self.base + first.unwrap_or(0) / PAGE * PAGE
+    }
+
+    /// Where it ends, in whole pages.
+    pub(super) fn end(&self) -> u64 {
+        let last = self.object.loaded().map(Segment::end).max();
+        self.base + last.unwrap_or(0).next_multiple_of(PAGE)
     }
 
     pub(super) fn move_by(&mut self, base: u64) {

@@ -1,8 +1,8 @@
 //! A portable executable as one at fixed addresses that has its libpython inside.
 //!
 //! A portable executable loads libpython and what it needs from its blob, at addresses that differ from process to process. Here all are
-//! linked as the dynamic loader would do it: libpython takes the segments that its runner keeps for it, its writable data comes to lie
-//! right before that of the runner, and all that one of them wants of another is bound. What is left for the loader is
+//! linked as the dynamic loader would do it: libpython takes the segments that its runner keeps for it, right before the runner's data,
+//! and all that one of them wants of another is bound. What is left for the loader is
 //! what they want of the C library. The result is a dynamic executable like others, which can have a snapshot.
 //!
 //! The libraries that libpython needs, such as zlib, lie before it. Their data is in no image: it is as their constructors have left
@@ -152,7 +152,7 @@ struct Link<'a> {
     runner_base: u64,
     /// The runner's bytes, with the blob.
     bytes: Vec<u8>,
-    /// libpython, whose writable data reaches to the beginning of the runner's own; then what it needs.
+    /// libpython, which reaches to the beginning of the runner's data; then what it needs.
     libraries: Vec<Library<'a>>,
     /// What is left to the loader; with the numbers of symbols below, counted from 1.
     left: Vec<Relocation>,
@@ -186,7 +186,7 @@ impl<'a> Link<'a> {
         objects: Vec<(&str, Object<'a>, Option<u64>)>,
         sections: Sections,
     ) -> Result<Self> {
-        let names = own_names(&objects);
+        let names = own_names(objects.iter().map(|(_, object, _)| object));
         for (path, object, _) in &objects {
             let needed = object.names(DT_NEEDED).unwrap_or_default();
             let is_there = |name: &&[u8]| {
@@ -204,8 +204,8 @@ impl<'a> Link<'a> {
                 return Err(format!("{name} aligns thread-local data to more than 64 bytes").into());
             }
             let is_python = libraries.is_empty();
-            if is_python && !has_known_order(&object) {
-                return Err("its libpython has an order of segments that is not known".into());
+            if !has_known_order(&object, is_python) {
+                return Err(format!("{name} has an order of segments that is not known").into());
             }
             let mut library = Library::of(name, object, at)?;
             if let Some(segment) = of_threads {
@@ -233,9 +233,9 @@ impl<'a> Link<'a> {
         for library in needed {
             let base = free - library.start();
             library.move_by(base);
-            free = library.data.end();
+            free = library.end();
         }
-        let len = python[0].data.end();
+        let len = python[0].end();
         if free + len + ROOM_FOR_TABLES > IMAGE_ADDRESS {
             return Err("its libpython and what it needs are too large".into());
         }
@@ -317,11 +317,7 @@ impl<'a> Link<'a> {
     /// Binds what can be bound, and notes what is left.
     fn bind(&mut self) -> Result<()> {
         let [exports, of_needed] = self.exports()?;
-        let names: Vec<_> = self
-            .needed()
-            .iter()
-            .flat_map(|library| library.object.names(DT_SONAME).unwrap_or_default())
-            .collect();
+        let names = own_names(self.needed().iter().map(|library| &library.object));
         // Functions of the C library whose place pyembed's take in libpython and what it needs, and in no other library.
         let replaced: HashMap<&[u8], u64> = OF_LIBC
             .iter()
@@ -388,12 +384,10 @@ impl<'a> Link<'a> {
         let Relocation { kind, symbol, .. } = relocation;
         let place = self.base(side, relocation.place);
         let addend = relocation.addend.cast_unsigned();
-        let relocation = match side {
-            Side::Library(number) if OF_THREADS.contains(&kind) => {
-                let threads = self.libraries[number].threads;
-                self.of_threads(side, relocation, threads)?
-            }
-            _ => relocation,
+        let relocation = if OF_THREADS.contains(&kind) {
+            self.in_threads(side, relocation)?
+        } else {
+            relocation
         };
         if kind == constants::R_X86_64_RELATIVE {
             return self.put(side, place, self.base(side, addend));
@@ -424,12 +418,11 @@ impl<'a> Link<'a> {
 
     /// Has a relocation of thread-local data lead to a library's, which begins so far behind that of the executable. libpython's, which
     /// is first, can stay as it is.
-    fn of_threads(
-        &mut self,
-        side: Side,
-        relocation: Relocation,
-        threads: u64,
-    ) -> Result<Relocation> {
+    fn in_threads(&mut self, side: Side, relocation: Relocation) -> Result<Relocation> {
+        let threads = match side {
+            Side::Library(number) => self.libraries[number].threads,
+            Side::Runner => 0,
+        };
         if threads == 0 {
             return Ok(relocation);
         }
@@ -489,21 +482,25 @@ impl<'a> Link<'a> {
 }
 
 /// The names by which the loader knows libraries.
-fn own_names<'a>(objects: &[(&str, Object<'a>, Option<u64>)]) -> Vec<&'a [u8]> {
-    objects.iter().flat_map(|(_, object, _)| object.names(DT_SONAME).unwrap_or_default()).collect()
+fn own_names<'a: 'b, 'b>(objects: impl Iterator<Item = &'b Object<'a>>) -> Vec<&'a [u8]> {
+    objects.flat_map(|object| object.names(DT_SONAME).unwrap_or_default()).collect()
 }
 
 /// Whether an object has what is read, code, what is read, and then what is written to: either of the first and the third may be
-/// missing.
-fn has_known_order(object: &Object<'_>) -> bool {
+/// missing. A libpython may have code behind that.
+fn has_known_order(object: &Object<'_>, is_python: bool) -> bool {
     let order: Vec<_> =
         object.loaded().map(|segment| (segment.is_writable(), segment.is_code())).collect();
-    let constants = order.iter().take_while(|order| !order.0).count();
+    let data = order.iter().position(|order| order.0).unwrap_or(order.len());
+    let (before, rest) = order.split_at(data);
+    let late = rest.iter().position(|order| !order.0).unwrap_or(rest.len());
+    let (data, late) = rest.split_at(late);
     matches!(
-        &order[..constants],
+        before,
         [(_, false), (_, true)]
             | [(_, false), (_, true), (_, false)]
             | [(_, true)]
             | [(_, true), (_, false)]
-    ) && order[constants..].iter().all(|order| *order == (true, false))
+    ) && data.iter().all(|order| *order == (true, false))
+        && (late.is_empty() || is_python && late == [(false, true)])
 }
