@@ -123,7 +123,18 @@ impl<'a> Found<'a> {
         match self.answer {
             Answer::Known(distribution) => Ok(*distribution),
             Answer::Asked(facts) => {
-                let distribution = look_at(self.program, *facts)?;
+                // What a shim stands for, or what an environment was made with.
+                let base = facts.details.as_ref().map(|details| details.executable.clone());
+                let base = base.filter(|base| base != self.program);
+                let known = base.as_deref().and_then(memo::recall);
+                let is_known = known.is_some();
+                let distribution = match known {
+                    Some(distribution) => distribution,
+                    None => look_at(self.program, *facts)?,
+                };
+                if let Some(base) = base.filter(|_| !is_known) {
+                    memo::keep(&base, &distribution);
+                }
                 memo::keep(self.program, &distribution);
                 Ok(distribution)
             }

@@ -2,7 +2,8 @@
 //!
 //! Describing one costs starting it, starting the C compiler once for each library, and reading its archives. The document
 //! stays the same as long as the files and folders that it tells about do, by inode, length and times, as git's index
-//! decides. A version manager's shim is a script that may mean another Python each time, so it is always asked.
+//! decides. A version manager's shim is a script that may mean another Python each time, so it is always asked which one; that
+//! one may have been described before.
 
 use std::env;
 use std::fs;

@@ -135,6 +135,37 @@ fn the_same_python_gives_the_same_bytes_and_is_remembered() {
     assert_eq!(fs::read(remembered).unwrap(), place.run(&[&spec]).stdout);
 }
 
+/// A version manager's script may stand for another Python each time, so it is asked which one. Only a Python that is new is looked at.
+#[test]
+fn a_shim_stands_for_a_python_that_is_known() {
+    let place = Place::new();
+    let (python, _) = documents().iter().find(|(_, it)| it.link.libpython.is_some()).unwrap();
+    let shim = place.script("shim", &format!("#!/bin/sh\nexec {} \"$@\"\n", python.display()));
+    // The document tells what a compiler has, which is asked for that.
+    let calls = place.path("calls");
+    let usual = env::var_os("PATH").unwrap();
+    let mut compilers = env::split_paths(&usual).map(|folder| folder.join("cc"));
+    let real = compilers.find(|path| path.is_file()).unwrap();
+    let log = format!("#!/bin/sh\necho >> {}; exec {} \"$@\"\n", calls.display(), real.display());
+    place.script("bin/cc", &log);
+    let folders = [place.path("bin")].into_iter().chain(env::split_paths(&usual));
+    let path = env::join_paths(folders).unwrap();
+    let run = |program: &Path| {
+        let mut command = place.command(&[&format!("host:{}", program.display())]);
+        let output = command.env("PATH", &path).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        (output.stdout, fs::read(&calls).unwrap().len())
+    };
+    let first = run(python);
+    assert!(first.1 > 0);
+    assert_eq!(run(&shim), first);
+    // And what is learned by the shim is known of the Python.
+    fs::remove_dir_all(place.path("cache/documents")).unwrap();
+    let again = run(&shim);
+    assert!(again.1 > first.1 && again.0 == first.0);
+    assert_eq!(run(python), again);
+}
+
 /// A program that answers as a Python of another kind would.
 fn pretender(place: &Place, facts: &str) -> String {
     let script = format!("#!/bin/sh\ncat >/dev/null\ncat <<'END'\n{facts}\nEND\n");
