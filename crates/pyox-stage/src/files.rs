@@ -1,7 +1,7 @@
 //! Files that are read as what they are, and files that appear whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -185,13 +185,35 @@ pub fn atomically(
         write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
         return Ok(());
     }
+    let file = nameless(path, write)?;
+    file.set_permissions(fs::Permissions::from_mode(mode & !umask())).fault_at(path)?;
+    publish(&file, path).fault_at(path)?;
+    Ok(())
+}
+
+/// The bytes that `write` writes on the way to a file: they lie in the same folder without a name, until they are dropped.
+///
+/// # Errors
+///
+/// If they cannot be written.
+pub fn aside(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> Result<Content> {
+    let mut file = nameless(path, write)?;
+    file.rewind().fault_at(path)?;
+    content_of(&file, &path.display().to_string())
+}
+
+fn nameless(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> Result<File> {
     let file = tempfile::tempfile_in(folder_of(path)).fault_at(path)?;
     let mut writer = BufWriter::with_capacity(1 << 16, &file);
     write(&mut writer).and_then(|()| writer.flush()).fault_at(path)?;
     drop(writer);
-    file.set_permissions(fs::Permissions::from_mode(mode & !umask())).fault_at(path)?;
-    publish(&file, path).fault_at(path)?;
-    Ok(())
+    Ok(file)
 }
 
 /// Gives a nameless file its name, over whatever has it.
@@ -216,7 +238,6 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn copy(file: &File, path: &Path) -> io::Result<()> {
-    use io::Seek;
     let mut source = file;
     source.rewind()?;
     let mut named = tempfile::NamedTempFile::new_in(folder_of(path))?;

@@ -57,7 +57,7 @@ pub struct Options {
 ///
 /// If it is in none of the usual folders.
 pub fn find_runtime(target: &str, tag: &str) -> Result<PathBuf> {
-    Runtime::new(None, target, tag).library().map(|found| found.path.into())
+    Runtime::new(None, target, tag).library_path()
 }
 
 /// Whether a file is an executable that pyox has linked. A file that cannot be read is none.
@@ -194,6 +194,24 @@ impl<'a> Link<'a> {
         // First, so that an executable that is there has its files.
         beside::write(Some(path), &self.blob, &self.config)?;
         Joined::new(&runner, self.bytes)?.write_to(path)
+    }
+
+    /// Makes the executable of what `change` makes of its bytes. If that fails, what was at the path is there as it was.
+    ///
+    /// # Errors
+    ///
+    /// As above, and what `change` gives.
+    pub fn executable_with(
+        &self,
+        path: &Path,
+        reporter: &dyn Reporter,
+        change: impl FnOnce(Content) -> Result<Content>,
+    ) -> Result<()> {
+        let runner = self.runner(reporter)?;
+        let joined = Joined::new(&runner, self.bytes)?;
+        let changed = change(files::aside(path, |file| joined.send(file))?)?;
+        beside::write(Some(path), &self.blob, &self.config)?;
+        files::atomically(path, files::EXECUTABLE, |file| file.write_all(&changed))
     }
 
     /// Sends the executable somewhere else than to a file.

@@ -46,7 +46,24 @@ impl Runtime {
         self.find(RUNNER)
     }
 
+    /// Where the first of these is.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub(crate) fn library_path(&self) -> Result<PathBuf> {
+        self.path(LIBRARY)
+    }
+
     fn find(&self, name: &str) -> Result<FileRef> {
+        let path = self.path(name)?;
+        let (sha256, size) = files::digest(&path)?;
+        let path = path.into_os_string().into_string();
+        let path = path.map_err(|path| Fault::at(Path::new(&path), "expected a path in UTF-8"))?;
+        Ok(FileRef { path, size, sha256 })
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf> {
         let wanted = self.inside.join(name);
         let paths = self.folders.iter().map(|folder| folder.join(&wanted));
         let Some(path) = { paths }.find(|path| path.is_file()) else {
@@ -61,11 +78,7 @@ impl Runtime {
             return Err(Fault::new("run-time library", what).hint(hint).of_kind(Kind::Missing));
         };
         // The compiler works in another folder.
-        let path = std::path::absolute(&path).fault_at(&path)?;
-        let (sha256, size) = files::digest(&path)?;
-        let path = path.into_os_string().into_string();
-        let path = path.map_err(|path| Fault::at(Path::new(&path), "expected a path in UTF-8"))?;
-        Ok(FileRef { path, size, sha256 })
+        std::path::absolute(&path).fault_at(&path)
     }
 }
 

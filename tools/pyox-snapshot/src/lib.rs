@@ -22,7 +22,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use pyox_stage::{Content, Fault, FaultExt as _, Kind, Reporter, Result, files};
+use pyox_stage::{Fault, FaultExt as _, Kind, Reporter, Result, files};
 
 use recorder::Recorder;
 
@@ -59,32 +59,41 @@ pub struct Options {
 ///
 /// If the executable can have no snapshot, a module cannot be imported or is not safe to be, or the result cannot be written.
 pub fn snapshot(from: &Path, to: &Path, options: &Options, reporter: &dyn Reporter) -> Result<()> {
-    let bytes = content(from)?;
-    let executable = parsed(&bytes, from)?;
-    let recorder = Recorder::new(&executable, from)?;
+    let bytes = with_snapshot(&files::content(from)?, from, options, reporter)?;
+    files::atomically(to, files::EXECUTABLE, |file| file.write_all(&bytes))
+}
+
+/// The same of an executable's bytes; `path` is how messages name it. Costs as much memory as both have bytes.
+///
+/// # Errors
+///
+/// As above.
+pub fn with_snapshot(
+    executable: &[u8],
+    path: &Path,
+    options: &Options,
+    reporter: &dyn Reporter,
+) -> Result<Vec<u8>> {
+    let bytes = prepared(executable, path)?;
+    let executable = parsed(&bytes, path)?;
+    let recorder = Recorder::new(&executable, path)?;
     let task = reporter.begin(None, "recording the start");
     let (plan, image) = survey::image(&recorder, options)?;
     drop(task);
     plan.tell(reporter);
-    let bytes = executable.with_image(image).ok_or_else(|| {
-        Fault::at(from, "its image is not complete").hint("is it an executable of this pyox?")
-    })?;
-    files::atomically(to, files::EXECUTABLE, |file| file.write_all(&bytes))
+    executable.with_image(image).ok_or_else(|| {
+        Fault::at(path, "its image is not complete").hint("is it an executable of this pyox?")
+    })
 }
 
-/// What is in an executable as an image wants it, which is memory as it is: a runner that was compressed is as it was before, and
+/// An executable as an image wants it, which is memory as it is: a runner that was compressed is as it was before, and
 /// a portable executable has its libpython inside.
-fn content(path: &Path) -> Result<Content> {
-    let content = files::content(path)?;
-    let expanded = match pyox_runner::expanded(&content).fault_at(path)? {
-        Cow::Owned(bytes) => Some(bytes),
-        Cow::Borrowed(_) => None,
-    };
-    let content = expanded.map_or(content, Content::from);
-    if !matches!(Executable::parse(&content), Err(Refusal::Movable)) {
-        return Ok(content);
+fn prepared<'a>(executable: &'a [u8], path: &Path) -> Result<Cow<'a, [u8]>> {
+    let expanded = pyox_runner::expanded(executable).fault_at(path)?;
+    if !matches!(Executable::parse(&expanded), Err(Refusal::Movable)) {
+        return Ok(expanded);
     }
-    let linked = prelink::linked(&content)
+    let linked = prelink::linked(&expanded)
         .map_err(|unfit| Fault::at(path, unfit.what).hint(unfit.hint).of_kind(Kind::Unsupported))?;
     Ok(linked.into())
 }

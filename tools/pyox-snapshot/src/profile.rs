@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 use pyox_blob::snapshot::PROFILE;
-use pyox_stage::{Fault, FaultExt as _, Kind, Reporter, Result};
+use pyox_stage::{Fault, FaultExt as _, Kind, Reporter, Result, files};
 
-use crate::{content, parsed};
+use crate::{parsed, prepared};
 
 /// The modules that an application's start imports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +70,8 @@ pub(crate) fn is_module(name: &str) -> bool {
 /// If the executable can have no snapshot, or its run leaves no list, as one that is killed does. What its exit status is
 /// does not matter.
 pub fn learn(from: &Path, arguments: &[OsString], reporter: &dyn Reporter) -> Result<Profile> {
-    let bytes = content(from)?;
+    let content = files::content(from)?;
+    let bytes = prepared(&content, from)?;
     let executable = parsed(&bytes, from)?;
     let folder = tempfile::tempdir().fault("temporary folder")?;
     // Programs show their own name.

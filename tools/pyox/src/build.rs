@@ -328,8 +328,7 @@ impl Collecting<'_> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).fault_at(folder)?;
         }
-        link.executable(path, reporter)?;
-        recording.record(path, reporter)?;
+        recording.make(&link, path, reporter)?;
         links::make(path, &target.links)?;
         let built = Built {
             path: path.clone(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
+use pyox_link::Link;
 use pyox_snapshot::{self as snapshot, Level, Options, Profile};
 use pyox_stage::{Fault, Reporter, Result};
 use serde::{Deserialize, Deserializer, de};
@@ -81,22 +82,23 @@ impl Recording {
         }))
     }
 
-    /// Has an executable begin there. One that was asked for and cannot be is no executable.
-    pub(crate) fn record(&self, path: &Path, reporter: &dyn Reporter) -> Result<()> {
-        match self {
-            Self::Nothing => Ok(()),
-            Self::IfPossible => {
-                let done = snapshot::snapshot(path, path, &Options::default(), reporter);
-                if let Err(fault) = done {
+    /// Makes a linked executable that has it.
+    pub(crate) fn make(&self, link: &Link<'_>, path: &Path, reporter: &dyn Reporter) -> Result<()> {
+        let usual = Options::default();
+        let (options, is_wanted) = match self {
+            Self::Nothing => return link.executable(path, reporter),
+            Self::IfPossible => (&usual, false),
+            Self::Wanted(options) => (options, true),
+        };
+        link.executable_with(path, reporter, |executable| {
+            match snapshot::with_snapshot(&executable, path, options, reporter) {
+                Ok(bytes) => Ok(bytes.into()),
+                Err(fault) if is_wanted => Err(fault),
+                Err(fault) => {
                     reporter.detail(format_args!("no snapshot: {fault}"));
+                    Ok(executable)
                 }
-                Ok(())
             }
-            Self::Wanted(options) => {
-                snapshot::snapshot(path, path, options, reporter).inspect_err(|_| {
-                    let _ = std::fs::remove_file(path);
-                })
-            }
-        }
+        })
     }
 }
