@@ -157,6 +157,9 @@ def pyapp(app, out):
         "PYAPP_DISTRIBUTION_SITE_PACKAGES_PATH": str(site),
         "CARGO_TARGET_DIR": str(FOLDER / "pyapp"),
     }
+    # What it is built for is in the environment, and Cargo does not see all of it change.
+    for path in (FOLDER / "pyapp/release/.fingerprint").glob("pyapp-*"):
+        shutil.rmtree(path)
     call(out, "cargo", "install", "-q", "pyapp", "--version", PYAPP, "--locked", "--force", "--root", out / "root", **environment)
     (out / "root/bin/pyapp").rename(out / app.name)
     return out / app.name, out / app.name
