@@ -181,10 +181,14 @@ PACKAGERS = {
 NEEDS_PYTHON = ("pex", "shiv")
 
 
+class NotBuilt(Failed):
+    """A packager that has made no executable."""
+
+
 def call(folder, *command, **environment):
     done = subprocess.run(list(map(str, command)), cwd=folder, env=dict(os.environ) | environment, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode != 0:
-        raise Failed(f"{Path(str(command[0])).name}: exit status {done.returncode}: {(done.stderr or done.stdout).strip()[-400:]}")
+        raise NotBuilt(f"{Path(str(command[0])).name}: exit status {done.returncode}: {(done.stderr or done.stdout).strip()[-400:]}")
 
 
 # --- What is measured ---------------------------------------------------------------------
@@ -280,7 +284,8 @@ def report(results, facts):
         "again. **Build** is a first build with warm download caches. The versions of the packagers are in [`benches/peers`](../benches/peers), the applications as well.",
         "",
         "pex and shiv need a Python on the user's machine, the others bring theirs. pyox's executables begin where the interpreter's start has",
-        "ended; those of the third row also have the modules that a run of the application imports ([snapshot.md](snapshot.md)).",
+        "ended; those of the third row also have the modules that a run of the application imports ([snapshot.md](snapshot.md)). A static executable",
+        "cannot hold native code of wheels.",
         "",
     ]
     for app, peers in results.items():
@@ -331,7 +336,7 @@ def main():
                 found = measure(peer, PACKAGERS[peer], app, args.runs)
             except Failed as failed:
                 say(f"{failed}")
-                found = {"failed": "it does not run"}
+                found = {"failed": "cannot be built" if isinstance(failed, NotBuilt) else "does not run"}
             except subprocess.TimeoutExpired:
                 found = {"failed": f"not built after {PATIENCE // 60} minutes"}
             results.setdefault(name, {})[peer] = found
