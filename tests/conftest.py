@@ -89,9 +89,10 @@ def pytest_collection_modifyitems(config, items):
         each = {"arm", "built", "distribution", "each_minor", "shared"} & set(item.fixturenames)
         if any("+debug" in spec for spec in GIVEN) and any(part in item.nodeid for part in NOT_OF_DEBUG_BUILDS):
             return False
-        # A distribution with the shape of its executables.
-        target = item.callspec.params.get("target", ("",)) if hasattr(item, "callspec") else ("",)
-        return (each or target[0] in GIVEN) and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
+        # A distribution with the shape of its executables; a mark where there is none.
+        target = item.callspec.params.get("target") if hasattr(item, "callspec") else None
+        is_given = isinstance(target, tuple) and target[0] in GIVEN
+        return (each or is_given) and "source" not in item.fixturenames and item.originalname not in OF_OTHER_SHAPES
 
     left_out = [item for item in items if GIVEN and not runs(item)]
     if left_out:

@@ -124,7 +124,8 @@ def shiv(app, out):
     # It runs functions of modules.
     source = out / "source"
     source.mkdir()
-    body = "".join(f"    {line}\n" for line in app.script.read_text().splitlines() if not line.startswith("if __name__"))
+    text = app.script.read_text().replace('if __name__ == "__main__":', "if True:")
+    body = "".join(f"    {line}\n" for line in text.splitlines())
     (source / f"{app.name}_main.py").write_text(f"def main():\n{body}")
     (source / "pyproject.toml").write_text(
         f'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
