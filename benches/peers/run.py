@@ -90,7 +90,7 @@ def pyox_static(app, out):
 
 def pyox_profiled(app, out):
     plain, profile, made = out / "plain", out / "profile", out / app.name
-    call(out, "pyox", "build", app.script, "--python", "source@3.13", "--static", "--snapshot", "none", "-o", plain)
+    call(out, "pyox", "build", app.script, "--python", "source@3.13", "--snapshot", "none", "-o", plain)
     call(out, "pyox", "snapshot", plain, "--learn", profile, "--", *ARGUMENTS[app.name])
     call(out, "pyox", "snapshot", plain, "--level", "application", "--profile", profile, "-o", made)
     return made, made
@@ -169,7 +169,7 @@ def pyapp(app, out):
 PACKAGERS = {
     "pyox": pyox,
     "pyox, static": pyox_static,
-    "pyox, static, its modules imported beforehand": pyox_profiled,
+    "pyox, its modules imported beforehand": pyox_profiled,
     "PyInstaller, one file": pyinstaller("--onefile"),
     "PyInstaller, a folder": pyinstaller("--onedir"),
     "Nuitka, one file": nuitka,
@@ -285,8 +285,8 @@ def report(results, facts):
         "again. **Build** is a first build with warm download caches. The versions of the packagers are in [`benches/peers`](../benches/peers), the applications as well.",
         "",
         "pex and shiv need a Python on the user's machine, the others bring theirs. pyox's executables begin where the interpreter's start has",
-        "ended; those of the third row also have the modules that a run of the application imports ([snapshot.md](snapshot.md)). A static executable",
-        "cannot hold native code of wheels.",
+        "ended; those of the third row also have the modules that a run of the application imports ([snapshot.md](snapshot.md)), and CPython from source.",
+        "A static executable cannot hold native code of wheels.",
         "",
     ]
     for app, peers in results.items():
