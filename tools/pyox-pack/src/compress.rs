@@ -63,8 +63,8 @@ impl Shrinker {
         self.store.as_ref()?.trouble()
     }
 
-    /// The form in which a file goes into the blob, or its bytes where it goes into a group. `sha256` is that of `bytes`;
-    /// `is_cold` is the manifest's word for native code.
+    /// The form in which a file goes into the blob, or its bytes where it goes into a group. `sha256` is that of the file that
+    /// the bytes are made of; `is_cold` is the manifest's word for native code.
     pub(crate) fn stored(
         &self,
         kind: FileKind,
@@ -110,7 +110,8 @@ impl Shrinker {
         }
     }
 
-    /// A frame from the store, or a new one, as `choose` makes it.
+    /// A frame from the store, or a new one, as `choose` makes it. Of one file the same bytes are made each time, but for another
+    /// version of what makes them, which length and checksum tell.
     fn kept(
         &self,
         bytes: &[u8],
@@ -119,7 +120,15 @@ impl Shrinker {
         choose: impl FnOnce(Vec<u8>) -> Vec<u8>,
     ) -> Result<Vec<u8>, Fault> {
         let version = zstd::zstd_safe::version_number();
-        let key = Store::key(&[b"zstd", &version.to_le_bytes(), &level.to_le_bytes(), &sha256.0]);
+        let len = bytes.len() as u64;
+        let key = Store::key(&[
+            b"zstd",
+            &version.to_le_bytes(),
+            &level.to_le_bytes(),
+            &sha256.0,
+            &len.to_le_bytes(),
+            &crc32fast::hash(bytes).to_le_bytes(),
+        ]);
         if let Some(frame) = self.store.as_ref().and_then(|store| store.get(&key)) {
             return Ok(frame.to_vec());
         }

@@ -161,19 +161,18 @@ fn pack_one(
         });
     };
     let mut bytes = verified(location, payload)?;
-    let mut content = payload.sha256;
     if resource.project == PYTHON && is_native(resource.kind) {
         // Wheels have been stripped by those who made them, or not for a reason.
         let stripped = pyox_elf::stripped(&bytes);
         // A folder of the machine that the distribution was made on can be anybody's on another. What is needed of it is packed.
         let without = pyox_elf::without_run_path(stripped.as_deref().unwrap_or(&bytes));
         if let Some(own) = without.or(stripped) {
-            (content, bytes) = (Digest::of(&own), own);
+            bytes = own;
         }
     }
     let file = |kind, bytes: Vec<u8>| -> Result<_, Fault> {
         let len = bytes.len() as u64;
-        let (codec, stored) = shrinker.stored(kind, resource.cold, bytes, &content)?;
+        let (codec, stored) = shrinker.stored(kind, resource.cold, bytes, &payload.sha256)?;
         Ok(Some(blob::File {
             path: location.clone(),
             kind,
