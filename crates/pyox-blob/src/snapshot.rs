@@ -262,8 +262,8 @@ impl Header {
     pub const LEN: usize = 128;
     /// Where the digest is.
     pub const DIGEST: std::ops::Range<usize> = 48..80;
-    /// Where libpython's record is.
-    const PYTHON: usize = 88;
+    /// Where libpython's record is, which begins with its data.
+    pub const PYTHON: usize = 88;
     /// Where the table of libraries is told of.
     const LIBRARIES: usize = Self::PYTHON + Library::LEN;
     /// Where the mode is.

@@ -164,9 +164,11 @@ fn python() -> Library {
     header().map_or(Library::NONE, |header| header.python)
 }
 
-/// The data of such a libpython, which is empty without one.
+/// The data of such a libpython, which is empty without one. It is asked for each value that the end lets go of.
 fn data_of_python() -> Range<usize> {
-    let [start, len] = python().data.map(address);
+    let record = pyembed_snapshot_places.image + Header::PYTHON;
+    // SAFETY: the image begins with a header, which is mapped.
+    let [start, len] = unsafe { place::<[u32; 2]>(record).read() }.map(address);
     start..start + len
 }
 
